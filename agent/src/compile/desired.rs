@@ -1,0 +1,82 @@
+//! What the node's maps should hold, by content: no number of a map is in it, so two equal clusters
+//! have equal values here, whatever came before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use ringfence_common::cell::{Tier, Verdict};
+
+use crate::model::{Located, PodKey, Protocol};
+
+/// What the node's maps should hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Names of all rules that cells name; sorted, each once.
+    pub rules: Vec<String>,
+    /// What addresses have in common; sorted, each once. The first is the empty one: of every address that
+    /// is not listed.
+    pub signatures: Vec<Signature>,
+    /// Every pod's address, and every network that any table asks about. A network of full length is an
+    /// exact address. The value is an index into `signatures`.
+    pub addresses: BTreeMap<IpNet, usize>,
+    /// Tables, each once, whatever the number of endpoints that share it.
+    pub tables: Vec<Table>,
+    /// Pods of this node.
+    pub endpoints: BTreeMap<PodKey, Endpoint>,
+    /// Addresses of the node itself.
+    pub node_addresses: BTreeSet<IpAddr>,
+}
+
+/// All that selectors and networks say about an address: sorted, each once. Opaque to everybody but the compiler.
+pub type Signature = Vec<String>;
+
+/// One decision table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Columns: classes of (protocol, port). Column 0 is that of protocols without ports.
+    pub columns: usize,
+    /// For each protocol the first port of every run of ports with one column, and that column; the first
+    /// run begins at port 0, and neighbouring runs differ. Same order as [`Protocol::ALL`].
+    pub ports: [Vec<(u16, usize)>; Protocol::ALL.len()],
+    /// Rows: classes of peers, `columns` cells each, no two alike. Row 0 is that of unlisted addresses.
+    pub rows: Vec<Vec<DesiredCell>>,
+    /// The row of each signature, by its index.
+    pub classes: Vec<usize>,
+    /// True if an address that is no pod's must be looked up among the networks.
+    pub looks_at_networks: bool,
+}
+
+/// One cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DesiredCell {
+    /// What counts.
+    pub live: Verdict,
+    /// What would count if everything in audit were enforced.
+    pub staged: Verdict,
+    /// The tier that decided.
+    pub tier: Tier,
+    /// The rule that decided, an index into [`Desired::rules`]; `None` in tier `Default`.
+    pub rule: Option<usize>,
+}
+
+/// A pod of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// UID; another one is another incarnation.
+    pub uid: String,
+    /// Its interface.
+    pub located: Located,
+    /// Its addresses: the pod's own, else its interface's.
+    pub addresses: Vec<IpAddr>,
+    /// Index of the table for what comes in; `None`: not isolated.
+    pub ingress: Option<usize>,
+    /// Index of the table for what goes out; `None`: not isolated.
+    pub egress: Option<usize>,
+    /// May reach the metadata service.
+    pub metadata_granted: bool,
+    /// Its cgroup below the pods' root.
+    pub cgroup: String,
+}

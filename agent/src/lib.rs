@@ -1,0 +1,16 @@
+//! Ringfence's agent, command line and lab.
+//!
+//! The modules stand in the order in which a change flows through them:
+//!
+//! ```text
+//! watch ──► index ──► compile ──► diff ──► dataplane ──► observe
+//! YAML or   model:    pure:       pure:    the only      events,
+//! Kube API  plain     Snapshot    Plan     aya and       metrics,
+//!           types     -> Desired           unsafe code   status
+//! ```
+//!
+//! **Invariants.** Kubernetes types stop at [`index`]; aya types and `unsafe` stay in `dataplane`;
+//! [`compile`] and `diff` do no I/O, read no clock, and are deterministic and total.
+#![deny(unsafe_code)]
+
+pub mod model;

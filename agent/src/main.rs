@@ -1,0 +1,3 @@
+//! The one binary: agent, command line, lab.
+
+fn main() {}

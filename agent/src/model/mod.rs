@@ -1,0 +1,15 @@
+//! What the cluster is made of, in plain types: no Kubernetes library, no aya, no serde.
+
+mod labels;
+mod origin;
+mod pod;
+mod policy;
+mod port;
+mod snapshot;
+
+pub use labels::{Labels, Operator, Requirement, Selector};
+pub use origin::{Diagnostic, Origin};
+pub use pod::{ContainerPort, Located, Owner, Phase, Place, Pod, PodKey};
+pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};
+pub use port::{PortSpec, Protocol};
+pub use snapshot::{Namespace, Node, Service, ServicePort, Snapshot, TargetPort};

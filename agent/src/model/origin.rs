@@ -1,0 +1,48 @@
+//! Where an object was read, and what is wrong with it.
+
+use std::fmt;
+
+/// Where an object was read: a file's line, or the Kubernetes API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Path as the user gave it, `-` for standard input; empty for the API.
+    pub file: String,
+    /// Line, from 1; 0 if unknown.
+    pub line: usize,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.file.as_str(), self.line) {
+            ("", _) => f.write_str("API"),
+            (file, 0) => f.write_str(file),
+            (file, line) => write!(f, "{file}:{line}"),
+        }
+    }
+}
+
+/// Something wrong with one object. The others stay in force.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Diagnostic {
+    /// Where it was read.
+    pub origin: Origin,
+    /// `Kind/namespace/name`; empty if the text could not be read that far.
+    pub object: String,
+    /// Path of the field, as in `spec.ingress[0].from[1].ipBlock.cidr`; empty for the whole object.
+    pub field: String,
+    /// What is wrong, what is allowed, what to do next.
+    pub message: String,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        if !self.object.is_empty() {
+            write!(f, "{}: ", self.object)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}

@@ -1,0 +1,124 @@
+//! Pods.
+
+use std::{fmt, net::IpAddr};
+
+use super::{Labels, Origin, Protocol};
+
+/// Namespace and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl fmt::Display for PodKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A pod, as far as traffic is concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub key: PodKey,
+    /// UID; empty where a manifest has none. Another UID is another incarnation.
+    pub uid: String,
+    /// Labels.
+    pub labels: Labels,
+    /// Addresses (`status.podIPs`, else `status.podIP`).
+    pub addresses: Vec<IpAddr>,
+    /// Ports of its containers, sidecars (restartable init containers) included.
+    pub ports: Vec<ContainerPort>,
+    /// Phase.
+    pub phase: Phase,
+    /// `metadata.deletionTimestamp` is set: it is going, and until it is gone it counts.
+    pub terminating: bool,
+    /// It has the node's network: neither subject nor pod peer.
+    pub host_network: bool,
+    /// Node it is bound to.
+    pub node: Option<String>,
+    /// Service account.
+    pub service_account: String,
+    /// Controller that owns it.
+    pub owner: Option<Owner>,
+    /// Where it is on this machine, in standalone mode.
+    pub place: Option<Place>,
+    /// Its own cgroup below the pods' root, in standalone mode; absent: `NAMESPACE_NAME`.
+    pub cgroup: Option<String>,
+    /// Annotations that the metadata firewall may count as a request for access: keys and values of
+    /// `metadata.ringfence.dev/access` and `iam.amazonaws.com/role`, if present and not empty.
+    pub metadata_requests: Labels,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+impl Pod {
+    /// False for a pod that has ended: its address may be another's by now.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        !matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+}
+
+/// `status.phase`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Not all containers have started, or no phase was given.
+    #[default]
+    Pending,
+    /// Running.
+    Running,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// The node cannot be asked.
+    Unknown,
+}
+
+/// A port of a container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerPort {
+    /// Name, if it has one.
+    pub name: Option<String>,
+    /// Number.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port of the node that leads here.
+    pub host_port: Option<u16>,
+}
+
+/// The controller of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// Kind, such as `ReplicaSet`.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+/// How to find a pod's host-side interface in standalone mode.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Annotation `ringfence.dev/netns`: name of its network namespace.
+    Netns(String),
+    /// Annotation `ringfence.dev/interface`: name of the host-side interface.
+    Interface(String),
+}
+
+/// A local pod's host-side interface, as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Index of the host-side interface.
+    pub ifindex: u32,
+    /// Name of the host-side interface.
+    pub interface: String,
+    /// Hardware address of the pod's own interface, if it could be read.
+    pub hardware_address: Option<[u8; 6]>,
+    /// Addresses on the pod's own interface, link-local ones included; empty if they could not be read.
+    pub addresses: Vec<IpAddr>,
+}

@@ -1,0 +1,93 @@
+//! The state of everything at one moment.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{Labels, Located, Origin, Pod, PodKey, Policy, PolicyKey, Protocol, Selector};
+
+/// The state of everything at one moment: what the compiler reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Namespaces by name. A pod's namespace that has no object counts as one that has only the label
+    /// `kubernetes.io/metadata.name`.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// Pods.
+    pub pods: BTreeMap<PodKey, Pod>,
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, Node>,
+    /// Services by (namespace, name).
+    pub services: BTreeMap<(String, String), Service>,
+    /// Policies.
+    pub policies: BTreeMap<PolicyKey, Policy>,
+    /// The pods of this node whose interface is known.
+    pub local: BTreeMap<PodKey, Located>,
+    /// Addresses of this node itself.
+    pub node_addresses: BTreeSet<IpAddr>,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespace {
+    /// Name.
+    pub name: String,
+    /// Labels; `kubernetes.io/metadata.name` always among them.
+    pub labels: Labels,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// A node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: Labels,
+    /// Addresses (`status.addresses` that are addresses).
+    pub addresses: Vec<IpAddr>,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// A service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Pods behind it; `None` for a service whose endpoints somebody else writes.
+    pub selector: Option<Selector>,
+    /// Cluster, external and load balancer addresses.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Ports.
+    pub ports: Vec<ServicePort>,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// A port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name, if it has one.
+    pub name: Option<String>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port of the service's addresses.
+    pub port: u16,
+    /// Port of the pods behind.
+    pub target: TargetPort,
+    /// Port of every node that leads here.
+    pub node_port: Option<u16>,
+}
+
+/// Where a service's port leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// This port.
+    Number(u16),
+    /// The container port of this name, on each pod its own.
+    Name(String),
+}

@@ -1,0 +1,144 @@
+//! The verdict cell: what one table says about one (peer class, port class).
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What a packet got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// It goes on to the CNI's own programs.
+    Allow = 1,
+    /// It is dropped.
+    Deny = 2,
+}
+
+impl Verdict {
+    const fn from_u8(value: u8) -> Option<Self> {
+        match value {
+            1 => Some(Self::Allow),
+            2 => Some(Self::Deny),
+            _ => None,
+        }
+    }
+}
+
+/// A layer of precedence, strongest first.
+///
+/// The metadata firewall (1) stands before every table and has no cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Tier {
+    /// A pod to itself, and what its own node generates.
+    Origin = 0,
+    /// The metadata firewall.
+    Metadata = 1,
+    /// `ZonePolicy` Deny rules.
+    ZoneDeny = 2,
+    /// Isolation of a `SecurityZone`.
+    ZoneIsolation = 3,
+    /// `TenantIsolation` Strict.
+    TenantStrict = 4,
+    /// `ClusterNetworkPolicy`, Admin tier.
+    ClusterAdmin = 5,
+    /// `NetworkPolicy`.
+    NetworkPolicy = 6,
+    /// `TenantIsolation` Overridable.
+    TenantOverridable = 7,
+    /// `ClusterNetworkPolicy`, Baseline tier.
+    ClusterBaseline = 8,
+    /// Nothing decided: allowed.
+    Default = 9,
+}
+
+impl Tier {
+    /// Reads a tier back from its number.
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Option<Self> {
+        Some(match value {
+            0 => Self::Origin,
+            1 => Self::Metadata,
+            2 => Self::ZoneDeny,
+            3 => Self::ZoneIsolation,
+            4 => Self::TenantStrict,
+            5 => Self::ClusterAdmin,
+            6 => Self::NetworkPolicy,
+            7 => Self::TenantOverridable,
+            8 => Self::ClusterBaseline,
+            9 => Self::Default,
+            _ => return None,
+        })
+    }
+}
+
+/// A node-local number that stands for a rule's name; 0 is "no rule".
+pub type RuleId = u32;
+
+/// One cell of the array map `CELLS`.
+///
+/// Bits 0-7 live verdict, 8-15 staged verdict, 16-23 tier, 24-31 zero, 32-63 rule id.
+/// All zero is a cell that nobody wrote: it allows nothing.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct Cell(pub u64);
+
+impl Cell {
+    /// The cell of these parts.
+    #[must_use]
+    pub const fn new(live: Verdict, staged: Verdict, tier: Tier, rule: RuleId) -> Self {
+        Self(live as u64 | (staged as u64) << 8 | (tier as u64) << 16 | (rule as u64) << 32)
+    }
+
+    /// What counts; `None` for a cell that nobody wrote.
+    #[must_use]
+    pub const fn live(self) -> Option<Verdict> {
+        Verdict::from_u8(self.0 as u8)
+    }
+
+    /// What would count if everything in audit were enforced.
+    #[must_use]
+    pub const fn staged(self) -> Option<Verdict> {
+        Verdict::from_u8((self.0 >> 8) as u8)
+    }
+
+    /// True if both verdicts are the same.
+    #[must_use]
+    pub const fn settled(self) -> bool {
+        self.0 as u8 == (self.0 >> 8) as u8
+    }
+
+    /// The tier that decided.
+    #[must_use]
+    pub const fn tier(self) -> Option<Tier> {
+        Tier::from_u8((self.0 >> 16) as u8)
+    }
+
+    /// The tier's number, whatever it is.
+    #[must_use]
+    pub const fn tier_number(self) -> u8 {
+        (self.0 >> 16) as u8
+    }
+
+    /// The rule that decided.
+    #[must_use]
+    pub const fn rule(self) -> RuleId {
+        (self.0 >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_keeps_its_parts_and_zero_allows_nothing() {
+        let cell = Cell::new(Verdict::Allow, Verdict::Deny, Tier::NetworkPolicy, u32::MAX);
+        assert_eq!(cell.live(), Some(Verdict::Allow));
+        assert_eq!(cell.staged(), Some(Verdict::Deny));
+        assert_eq!(cell.tier(), Some(Tier::NetworkPolicy));
+        assert_eq!(cell.rule(), u32::MAX);
+        assert!(!cell.settled());
+        assert_eq!(Cell::default().live(), None);
+    }
+}

@@ -1,0 +1,45 @@
+//! What the programs are told when they are loaded (read-only data, so that the verifier prunes what is off).
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::mark::MarkLayout;
+
+/// The global `CONFIG`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Config {
+    /// Bits of the mark that are ours.
+    pub mark: MarkLayout,
+    /// Jiffies are shifted right by this for a tick of the connection table: about a quarter of a second to a second.
+    pub tick_shift: u32,
+    /// Ticks in 64 seconds.
+    pub ticks_per_64s: u32,
+    /// Events that one CPU may send per tick; what is over is counted.
+    pub events_per_tick: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+impl Config {
+    /// For a kernel with this many jiffies a second.
+    #[must_use]
+    pub const fn for_hz(hz: u32, mark: MarkLayout, events_per_tick: u32) -> Self {
+        // The largest power of two that is at most one second.
+        let hz = if hz == 0 { 1 } else { hz };
+        let tick_shift = 31 - hz.leading_zeros();
+        Self { mark, tick_shift, ticks_per_64s: (64 * hz) >> tick_shift, events_per_tick, _pad: 0 }
+    }
+
+    /// Seconds as ticks, rounded up.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ticks(&self, seconds: u32) -> u32 {
+        (seconds * self.ticks_per_64s).div_ceil(64)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::for_hz(250, MarkLayout::DEFAULT, 128)
+    }
+}

@@ -1,0 +1,105 @@
+//! Endpoints: a pod's presence on this node.
+//!
+//! `ENDPOINTS[ifindex]` is one [`EndpointWord`]: the only thing that is ever swapped. It names a slot of
+//! `RECORDS`, whose [`EndpointRecord`] is written before the word points at it and is not
+//! touched again until a grace period after the word has left it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{V4, V6, table::TableRef};
+
+/// A generation: node-wide, never used twice, survives restarts. 40 bits count.
+pub type Generation = u64;
+
+/// Bits of a generation in [`EndpointWord`] and [`crate::connection::ConnectionWord`].
+pub const GENERATION_BITS: u32 = 40;
+
+/// Interfaces with a smaller index have their word at that index of `ENDPOINTS`; for larger ones
+/// `FAR_ENDPOINTS` names the element.
+pub const NEAR_IFINDEX: u32 = 32_768;
+
+/// One element of `ENDPOINTS`: bits 0-23 the record's slot (0: no endpoint), 24-63 the generation.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct EndpointWord(pub u64);
+
+impl EndpointWord {
+    /// No endpoint.
+    pub const NONE: Self = Self(0);
+
+    /// The word of these parts; a slot has 24 bits, a generation 40.
+    #[must_use]
+    pub const fn new(slot: u32, generation: Generation) -> Self {
+        Self(generation << 24 | (slot & 0xff_ffff) as u64)
+    }
+
+    /// Where the record is; 0 for none.
+    #[must_use]
+    pub const fn slot(self) -> u32 {
+        self.0 as u32 & 0xff_ffff
+    }
+
+    /// The generation in force.
+    #[must_use]
+    pub const fn generation(self) -> Generation {
+        self.0 >> 24
+    }
+}
+
+/// One element of `RECORDS`. Addresses in network order, integers in the machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct EndpointRecord {
+    /// First generation of this incarnation: what was judged in an earlier one belongs to another pod that
+    /// had the same address.
+    pub born: Generation,
+    /// Number of the endpoint, key of its name.
+    pub endpoint: u32,
+    /// [`flags`].
+    pub flags: u32,
+    /// IPv4 addresses that are its own; unused ones are zero.
+    pub addresses4: [V4; 2],
+    /// What decides about packets to the pod.
+    pub ingress: TableRef,
+    /// What decides about packets from the pod.
+    pub egress: TableRef,
+    /// Metadata endpoints that it may reach, one bit each ([`crate::metadata`]).
+    pub grants: u64,
+    /// IPv6 addresses that are its own; unused ones are zero.
+    pub addresses6: [V6; 4],
+    /// Its hardware address, if [`flags::HARDWARE_ADDRESS`].
+    pub hardware_address: [u8; 6],
+    /// Zero.
+    pub _pad: [u8; 2],
+}
+
+/// Bits of [`EndpointRecord::flags`].
+pub mod flags {
+    /// The pod's hardware address is known: frames from another one are dropped.
+    pub const HARDWARE_ADDRESS: u32 = 1;
+}
+
+/// Value of `FAR_ENDPOINTS`: bits 0-31 the element of `ENDPOINTS`, 32-63 the ifindex as a check.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct FarWord(pub u64);
+
+impl FarWord {
+    /// The word that leads from `ifindex` to `element`.
+    #[must_use]
+    pub const fn new(ifindex: u32, element: u32) -> Self {
+        Self((ifindex as u64) << 32 | element as u64)
+    }
+
+    /// The element, if the word is this interface's.
+    #[must_use]
+    pub const fn element(self, ifindex: u32) -> Option<u32> {
+        if (self.0 >> 32) as u32 == ifindex { Some(self.0 as u32) } else { None }
+    }
+}
+
+const _: () = assert!(size_of::<EndpointRecord>() == 136);

@@ -1,0 +1,255 @@
+//! The parser: bytes to [`Packet`]. What it cannot read it refuses with a [`Reason`]; it never guesses.
+
+mod v4;
+mod v6;
+
+use crate::{event::Reason, protocol};
+
+pub use v4::{Arp, arp, embedded_v4, v4};
+pub use v6::{MAX_EXTENSIONS, embedded_v6, neighbour_options_are, nd_target, v6};
+
+/// Where a packet's bytes are.
+pub trait Bytes {
+    /// Length of the whole packet, whether or not [`Self::window`] reaches all of it.
+    fn len(&self) -> usize;
+
+    /// The `N` bytes at `offset`; `None` if they are not all there.
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+
+    /// True if there is nothing.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Bytes for [u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        self.get(offset..)?.first_chunk()
+    }
+}
+
+/// `EtherType` of IPv4.
+pub const ETH_IPV4: u16 = 0x0800;
+/// `EtherType` of ARP.
+pub const ETH_ARP: u16 = 0x0806;
+/// `EtherType` of IPv6.
+pub const ETH_IPV6: u16 = 0x86dd;
+const ETH_VLAN: u16 = 0x8100;
+const ETH_QINQ: u16 = 0x88a8;
+
+/// The frame around a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Sender's hardware address.
+    pub source: [u8; 6],
+    /// What it carries, after at most two VLAN tags.
+    pub ethertype: u16,
+    /// Where that begins.
+    pub offset: usize,
+}
+
+/// Reads the Ethernet header and up to two VLAN tags in band (IEEE 802.1Q, 802.1ad).
+///
+/// # Errors
+///
+/// [`Reason::Truncated`], or [`Reason::EtherType`] for a third tag.
+#[inline(always)]
+pub fn frame<B: Bytes + ?Sized>(bytes: &B) -> Result<Frame, Reason> {
+    let head: &[u8; 14] = bytes.window(0).ok_or(Reason::Truncated)?;
+    let source = [head[6], head[7], head[8], head[9], head[10], head[11]];
+    let mut ethertype = u16::from_be_bytes([head[12], head[13]]);
+    let mut offset = 14;
+    if ethertype == ETH_VLAN || ethertype == ETH_QINQ {
+        let tag: &[u8; 4] = bytes.window(14).ok_or(Reason::Truncated)?;
+        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+        offset = 18;
+        if ethertype == ETH_VLAN || ethertype == ETH_QINQ {
+            let tag: &[u8; 4] = bytes.window(18).ok_or(Reason::Truncated)?;
+            ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+            offset = 22;
+            if ethertype == ETH_VLAN || ethertype == ETH_QINQ {
+                return Err(Reason::EtherType);
+            }
+        }
+    }
+    Ok(Frame { source, ethertype, offset })
+}
+
+/// A packet's part in a fragmented one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragment {
+    /// Not fragmented (IPv6 atomic fragments included).
+    Whole,
+    /// The first one, which has the ports.
+    First,
+    /// A later one: its ports are those that the first had.
+    Later,
+}
+
+/// What the judge needs to know of an IP packet. Addresses in network order, ports in the machine's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Source port; the identifier of ICMP echo; 0 for protocols without ports.
+    pub source_port: u16,
+    /// Destination port, likewise.
+    pub destination_port: u16,
+    /// IP protocol number, behind all extension headers.
+    pub protocol: u8,
+    /// TCP flags ([`tcp`]).
+    pub tcp_flags: u8,
+    /// TTL or hop limit.
+    pub hop_limit: u8,
+    /// Part in a fragmented packet.
+    pub fragment: Fragment,
+    /// Identification, if fragmented.
+    pub identification: u32,
+    /// ICMP's type, if it is ICMP.
+    pub icmp_type: u8,
+    /// Where the transport header begins.
+    pub transport: usize,
+    /// Where the packet ends, by its own length field.
+    pub end: usize,
+}
+
+/// TCP flags (RFC 9293).
+pub mod tcp {
+    /// No more data.
+    pub const FIN: u8 = 1;
+    /// Opens.
+    pub const SYN: u8 = 2;
+    /// Aborts.
+    pub const RST: u8 = 4;
+    /// Acknowledges.
+    pub const ACK: u8 = 16;
+}
+
+/// Ports, TCP flags and ICMP type as the transport header has them.
+#[derive(Clone, Copy)]
+struct Transport {
+    source_port: u16,
+    destination_port: u16,
+    tcp_flags: u8,
+    icmp_type: u8,
+}
+
+impl Transport {
+    const NONE: Self = Self { source_port: 0, destination_port: 0, tcp_flags: 0, icmp_type: 0 };
+}
+
+/// Reads the transport header at `offset`, which must lie before `end` as a whole.
+#[inline(always)]
+fn transport<B: Bytes + ?Sized>(
+    bytes: &B,
+    protocol: u8,
+    offset: usize,
+    end: usize,
+) -> Result<Transport, Reason> {
+    let room = end.saturating_sub(offset);
+    match protocol {
+        protocol::TCP => {
+            if room < 20 {
+                return Err(Reason::Malformed);
+            }
+            let head: &[u8; 14] = bytes.window(offset).ok_or(Reason::Truncated)?;
+            if head[12] >> 4 < 5 {
+                return Err(Reason::Malformed);
+            }
+            Ok(Transport { tcp_flags: head[13], ..ports([head[0], head[1], head[2], head[3]]) })
+        }
+        protocol::UDP | protocol::SCTP => {
+            if room < if protocol == protocol::UDP { 8 } else { 12 } {
+                return Err(Reason::Malformed);
+            }
+            Ok(ports(*bytes.window(offset).ok_or(Reason::Truncated)?))
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            if room < 8 {
+                return Err(Reason::Malformed);
+            }
+            let head: &[u8; 8] = bytes.window(offset).ok_or(Reason::Truncated)?;
+            let id = if icmp_has_identifier(protocol, head[0]) {
+                u16::from_be_bytes([head[4], head[5]])
+            } else {
+                0
+            };
+            Ok(Transport { source_port: id, destination_port: id, tcp_flags: 0, icmp_type: head[0] })
+        }
+        _ => Ok(Transport::NONE),
+    }
+}
+
+/// The four bytes that TCP, UDP and SCTP begin with.
+#[inline(always)]
+fn ports(head: [u8; 4]) -> Transport {
+    Transport {
+        source_port: u16::from_be_bytes([head[0], head[1]]),
+        destination_port: u16::from_be_bytes([head[2], head[3]]),
+        ..Transport::NONE
+    }
+}
+
+/// Echo and timestamp queries and answers (RFC 792), echo (RFC 4443).
+const fn icmp_has_identifier(protocol: u8, kind: u8) -> bool {
+    match protocol {
+        protocol::ICMP => matches!(kind, 0 | 8 | 13 | 14),
+        _ => matches!(kind, 128 | 129),
+    }
+}
+
+/// True for ICMP messages that carry the packet they are about (RFC 792, RFC 4443 section 2.1).
+#[must_use]
+#[inline(always)]
+pub const fn is_icmp_error(protocol: u8, kind: u8) -> bool {
+    match protocol {
+        protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        protocol::ICMPV6 => kind < 128,
+        _ => false,
+    }
+}
+
+/// The tuple of the packet inside an ICMP error: as it was sent, so its source is who gets the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedded<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Source port, as in [`Packet`].
+    pub source_port: u16,
+    /// Destination port, as in [`Packet`].
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+/// Reads the first eight bytes of the transport header inside an ICMP error: errors need not carry more.
+#[inline(always)]
+fn embedded_ports<B: Bytes + ?Sized>(
+    bytes: &B,
+    protocol: u8,
+    offset: usize,
+    end: usize,
+) -> Result<(u16, u16), Reason> {
+    if end.saturating_sub(offset) < 8 {
+        return Err(Reason::Malformed);
+    }
+    let head: &[u8; 8] = bytes.window(offset).ok_or(Reason::Truncated)?;
+    Ok(match protocol {
+        protocol::TCP | protocol::UDP | protocol::SCTP => {
+            (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]))
+        }
+        protocol::ICMP | protocol::ICMPV6 if icmp_has_identifier(protocol, head[0]) => {
+            let id = u16::from_be_bytes([head[4], head[5]]);
+            (id, id)
+        }
+        _ => (0, 0),
+    })
+}
