@@ -1,0 +1,191 @@
+//! What the kernel holds, as plain values, and the one interface through which the rest of the agent reaches it.
+
+use std::net::IpAddr;
+
+use ringfence_common::{
+    Direction, Hook,
+    cell::{RuleId, Tier, Verdict},
+    event::Reason,
+};
+
+use crate::compile::Desired;
+
+/// The kernel's tables. One thread owns them (namespaces are per thread, and so are locks that are not needed).
+pub trait Kernel: Send {
+    /// Makes the maps hold what is desired. All or nothing: on an error the previous state is in force.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit or what the kernel refused, with the map and the flag that raises its limit.
+    fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError>;
+
+    /// Endpoints as the maps have them.
+    fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError>;
+
+    /// Tracked connections, in no order.
+    fn connections(&self) -> Result<Vec<ConnectionView>, KernelError>;
+
+    /// Forgets the connections for which `doomed` is true; how many these were.
+    fn flush(&mut self, doomed: &dyn Fn(&ConnectionView) -> bool) -> Result<usize, KernelError>;
+
+    /// Counters since the maps were created, summed over CPUs.
+    fn counters(&self) -> Result<Counters, KernelError>;
+
+    /// Maps, programs and links with their pins.
+    fn objects(&self) -> Result<Vec<ObjectView>, KernelError>;
+
+    /// Name of a rule.
+    fn rule(&self, id: RuleId) -> Option<String>;
+
+    /// Name (`namespace/name`) of an endpoint, also of one that has gone since the agent started.
+    fn endpoint(&self, id: u32) -> Option<String>;
+
+    /// Takes the events that the kernel has sent since the last call.
+    fn events(&mut self) -> Vec<EventView>;
+}
+
+/// What one [`Kernel::apply`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Number of this state: how often the maps have been changed since they were created.
+    pub revision: u64,
+    /// Map elements written or removed.
+    pub operations: usize,
+    /// Endpoints that got new tables or a new generation.
+    pub endpoints: usize,
+}
+
+/// Why a state is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// It does not fit.
+    #[error("map {map} needs {needed} entries and has {limit}: the previous state stays in force; raise {flag}")]
+    Full {
+        /// Name of the map.
+        map: &'static str,
+        /// Entries that it would take.
+        needed: usize,
+        /// Entries that it has.
+        limit: usize,
+        /// Flag of `ringfence agent` that raises the limit.
+        flag: &'static str,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointView {
+    /// Number.
+    pub id: u32,
+    /// `namespace/name` of the pod.
+    pub pod: String,
+    /// Index of its host-side interface.
+    pub ifindex: u32,
+    /// Addresses that are its own, link-local ones included.
+    pub addresses: Vec<IpAddr>,
+    /// Hardware address, if known.
+    pub hardware_address: Option<[u8; 6]>,
+    /// Generation in force.
+    pub generation: u64,
+    /// Ingress is isolated (has a table).
+    pub ingress_isolated: bool,
+    /// Egress is isolated (has a table).
+    pub egress_isolated: bool,
+    /// May reach the metadata service.
+    pub metadata_granted: bool,
+}
+
+/// One tracked connection, from the pod's side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionView {
+    /// The pod's address.
+    pub local: IpAddr,
+    /// The pod's port.
+    pub local_port: u16,
+    /// The other side's address.
+    pub remote: IpAddr,
+    /// The other side's port.
+    pub remote_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Direction that it was opened in.
+    pub direction: Direction,
+    /// `Deny` for one that was revoked.
+    pub verdict: Verdict,
+    /// Rule that decided last; 0 for none.
+    pub rule: RuleId,
+    /// The pod's own node opened it.
+    pub own_node: bool,
+    /// It was under way before it was tracked.
+    pub adopted: bool,
+    /// Something came back.
+    pub replied: bool,
+    /// Seconds since its last packet.
+    pub idle_seconds: u64,
+}
+
+/// Counters since the maps were created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets (at hook `Socket`: calls) by hook, reason and verdict; zeros left out.
+    pub packets: Vec<(Hook, Reason, Verdict, u64)>,
+    /// Events that the rate limit or a full ring kept back.
+    pub lost_events: u64,
+}
+
+/// A pinned object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectView {
+    /// Path of the pin.
+    pub pin: String,
+    /// `map` or `link`.
+    pub kind: &'static str,
+    /// Type, such as `lru_hash` or `tcx`.
+    pub object_type: String,
+    /// Kernel's id of the object.
+    pub id: u32,
+    /// Entries in use, for maps that can tell.
+    pub entries: Option<usize>,
+    /// Entries that fit; 0 for links.
+    pub max_entries: u32,
+    /// Bytes of kernel memory, where the kernel tells.
+    pub memory: Option<u64>,
+}
+
+/// One event, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventView {
+    /// When, on the system's clock.
+    pub time: std::time::SystemTime,
+    /// Hook that judged.
+    pub hook: Hook,
+    /// What it got.
+    pub verdict: Verdict,
+    /// What it would have got with everything in audit enforced.
+    pub staged: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// Tier that decided, where a table did.
+    pub tier: Option<Tier>,
+    /// Name of the rule that decided, where one did.
+    pub rule: Option<String>,
+    /// `namespace/name` of the endpoint, if it is one.
+    pub endpoint: Option<String>,
+    /// Interface index; 0 for sockets.
+    pub ifindex: u32,
+    /// Source address; of sockets unspecified.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// Source port; 0 where there is none.
+    pub source_port: u16,
+    /// Destination port; 0 where there is none.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Bytes of the packet.
+    pub length: u32,
+}
