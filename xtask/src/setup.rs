@@ -1,0 +1,230 @@
+//! `cargo xtask setup`: finds what is missing, says what it will do and why, asks, does it.
+
+use std::{
+    env, fs, io,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    linker,
+    needs::{self, Need, Remedy, State, Weight},
+    step,
+};
+
+/// Options of `setup`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let Args { yes } = args;
+    let lacking = ensure(needs::all, yes)?;
+    for need in &lacking {
+        advise(need);
+    }
+    if lacking.iter().any(|need| need.weight == Weight::Build) {
+        bail!("this machine cannot build Ringfence yet: see above");
+    }
+    eprintln!(
+        "setup: {}",
+        if lacking.iter().any(Need::blocks) {
+            "ready to build, not to run the lab"
+        } else {
+            "ready"
+        }
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sees to everything that the lab needs, or fails saying what is missing.
+pub fn for_lab() -> Result<()> {
+    let lacking = ensure(needs::all, false)?;
+    let mut blocked = false;
+    for need in lacking.iter().filter(|need| need.blocks()) {
+        advise(need);
+        blocked = true;
+    }
+    if blocked {
+        bail!("this machine cannot run the lab: see above");
+    }
+    Ok(())
+}
+
+/// Sees to everything that can be installed, and returns what is still missing.
+///
+/// What is merely optional is installed only together with something that is not, or when `setup` itself
+/// was called.
+fn ensure(list: fn() -> Vec<Need>, yes: bool) -> Result<Vec<Need>> {
+    let mut missing = missing(list());
+    // Each round may show more: only with a compiler is it known which LLVM the linker needs.
+    for _round in 0..3 {
+        let plan = Plan::of(&missing);
+        if plan.is_empty() {
+            break;
+        }
+        plan.announce(&missing);
+        if !(yes || env::var_os("CI").is_some() || confirm()?) {
+            bail!("nothing was installed; `cargo xtask setup --yes` installs it without asking");
+        }
+        plan.carry_out()?;
+        missing = self::missing(list());
+    }
+    Ok(missing)
+}
+
+fn missing(list: Vec<Need>) -> Vec<Need> {
+    list.into_iter()
+        .filter(|need| matches!(need.state, State::Missing(_)))
+        .collect()
+}
+
+fn advise(need: &Need) {
+    let State::Missing(remedy) = &need.state else {
+        return;
+    };
+    let what = match remedy {
+        Remedy::Packages(packages) | Remedy::BuildLinker { packages, .. } => {
+            format!("install {}", packages.join(" "))
+        }
+        Remedy::Advice(advice) => advice.clone(),
+    };
+    eprintln!("missing: {} ({}): {what}", need.name, need.why);
+}
+
+/// What will be done.
+#[derive(Default)]
+struct Plan {
+    packages: Vec<String>,
+    linker: Option<u32>,
+}
+
+impl Plan {
+    fn of(missing: &[Need]) -> Self {
+        let mut plan = Self::default();
+        for need in missing {
+            match &need.state {
+                State::Missing(Remedy::Packages(packages)) => {
+                    plan.packages.extend(packages.iter().cloned())
+                }
+                State::Missing(Remedy::BuildLinker { llvm, packages }) => {
+                    plan.packages.extend(packages.iter().cloned());
+                    plan.linker = Some(*llvm);
+                }
+                State::Missing(Remedy::Advice(_)) | State::Found(_) => {}
+            }
+        }
+        plan.packages.sort();
+        plan.packages.dedup();
+        plan
+    }
+
+    fn is_empty(&self) -> bool {
+        self.packages.is_empty() && self.linker.is_none()
+    }
+
+    fn announce(&self, missing: &[Need]) {
+        eprintln!("missing:");
+        for need in missing {
+            eprintln!("  {}: {}", need.name, need.why);
+        }
+        eprintln!("to do:");
+        if !self.packages.is_empty() {
+            eprintln!("  install the packages {}", self.packages.join(" "));
+        }
+        if let Some(llvm) = self.linker {
+            eprintln!(
+                "  build bpf-linker {} for LLVM {llvm} with cargo into the user's cache (one to two minutes)",
+                linker::VERSION
+            );
+        }
+    }
+
+    fn carry_out(&self) -> Result<()> {
+        if !self.packages.is_empty() {
+            install(&self.packages)?;
+        }
+        self.linker.map_or(Ok(()), linker::build)
+    }
+}
+
+fn confirm() -> Result<bool> {
+    if !step::interactive() {
+        return Ok(false);
+    }
+    eprint!("go ahead? [y/N] ");
+    let mut answer = String::new();
+    io::stdin()
+        .read_line(&mut answer)
+        .context("cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn install(packages: &[String]) -> Result<()> {
+    let names = packages.join(" ");
+    if step::which("apt-get").is_none() {
+        bail!(
+            "no apt-get here: install what corresponds to {names} with this system's package manager \
+             (or, with rustup: `rustup toolchain install nightly --component rust-src`), then run this again"
+        );
+    }
+    if !is_root() {
+        bail!(
+            "not root: run `sudo apt-get update && sudo apt-get install {names}`, then this again"
+        );
+    }
+    if packages.iter().any(|package| !available(package)) {
+        step::run("updating the list of packages", apt(&["update"]))?;
+    }
+    let unavailable: Vec<_> = packages
+        .iter()
+        .filter(|package| !available(package))
+        .map(String::as_str)
+        .collect();
+    if !unavailable.is_empty() {
+        bail!(
+            "this system's package sources have no {}: with rustup, \
+             `rustup toolchain install nightly --component rust-src` and that compiler's LLVM development files do as well",
+            unavailable.join(", ")
+        );
+    }
+    let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
+    install.args(packages);
+    step::run(&format!("installing {names}"), install)
+}
+
+fn apt(args: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+    command
+}
+
+/// Whether a package could be installed, as far as the local list knows.
+fn available(package: &str) -> bool {
+    let mut policy = Command::new("apt-cache");
+    policy.env("LC_ALL", "C").args(["policy", package]);
+    step::answer(policy)
+        .and_then(|answer| {
+            Some(
+                answer
+                    .lines()
+                    .find_map(|line| line.trim().strip_prefix("Candidate: "))?
+                    != "(none)",
+            )
+        })
+        .unwrap_or(false)
+}
+
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .unwrap_or_default();
+    ids.split_whitespace().nth(1) == Some("0")
+}

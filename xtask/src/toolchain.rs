@@ -1,0 +1,188 @@
+//! Finds the compiler for the kernel half and runs its cargo.
+//!
+//! Any toolchain counts that has the standard library's source, since no compiler brings `core` for the
+//! bpf target: a rustup nightly, the active toolchain, or the distribution's in `/usr`. Stable compilers
+//! are told to accept unstable options by `RUSTC_BOOTSTRAP=1`, on the inner command only.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{linker, paths, step};
+
+/// The compiler that the workspace needs at least; `rust-version` in Cargo.toml.
+const MINIMUM: (u32, u32) = (1, 95);
+
+/// Variables by which an outer cargo or rustup would steer the inner cargo.
+const STEERING: [&str; 14] = [
+    "CARGO",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_INCREMENTAL",
+    "CARGO_MANIFEST_DIR",
+    "CARGO_TARGET_DIR",
+    "LD_LIBRARY_PATH",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTDOC",
+    "RUSTFLAGS",
+    "RUSTUP_TOOLCHAIN",
+    "RUST_RECURSION_COUNT",
+];
+
+/// A compiler that can build the kernel half.
+pub struct Toolchain {
+    /// `bin` and `lib` are in here.
+    pub sysroot: PathBuf,
+    /// The compiler's release, such as `1.96.0`.
+    pub release: String,
+    /// The major version of its LLVM.
+    pub llvm: u32,
+}
+
+impl Toolchain {
+    /// One of its programs, whether or not it is there.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.sysroot.join("bin").join(name)
+    }
+
+    /// `cargo VERB` for the bpf target with this toolchain alone.
+    pub fn cargo(&self, verb: &str) -> Result<Command> {
+        let mut path = vec![self.sysroot.join("bin")];
+        path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        let mut cargo = Command::new(self.program("cargo"));
+        for name in STEERING {
+            cargo.env_remove(name);
+        }
+        cargo
+            .current_dir(paths::root())
+            .env("PATH", env::join_paths(path)?)
+            .env("RUSTC", self.program("rustc"))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags()?.join("\x1f"))
+            .args([
+                verb,
+                "--package",
+                "ringfence-ebpf",
+                "--bins",
+                "--release",
+                "-Z",
+                "build-std=core",
+                "--target",
+            ])
+            .arg(target())
+            .arg("--target-dir")
+            // Apart from the host's, whose cargo would otherwise wait for this one's lock.
+            .arg(paths::target().join("ebpf-build"));
+        Ok(cargo)
+    }
+
+    fn flags(&self) -> Result<Vec<String>> {
+        let mut flags = vec![
+            format!("--cfg=bpf_target_arch=\"{}\"", architecture()?),
+            // Type information comes from debug information; the maps and bpftool need it.
+            "-Cdebuginfo=2".into(),
+            "-Clink-arg=--btf".into(),
+            // 32-bit arithmetic and all comparisons; every kernel that is supported has v3.
+            "-Ctarget-cpu=v3".into(),
+            // By its path, which names version and LLVM, so that another linker means another build.
+            format!("-Clinker={}", linker::path(self.llvm)?.display()),
+        ];
+        if self.llvm >= 22 && unaligned_loads_are_cheap() {
+            // Else a 32-bit address in a packet is read as four bytes and shifted together.
+            flags.push("-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into());
+        }
+        Ok(flags)
+    }
+}
+
+/// The toolchain that builds the kernel half: the first whose LLVM the linker can be (or is) built for,
+/// else the first there is.
+pub fn find() -> Option<Toolchain> {
+    let mut usable: Vec<_> = candidates().into_iter().filter_map(inspect).collect();
+    let best = usable.iter().position(|toolchain| {
+        linker::installed(toolchain.llvm).is_some() || linker::llvm_prefix(toolchain.llvm).is_some()
+    });
+    (!usable.is_empty()).then(|| usable.swap_remove(best.unwrap_or(0)))
+}
+
+fn candidates() -> Vec<PathBuf> {
+    let mut sysroots = Vec::new();
+    if step::which("rustup").is_some() {
+        let mut nightly = Command::new("rustup");
+        // Asking must not install.
+        nightly
+            .env("RUSTUP_AUTO_INSTALL", "0")
+            .args(["which", "--toolchain", "nightly", "rustc"]);
+        let rustc = step::answer(nightly).map(PathBuf::from);
+        sysroots.extend(
+            rustc
+                .as_deref()
+                .and_then(|rustc| rustc.parent()?.parent())
+                .map(Path::to_owned),
+        );
+    }
+    let mut active = Command::new("rustc");
+    active.args(["--print", "sysroot"]);
+    sysroots.extend(step::answer(active).map(PathBuf::from));
+    sysroots.push("/usr".into());
+    sysroots
+}
+
+fn inspect(sysroot: PathBuf) -> Option<Toolchain> {
+    if !sysroot
+        .join("lib/rustlib/src/rust/library/core/src/lib.rs")
+        .exists()
+        || !sysroot.join("bin/cargo").exists()
+    {
+        return None;
+    }
+    let mut rustc = Command::new(sysroot.join("bin/rustc"));
+    rustc.arg("-vV").env_remove("LD_LIBRARY_PATH");
+    let answer = step::answer(rustc)?;
+    let field = |name| {
+        answer
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
+    let release = field("release:")?.to_owned();
+    let mut numbers = release.split('.').map_while(|number| number.parse().ok());
+    let version = (numbers.next()?, numbers.next()?);
+    let llvm = field("LLVM version:")?.split('.').next()?.parse().ok()?;
+    (version >= MINIMUM).then_some(Toolchain {
+        sysroot,
+        release,
+        llvm,
+    })
+}
+
+/// The bpf target of this machine's byte order.
+pub fn target() -> &'static str {
+    if cfg!(target_endian = "big") {
+        "bpfeb-unknown-none"
+    } else {
+        "bpfel-unknown-none"
+    }
+}
+
+/// This machine as aya names it.
+fn architecture() -> Result<&'static str> {
+    match env::consts::ARCH {
+        name @ ("x86_64" | "aarch64" | "riscv64" | "s390x" | "powerpc64") => Ok(name),
+        other => bail!("the kernel half is not known to build for {other}: use x86_64 or aarch64"),
+    }
+}
+
+/// Where the kernel has `CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`; elsewhere the verifier refuses such loads.
+fn unaligned_loads_are_cheap() -> bool {
+    matches!(
+        env::consts::ARCH,
+        "x86_64" | "aarch64" | "s390x" | "powerpc64"
+    )
+}
