@@ -15,15 +15,13 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
     setup::for_lab()?;
     let binary = build::all(true)?;
     let mut cargo = build::host_cargo("build");
-    cargo
-        .env("RINGFENCE_EBPF_OBJECT", paths::ebpf_object())
-        .args([
-            "--release",
-            "--package",
-            "ringfence-tests",
-            "--bin",
-            "ringfence-bench",
-        ]);
+    cargo.args([
+        "--release",
+        "--package",
+        "ringfence-tests",
+        "--bin",
+        "ringfence-bench",
+    ]);
     step::run("building the benchmark", cargo)?;
     let bench = paths::target().join("release/ringfence-bench");
     let error = Command::new(&bench)

@@ -28,14 +28,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// Builds both halves and returns the binary's path.
 pub fn all(release: bool) -> Result<PathBuf> {
-    let object = ebpf()?;
+    ebpf()?;
     let mut cargo = host_cargo("build");
-    cargo.env("RINGFENCE_EBPF_OBJECT", object).args([
-        "--package",
-        "ringfence-agent",
-        "--bin",
-        "ringfence",
-    ]);
+    cargo.args(["--package", "ringfence-agent", "--bin", "ringfence"]);
     if release {
         cargo.arg("--release");
     }
@@ -43,8 +38,8 @@ pub fn all(release: bool) -> Result<PathBuf> {
     Ok(paths::ringfence(release))
 }
 
-/// Builds the kernel half and returns the object's path.
-pub fn ebpf() -> Result<PathBuf> {
+/// Builds the kernel half and puts the object where the agent's build takes it from.
+pub fn ebpf() -> Result<()> {
     let toolchain =
         toolchain::find().context("no compiler for the kernel half: run `cargo xtask setup`")?;
     linker::installed(toolchain.llvm).with_context(|| {
@@ -67,12 +62,16 @@ pub fn ebpf() -> Result<PathBuf> {
             .with_context(|| format!("cannot create {}", folder.display()))?;
         fs::write(&object, bytes).with_context(|| format!("cannot write {}", object.display()))?;
     }
-    Ok(object)
+    Ok(())
 }
 
 /// `cargo VERB` in the workspace with the toolchain that runs this program.
 pub fn host_cargo(verb: &str) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(paths::root()).arg(verb);
+    // Whatever the caller has there: xtask's own object, and the same for every verb.
+    cargo
+        .current_dir(paths::root())
+        .env("RINGFENCE_EBPF_OBJECT", paths::ebpf_object())
+        .arg(verb);
     cargo
 }

@@ -24,7 +24,7 @@ pub struct Args {
 /// Runs the verb.
 pub fn run(args: Args) -> Result<ExitCode> {
     let Args { yes } = args;
-    let lacking = ensure(needs::all, yes)?;
+    let lacking = ensure(|_| true, yes)?;
     for need in &lacking {
         advise(need);
     }
@@ -44,24 +44,19 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// Sees to everything that the lab needs, or fails saying what is missing.
 pub fn for_lab() -> Result<()> {
-    let lacking = ensure(needs::all, false)?;
-    let mut blocked = false;
-    for need in lacking.iter().filter(|need| need.blocks()) {
+    let lacking = ensure(Need::blocks, false)?;
+    for need in &lacking {
         advise(need);
-        blocked = true;
     }
-    if blocked {
+    if !lacking.is_empty() {
         bail!("this machine cannot run the lab: see above");
     }
     Ok(())
 }
 
-/// Sees to everything that can be installed, and returns what is still missing.
-///
-/// What is merely optional is installed only together with something that is not, or when `setup` itself
-/// was called.
-fn ensure(list: fn() -> Vec<Need>, yes: bool) -> Result<Vec<Need>> {
-    let mut missing = missing(list());
+/// Sees to what is missing and counts, as far as it can be installed, and returns what is still missing.
+fn ensure(counts: fn(&Need) -> bool, yes: bool) -> Result<Vec<Need>> {
+    let mut missing = missing(counts);
     // Each round may show more: only with a compiler is it known which LLVM the linker needs.
     for _round in 0..3 {
         let plan = Plan::of(&missing);
@@ -73,15 +68,15 @@ fn ensure(list: fn() -> Vec<Need>, yes: bool) -> Result<Vec<Need>> {
             bail!("nothing was installed; `cargo xtask setup --yes` installs it without asking");
         }
         plan.carry_out()?;
-        missing = self::missing(list());
+        missing = self::missing(counts);
     }
     Ok(missing)
 }
 
-fn missing(list: Vec<Need>) -> Vec<Need> {
-    list.into_iter()
-        .filter(|need| matches!(need.state, State::Missing(_)))
-        .collect()
+fn missing(counts: fn(&Need) -> bool) -> Vec<Need> {
+    let mut needs = needs::all();
+    needs.retain(|need| matches!(need.state, State::Missing(_)) && counts(need));
+    needs
 }
 
 fn advise(need: &Need) {

@@ -69,7 +69,6 @@ fn tests(args: &Args, report: &mut Report) -> Result<()> {
 fn cargo_test(binary: &std::path::Path, skips: &Skips) -> Command {
     let mut cargo = build::host_cargo("test");
     cargo
-        .env("RINGFENCE_EBPF_OBJECT", paths::ebpf_object())
         .env("RINGFENCE_BIN", binary)
         .env("RINGFENCE_SKIPS", &skips.0)
         // The lines are read by `report`.
