@@ -48,7 +48,7 @@ pub fn ebpf() -> Result<()> {
             toolchain.llvm
         )
     })?;
-    step::run("building the kernel half", toolchain.cargo("build")?)?;
+    step::run("building the kernel half", toolchain.build()?)?;
     let built = paths::target()
         .join("ebpf-build")
         .join(toolchain::target())

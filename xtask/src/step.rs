@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    ffi::OsStr,
     io::{self, BufRead as _, BufReader, IsTerminal as _},
     process::{Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -81,7 +82,12 @@ impl Step {
 /// Runs a command as one step; its output is shown whole if it fails or warns.
 pub fn run(title: &str, command: Command) -> Result<()> {
     let mut step = Step::start(title);
-    let shown = format!("{command:?}");
+    // Without the environment, which would hide the rest.
+    let shown = std::iter::once(command.get_program()).chain(command.get_args());
+    let shown = shown
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ");
     let mut output = Vec::new();
     let status = stream(command, |line| {
         step.at(line.trim());

@@ -18,8 +18,7 @@ use crate::{linker, paths, step};
 const MINIMUM: (u32, u32) = (1, 95);
 
 /// Variables by which an outer cargo or rustup would steer the inner cargo.
-const STEERING: [&str; 14] = [
-    "CARGO",
+const STEERING: [&str; 13] = [
     "CARGO_BUILD_RUSTFLAGS",
     "CARGO_BUILD_TARGET",
     "CARGO_ENCODED_RUSTFLAGS",
@@ -51,35 +50,51 @@ impl Toolchain {
         self.sysroot.join("bin").join(name)
     }
 
-    /// `cargo VERB` for the bpf target with this toolchain alone.
-    pub fn cargo(&self, verb: &str) -> Result<Command> {
+    /// `cargo build` of the kernel half.
+    pub fn build(&self) -> Result<Command> {
+        let mut cargo = Command::new(self.program("cargo"));
+        cargo.arg("build");
+        self.steer(&mut cargo)?;
+        Ok(cargo)
+    }
+
+    /// `cargo clippy` of the kernel half.
+    pub fn clippy(&self) -> Result<Command> {
+        // Called directly: `cargo clippy` might take another toolchain's from the user's cargo folder.
+        let mut clippy = Command::new(self.program("cargo-clippy"));
+        clippy.arg("clippy");
+        self.steer(&mut clippy)?;
+        clippy.args(["--", "--deny", "warnings"]);
+        Ok(clippy)
+    }
+
+    /// Makes a command use this toolchain alone, for the kernel half on the bpf target.
+    fn steer(&self, command: &mut Command) -> Result<()> {
         let mut path = vec![self.sysroot.join("bin")];
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-        let mut cargo = Command::new(self.program("cargo"));
         for name in STEERING {
-            cargo.env_remove(name);
+            command.env_remove(name);
         }
-        cargo
+        command
             .current_dir(paths::root())
             .env("PATH", env::join_paths(path)?)
+            .env("CARGO", self.program("cargo"))
             .env("RUSTC", self.program("rustc"))
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", self.flags()?.join("\x1f"))
             .args([
-                verb,
                 "--package",
                 "ringfence-ebpf",
                 "--bins",
                 "--release",
                 "-Z",
                 "build-std=core",
-                "--target",
             ])
-            .arg(target())
+            .args(["--target", target()])
             .arg("--target-dir")
             // Apart from the host's, whose cargo would otherwise wait for this one's lock.
             .arg(paths::target().join("ebpf-build"));
-        Ok(cargo)
+        Ok(())
     }
 
     fn flags(&self) -> Result<Vec<String>> {

@@ -8,11 +8,14 @@ use crate::{build, step, toolchain};
 
 mod tidy;
 
+/// One check and the name by which it is reported.
+type Check = (&'static str, fn() -> Result<()>);
+
 /// Runs the verb.
 ///
 /// Every check runs, so that one run shows all there is to mend.
 pub fn run() -> Result<ExitCode> {
-    let checks: [(&str, fn() -> Result<()>); 4] = [
+    let checks: [Check; 4] = [
         ("tidy", tidy::run),
         ("fmt", format),
         ("clippy", host),
@@ -63,7 +66,5 @@ fn kernel_half() -> Result<()> {
             clippy.display()
         );
     }
-    let mut cargo = toolchain.cargo("clippy")?;
-    cargo.args(["--", "--deny", "warnings"]);
-    step::run("clippy for the bpf target", cargo)
+    step::run("clippy for the bpf target", toolchain.clippy()?)
 }
