@@ -62,7 +62,8 @@ pub fn build(llvm: u32) -> Result<()> {
         .with_context(|| format!("LLVM {llvm}'s development files are missing"))?;
     let root = root(llvm)?;
     fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
-    let mut path = vec![prefix.join("bin")];
+    // With its own folder in PATH, cargo does not ask for that.
+    let mut path = vec![prefix.join("bin"), root.join("bin")];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo

@@ -39,7 +39,16 @@ impl Report {
     /// Runs `cargo test`, shows each binary as a step, and counts what comes out.
     pub fn follow(&mut self, cargo: Command) -> Result<ExitStatus> {
         let mut suite: Option<Suite> = None;
-        let status = step::stream(cargo, |line| self.line(&mut suite, line));
+        let status = step::stream(cargo, |line| match (line, suite.as_mut()) {
+            (Some(line), _) => self.line(&mut suite, line),
+            (
+                None,
+                Some(Suite {
+                    step: Some(step), ..
+                }),
+            ) => step.at(None),
+            (None, _) => {}
+        });
         self.close(suite.take(), None);
         status
     }
@@ -49,11 +58,11 @@ impl Report {
         if let Some(name) = suite_name(line) {
             self.close(suite.take(), None);
             *suite = Some(Suite {
-                step: Some(Step::start(&name)),
                 name,
                 tests: 0,
                 done: 0,
                 output: Vec::new(),
+                step: None,
             });
         } else if let Some(counts) = counts(line) {
             if let Some(running) = suite.as_mut() {
@@ -145,13 +154,17 @@ impl Suite {
                 .next()
                 .and_then(|count| count.parse().ok())
                 .unwrap_or(0);
+            // A binary without tests is not worth a line.
+            if self.tests > 0 {
+                self.step = Some(Step::start(&self.name));
+            }
         } else if let Some(name) = line
             .strip_prefix("test ")
             .and_then(|rest| rest.split(" ... ").next())
         {
             self.done += 1;
             if let Some(step) = self.step.as_mut() {
-                step.at(&format!("{} of {}: {name}", self.done, self.tests));
+                step.at(Some(&format!("{} of {}: {name}", self.done, self.tests)));
                 if line.ends_with("FAILED") {
                     step.say(&format!("  FAILED {name}"));
                 }
