@@ -27,7 +27,7 @@ pub fn run() -> Result<ExitCode> {
         println!("nothing essential is missing");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{blocking} essential things are missing; `cargo xtask setup` installs what it can");
+    println!("essential things missing: {blocking}; `cargo xtask setup` installs what it can");
     Ok(ExitCode::FAILURE)
 }
 

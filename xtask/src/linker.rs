@@ -33,20 +33,27 @@ pub fn installed(llvm: u32) -> Option<PathBuf> {
 
 /// Where this LLVM's headers and libraries are installed.
 pub fn llvm_prefix(llvm: u32) -> Option<PathBuf> {
-    let debian = PathBuf::from(format!("/usr/lib/llvm-{llvm}"));
-    if debian.join("bin/llvm-config").exists() && debian.join("include/llvm-c").is_dir() {
-        return Some(debian);
-    }
-    [format!("llvm-config-{llvm}"), "llvm-config".into()]
-        .into_iter()
-        .find_map(|program| {
-            let mut config = Command::new(program);
-            config.args(["--version", "--prefix"]);
-            let answer = step::answer(config)?;
-            let (version, prefix) = answer.split_once('\n').or_else(|| answer.split_once(' '))?;
-            (version.split('.').next() == Some(llvm.to_string().as_str()))
-                .then(|| PathBuf::from(prefix.trim()))
-        })
+    let configs = [
+        format!("/usr/lib/llvm-{llvm}/bin/llvm-config"),
+        format!("llvm-config-{llvm}"),
+        "llvm-config".into(),
+    ];
+    configs.into_iter().find_map(|program| {
+        let mut config = Command::new(program);
+        config.args(["--version", "--prefix", "--includedir"]);
+        let answer = step::answer(config)?;
+        let mut lines = answer.lines();
+        let (version, prefix, headers) = (lines.next()?, lines.next()?, lines.next()?);
+        // Debian has the program in a package of its own, without the headers.
+        let is_whole = Path::new(headers).join("llvm-c/Core.h").exists();
+        let is_it = version.split('.').next() == Some(llvm.to_string().as_str());
+        (is_it && is_whole).then(|| PathBuf::from(prefix))
+    })
+}
+
+/// The package of this LLVM's headers and libraries.
+pub fn llvm_package(llvm: u32) -> String {
+    format!("llvm-{llvm}-dev")
 }
 
 /// Builds the linker for this LLVM into the cache.

@@ -13,6 +13,7 @@ mod doctor;
 mod linker;
 mod lint;
 mod needs;
+mod packages;
 mod paths;
 mod setup;
 mod step;

@@ -1,16 +1,13 @@
 //! `cargo xtask setup`: finds what is missing, says what it will do and why, asks, does it.
 
-use std::{
-    env, fs, io,
-    process::{Command, ExitCode},
-};
+use std::{env, io, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
     linker,
     needs::{self, Need, Remedy, State, Weight},
-    step,
+    packages, step,
 };
 
 /// Options of `setup`.
@@ -57,10 +54,18 @@ pub fn for_lab() -> Result<()> {
 /// Sees to what is missing and counts, as far as it can be installed, and returns what is still missing.
 fn ensure(counts: fn(&Need) -> bool, yes: bool) -> Result<Vec<Need>> {
     let mut missing = missing(counts);
+    let mut done = Vec::new();
     // Each round may show more: only with a compiler is it known which LLVM the linker needs.
-    for _round in 0..3 {
+    loop {
         let plan = Plan::of(&missing);
         if plan.is_empty() {
+            break;
+        }
+        if done.contains(&plan) {
+            // Said by the caller, with what it is for.
+            eprintln!(
+                "what was installed is not what is needed; is there an older version in the way?"
+            );
             break;
         }
         plan.announce(&missing);
@@ -68,6 +73,7 @@ fn ensure(counts: fn(&Need) -> bool, yes: bool) -> Result<Vec<Need>> {
             bail!("nothing was installed; `cargo xtask setup --yes` installs it without asking");
         }
         plan.carry_out()?;
+        done.push(plan);
         missing = self::missing(counts);
     }
     Ok(missing)
@@ -93,7 +99,7 @@ fn advise(need: &Need) {
 }
 
 /// What will be done.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 struct Plan {
     packages: Vec<String>,
     linker: Option<u32>,
@@ -142,7 +148,7 @@ impl Plan {
 
     fn carry_out(&self) -> Result<()> {
         if !self.packages.is_empty() {
-            install(&self.packages)?;
+            packages::install(&self.packages)?;
         }
         self.linker.map_or(Ok(()), linker::build)
     }
@@ -158,68 +164,4 @@ fn confirm() -> Result<bool> {
         .read_line(&mut answer)
         .context("cannot read the answer")?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn install(packages: &[String]) -> Result<()> {
-    let names = packages.join(" ");
-    if step::which("apt-get").is_none() {
-        bail!(
-            "no apt-get here: install what corresponds to {names} with this system's package manager \
-             (or, with rustup: `rustup toolchain install nightly --component rust-src`), then run this again"
-        );
-    }
-    if !is_root() {
-        bail!(
-            "not root: run `sudo apt-get update && sudo apt-get install {names}`, then this again"
-        );
-    }
-    if packages.iter().any(|package| !available(package)) {
-        step::run("updating the list of packages", apt(&["update"]))?;
-    }
-    let unavailable: Vec<_> = packages
-        .iter()
-        .filter(|package| !available(package))
-        .map(String::as_str)
-        .collect();
-    if !unavailable.is_empty() {
-        bail!(
-            "this system's package sources have no {}: with rustup, \
-             `rustup toolchain install nightly --component rust-src` and that compiler's LLVM development files do as well",
-            unavailable.join(", ")
-        );
-    }
-    let mut install = apt(&["install", "--yes", "--no-install-recommends"]);
-    install.args(packages);
-    step::run(&format!("installing {names}"), install)
-}
-
-fn apt(args: &[&str]) -> Command {
-    let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
-    command
-}
-
-/// Whether a package could be installed, as far as the local list knows.
-fn available(package: &str) -> bool {
-    let mut policy = Command::new("apt-cache");
-    policy.env("LC_ALL", "C").args(["policy", package]);
-    step::answer(policy)
-        .and_then(|answer| {
-            Some(
-                answer
-                    .lines()
-                    .find_map(|line| line.trim().strip_prefix("Candidate: "))?
-                    != "(none)",
-            )
-        })
-        .unwrap_or(false)
-}
-
-fn is_root() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ids = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))
-        .unwrap_or_default();
-    ids.split_whitespace().nth(1) == Some("0")
 }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{linker, paths, step};
+use crate::{linker, packages, paths, step};
 
 /// The compiler that the workspace needs at least; `rust-version` in Cargo.toml.
 const MINIMUM: (u32, u32) = (1, 95);
@@ -116,14 +116,31 @@ impl Toolchain {
     }
 }
 
-/// The toolchain that builds the kernel half: the first whose LLVM the linker can be (or is) built for,
-/// else the first there is.
+/// The toolchain that builds the kernel half: one for which the linker is there or can be built, else
+/// one whose LLVM can be installed. Without apt, whose lists tell that, any.
 pub fn find() -> Option<Toolchain> {
     let mut usable: Vec<_> = candidates().into_iter().filter_map(inspect).collect();
-    let best = usable.iter().position(|toolchain| {
+    let linkable = |toolchain: &Toolchain| {
         linker::installed(toolchain.llvm).is_some() || linker::llvm_prefix(toolchain.llvm).is_some()
-    });
-    (!usable.is_empty()).then(|| usable.swap_remove(best.unwrap_or(0)))
+    };
+    let obtainable = |toolchain: &Toolchain| {
+        !packages::have_apt()
+            || linker::SUPPORTED_LLVM.contains(&toolchain.llvm)
+                && packages::candidate(&linker::llvm_package(toolchain.llvm)).is_some()
+    };
+    let best = usable
+        .iter()
+        .position(linkable)
+        .or_else(|| usable.iter().position(obtainable))?;
+    Some(usable.swap_remove(best))
+}
+
+/// Whether a release, or a package's version, is one that the workspace accepts.
+pub fn is_new_enough(release: &str) -> bool {
+    let mut numbers = release
+        .split(['.', '-', '+', '~'])
+        .map_while(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= MINIMUM
 }
 
 fn candidates() -> Vec<PathBuf> {
@@ -167,10 +184,8 @@ fn inspect(sysroot: PathBuf) -> Option<Toolchain> {
             .map(str::trim)
     };
     let release = field("release:")?.to_owned();
-    let mut numbers = release.split('.').map_while(|number| number.parse().ok());
-    let version = (numbers.next()?, numbers.next()?);
     let llvm = field("LLVM version:")?.split('.').next()?.parse().ok()?;
-    (version >= MINIMUM).then_some(Toolchain {
+    is_new_enough(&release).then_some(Toolchain {
         sysroot,
         release,
         llvm,
@@ -200,4 +215,31 @@ fn unaligned_loads_are_cheap() -> bool {
         env::consts::ARCH,
         "x86_64" | "aarch64" | "s390x" | "powerpc64"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_and_package_versions_are_compared_by_number() {
+        for new_enough in [
+            "1.95.0",
+            "1.96.0+dfsg1-1~deb12u2",
+            "1.98.0-nightly",
+            "1.100.0",
+            "2.0.0",
+        ] {
+            assert!(is_new_enough(new_enough), "{new_enough}");
+        }
+        for old in [
+            "1.63.0+dfsg1-2",
+            "1.85.0+dfsg3-1~deb12u3",
+            "1.94.9",
+            "",
+            "nightly",
+        ] {
+            assert!(!is_new_enough(old), "{old}");
+        }
+    }
 }
