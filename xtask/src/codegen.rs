@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{self, Command, ExitCode},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -202,7 +203,9 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn create() -> Result<Self> {
-        let path = paths::target().join(format!("codegen-{}", process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = paths::target().join(format!("codegen-{}-{count}", process::id()));
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self(path))
     }
@@ -217,6 +220,8 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -224,5 +229,48 @@ mod tests {
         let help = "About.\n\nUsage: ringfence <COMMAND>\n\nCommands:\n  agent  Run the agent,\n           for ever\n  lab    Pods\n  help   Print\n\nOptions:\n  -h, --help\n";
         assert_eq!(verbs(help), ["agent", "lab"]);
         assert!(verbs("Usage: ringfence\n").is_empty());
+    }
+
+    /// Answers like the binary, as far as generating asks.
+    const BINARY: &str = r#"#!/bin/sh
+case "$*" in
+  completion\ *) echo "completion for $2" ;;
+  man\ *) echo page > "$2/ringfence.1" ;;
+  --help) printf 'Commands:\n  agent  Run\n  help   Print\n' ;;
+  "agent --help") echo "Usage: ringfence agent   " ;;
+  *) echo "unknown: $*" >&2; exit 2 ;;
+esac
+"#;
+
+    #[test]
+    fn everything_comes_from_the_binary() {
+        let folder = Scratch::create().expect("the target directory can be written");
+        let binary = folder.0.join("ringfence.sh");
+        fs::write(&binary, BINARY).expect("the folder can be written");
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+
+        let files = generate(&binary).expect("the script answers");
+        let names: Vec<_> = files
+            .keys()
+            .map(|file| file.display().to_string())
+            .collect();
+        let expected = [
+            "docs/cli.md",
+            "docs/completions/_ringfence",
+            "docs/completions/ringfence.bash",
+            "docs/completions/ringfence.fish",
+            "docs/man/ringfence.1",
+        ];
+        assert_eq!(names, expected);
+        let reference = String::from_utf8_lossy(&files[Path::new(REFERENCE)]);
+        assert!(
+            reference.ends_with("## ringfence agent\n\n```text\nUsage: ringfence agent\n```\n"),
+            "{reference}"
+        );
+
+        fs::write(&binary, "#!/bin/sh\necho no such verb >&2; exit 2\n")
+            .expect("the folder can be written");
+        let error = generate(&binary).expect_err("the script knows nothing");
+        assert!(error.to_string().contains("no such verb"), "{error}");
     }
 }

@@ -109,7 +109,9 @@ impl Toolchain {
             format!("-Clinker={}", linker::path(self.llvm)?.display()),
         ];
         if self.llvm >= 22 && unaligned_loads_are_cheap() {
-            // Else a 32-bit address in a packet is read as four bytes and shifted together.
+            // Else a 32-bit address in a packet is read as four bytes and shifted together. The verifier
+            // still wants the stack aligned, and LLVM does not know: what a program builds there, such as
+            // a map's key, must hold words in word-sized fields.
             flags.push("-Clink-arg=--cpu-features=+allows-misaligned-mem-access".into());
         }
         Ok(flags)
