@@ -145,7 +145,7 @@ impl Reader<'_> {
                         !known.contains(key) && nearest(key, known.clone()) == Some(missing)
                     });
                 let slip =
-                    slip.map_or_else(String::new, |slip| format!("; is `{slip}` meant to be it?"));
+                    slip.map_or_else(|| ".".to_owned(), |slip| format!("; is `{slip}` meant to be it?"));
                 return self.unidentified(
                     node.position,
                     "",
@@ -187,7 +187,7 @@ impl Reader<'_> {
                     return;
                 }
                 let hint = meant.map_or_else(
-                    || "; --ignore-other-kinds passes over it".to_owned(),
+                    || "; --ignore-other-kinds passes over it.".to_owned(),
                     |meant| format!("; did you mean `{meant}`?"),
                 );
                 let message = format!(
