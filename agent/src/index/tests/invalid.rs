@@ -133,8 +133,10 @@ fn policies_that_the_api_would_refuse_are_refused() {
                 annotations:\n    ringfence.dev/enforcement: audit\n";
     assert_eq!(
         read(text).unwrap_err(),
-        ["m.yaml:6: NetworkPolicy/default/p: metadata.annotations.ringfence.dev/enforcement: unknown \
-          value \"audit\"; allowed are Enforce and Audit"]
+        [
+            "m.yaml:6: NetworkPolicy/default/p: metadata.annotations.ringfence.dev/enforcement: unknown \
+          value \"audit\"; allowed are Enforce and Audit"
+        ]
     );
 }
 

@@ -9,12 +9,16 @@ use crate::model::{
 };
 
 fn equal(key: &str, value: &str) -> Requirement {
-    Requirement { key: key.into(), operator: Operator::In(BTreeSet::from([value.into()])) }
+    Requirement {
+        key: key.into(),
+        operator: Operator::In(BTreeSet::from([value.into()])),
+    }
 }
 
 fn policy(text: &str) -> Policy {
-    let text =
-        format!("apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\n{text}");
+    let text = format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\n{text}"
+    );
     read(&text).unwrap().policies.into_values().next().unwrap()
 }
 
@@ -27,10 +31,26 @@ fn policy_types_default_as_the_api_server_does_it() {
         ("spec: {podSelector: {}, egress: [{}]}\n", true, true),
         // The API server looks for rules, not for the section.
         ("spec: {podSelector: {}, egress: []}\n", true, false),
-        ("spec: {podSelector: {}, policyTypes: [], egress: [{}]}\n", true, true),
-        ("spec: {podSelector: {}, policyTypes: [Egress]}\n", false, true),
-        ("spec: {podSelector: {}, policyTypes: [Egress], ingress: [{}]}\n", false, true),
-        ("spec: {podSelector: {}, policyTypes: [Ingress, Egress]}\n", true, true),
+        (
+            "spec: {podSelector: {}, policyTypes: [], egress: [{}]}\n",
+            true,
+            true,
+        ),
+        (
+            "spec: {podSelector: {}, policyTypes: [Egress]}\n",
+            false,
+            true,
+        ),
+        (
+            "spec: {podSelector: {}, policyTypes: [Egress], ingress: [{}]}\n",
+            false,
+            true,
+        ),
+        (
+            "spec: {podSelector: {}, policyTypes: [Ingress, Egress]}\n",
+            true,
+            true,
+        ),
     ] {
         let policy = policy(spec);
         assert_eq!(policy.ingress.is_some(), ingress, "{spec}");
@@ -62,23 +82,48 @@ fn a_policy_means_what_it_says() {
 ",
     );
     let any = Selector::default;
-    let one = |requirement| Selector { requirements: BTreeSet::from([requirement]) };
-    let exists = Requirement { key: "app".into(), operator: Operator::Exists };
+    let one = |requirement| Selector {
+        requirements: BTreeSet::from([requirement]),
+    };
+    let exists = Requirement {
+        key: "app".into(),
+        operator: Operator::Exists,
+    };
     let not_in = Operator::NotIn(BTreeSet::from(["a".into(), "b".into()]));
-    let tier = Requirement { key: "tier".into(), operator: not_in };
+    let tier = Requirement {
+        key: "tier".into(),
+        operator: not_in,
+    };
     let block = |cidr: &str, except: &[&str]| {
         let except = except.iter().map(|text| text.parse().unwrap()).collect();
-        Peer::Block(IpBlock { cidr: cidr.parse().unwrap(), except })
+        Peer::Block(IpBlock {
+            cidr: cidr.parse().unwrap(),
+            except,
+        })
     };
     let expect = Policy {
-        key: PolicyKey { namespace: "default".into(), name: "p".into() },
-        subject: Selector { requirements: BTreeSet::from([equal("app", "db"), tier]) },
+        key: PolicyKey {
+            namespace: "default".into(),
+            name: "p".into(),
+        },
+        subject: Selector {
+            requirements: BTreeSet::from([equal("app", "db"), tier]),
+        },
         ingress: Some(vec![
             Rule {
                 peers: Some(vec![
-                    Peer::Pods { namespaces: None, pods: any() },
-                    Peer::Pods { namespaces: Some(any()), pods: any() },
-                    Peer::Pods { namespaces: Some(one(equal("team", "x"))), pods: one(exists) },
+                    Peer::Pods {
+                        namespaces: None,
+                        pods: any(),
+                    },
+                    Peer::Pods {
+                        namespaces: Some(any()),
+                        pods: any(),
+                    },
+                    Peer::Pods {
+                        namespaces: Some(one(equal("team", "x"))),
+                        pods: one(exists),
+                    },
                     block("10.0.0.0/8", &["10.1.1.0/24", "10.2.0.0/16"]),
                     block("fd00::/8", &[]),
                 ]),
@@ -90,7 +135,10 @@ fn a_policy_means_what_it_says() {
                     PortSpec::Named(Protocol::Tcp, "http".into()),
                 ]),
             },
-            Rule { peers: None, ports: Ports::Any },
+            Rule {
+                peers: None,
+                ports: Ports::Any,
+            },
         ]),
         egress: None,
         enforcement: Enforcement::Enforce,
@@ -146,10 +194,16 @@ status:
         host_port,
     };
     let labels = |entries: &[(&str, &str)]| {
-        entries.iter().map(|&(key, value)| (key.into(), value.into())).collect()
+        entries
+            .iter()
+            .map(|&(key, value)| (key.into(), value.into()))
+            .collect()
     };
     let expect = Pod {
-        key: PodKey { namespace: "shop".into(), name: "p".into() },
+        key: PodKey {
+            namespace: "shop".into(),
+            name: "p".into(),
+        },
         uid: "u-1".into(),
         labels: labels(&[("app", "web"), ("empty", "")]),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
@@ -162,7 +216,10 @@ status:
         host_network: false,
         node: Some("n".into()),
         service_account: "sa".into(),
-        owner: Some(Owner { kind: "ReplicaSet".into(), name: "web-1".into() }),
+        owner: Some(Owner {
+            kind: "ReplicaSet".into(),
+            name: "web-1".into(),
+        }),
         place: Some(Place::Netns("web".into())),
         cgroup: Some("a/b".into()),
         metadata_requests: labels(&[("metadata.ringfence.dev/access", "true")]),
@@ -178,7 +235,10 @@ status:
     let pod = snapshot.pods.values().next().unwrap();
     assert_eq!(pod.key.namespace, "default");
     assert_eq!(pod.service_account, "default");
-    assert_eq!(pod.addresses, ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(
+        pod.addresses,
+        ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]
+    );
     assert!(pod.host_network && !pod.terminating && pod.phase == Phase::Pending);
 }
 
@@ -228,8 +288,13 @@ spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}
     assert_eq!(addresses, ["192.168.0.1", "2001:db8::1"]);
     let service = &snapshot.services[&("default".into(), "web".into())];
     let addresses: Vec<String> = service.addresses.iter().map(ToString::to_string).collect();
-    assert_eq!(addresses, ["10.96.0.1", "203.0.113.1", "203.0.113.2", "fd00:96::1"]);
-    let selector = Selector { requirements: BTreeSet::from([equal("app", "web")]) };
+    assert_eq!(
+        addresses,
+        ["10.96.0.1", "203.0.113.1", "203.0.113.2", "fd00:96::1"]
+    );
+    let selector = Selector {
+        requirements: BTreeSet::from([equal("app", "web")]),
+    };
     assert_eq!(service.selector, Some(selector));
     let port = |name: &str, port, protocol, target, node_port| ServicePort {
         name: Some(name.into()),
@@ -243,7 +308,13 @@ spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}
         [
             port("a", 80, Protocol::Tcp, TargetPort::Number(80), Some(30080)),
             port("b", 81, Protocol::Udp, TargetPort::Number(8081), None),
-            port("c", 82, Protocol::Tcp, TargetPort::Name("http".into()), None),
+            port(
+                "c",
+                82,
+                Protocol::Tcp,
+                TargetPort::Name("http".into()),
+                None
+            ),
         ]
     );
     let headless = &snapshot.services[&("default".into(), "headless".into())];

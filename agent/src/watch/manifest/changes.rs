@@ -23,6 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Without any news the files are read again after this time: some file systems tell nothing.
 const DOUBT: Duration = Duration::from_secs(30);
 
+/// How far files can be trusted that may have been read while they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// They were not written meanwhile.
+    Whole,
+    /// There is no end to the changes: what the files say counts, what they do not say may be coming.
+    WhatIsThere,
+    /// Read again.
+    Nothing,
+}
+
 /// Watches the places where manifests are.
 pub(super) struct Changes {
     watcher: RecommendedWatcher,
@@ -107,9 +118,18 @@ impl Changes {
         added
     }
 
-    /// True if nothing has changed since [`Self::next`] returned, or there is no end of it.
-    pub fn settled(&self) -> bool {
-        self.hurried || !self.news.lock().changed
+    /// How far what was read since [`Self::next`] can be trusted.
+    pub fn trust(&self) -> Trust {
+        let mut state = self.news.lock();
+        match (self.hurried, state.changed) {
+            (false, false) => Trust::Whole,
+            (false, true) => Trust::Nothing,
+            (true, _) => {
+                // It has to be read again, whether or not more changes come.
+                state.changed = true;
+                Trust::WhatIsThere
+            }
+        }
     }
 
     /// Waits for changes, and for their end.

@@ -144,8 +144,10 @@ impl Reader<'_> {
                     .find(|key| {
                         !known.contains(key) && nearest(key, known.clone()) == Some(missing)
                     });
-                let slip =
-                    slip.map_or_else(|| ".".to_owned(), |slip| format!("; is `{slip}` meant to be it?"));
+                let slip = slip.map_or_else(
+                    || ".".to_owned(),
+                    |slip| format!("; is `{slip}` meant to be it?"),
+                );
                 return self.unidentified(
                     node.position,
                     "",

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::{Batch, Event, Kind, ObjectKey, object::Broken},
+    changes::Trust,
     document::{Item, Reading},
     files::Listing,
 };
@@ -121,7 +122,8 @@ impl Memory {
         }
         // What a file no longer says is only gone if the file can be read to its end.
         let kept = |file: &Path| {
-            readings.get(file).is_some_and(|reading| reading.incomplete)
+            !whole_files
+                || readings.get(file).is_some_and(|reading| reading.incomplete)
                 || listing
                     .failed
                     .iter()

@@ -26,7 +26,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use self::{changes::Changes, document::Item, files::Reader, memory::Memory};
+use self::{
+    changes::{Changes, Trust},
+    document::Item,
+    files::Reader,
+    memory::Memory,
+};
 use super::{Batch, Source, object::Read};
 use crate::model::{Diagnostic, Origin};
 
@@ -108,8 +113,9 @@ impl Source for Manifests {
             .context("the reader of the manifests has died")?;
             reader = back;
             // What was written while it was read may have been seen half.
-            if changes.settled() {
-                let batch = memory.update(&listing, &readings);
+            let trust = changes.trust();
+            if trust != Trust::Nothing {
+                let batch = memory.update(&listing, &readings, trust);
                 if !batch.is_empty() && batches.send(batch).await.is_err() {
                     return Ok(());
                 }

@@ -1,5 +1,7 @@
 //! Texts that are refused, with what is said about them, and texts that are read.
 
+mod following;
+
 use super::*;
 use crate::watch::Kind;
 
@@ -10,7 +12,10 @@ fn complaints(text: &str) -> Vec<String> {
     std::fs::write(&file, text).unwrap();
     let (_, diagnostics) = load_all(&[file], Options::default());
     let prefix = format!("{}/", directory.path().display());
-    diagnostics.iter().map(|diagnostic| diagnostic.to_string().replace(&prefix, "")).collect()
+    diagnostics
+        .iter()
+        .map(|diagnostic| diagnostic.to_string().replace(&prefix, ""))
+        .collect()
 }
 
 const POLICY: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n";
@@ -215,16 +220,27 @@ fn broken_yaml_names_its_line_and_billions_of_aliases_end() {
         let below = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
-    assert!(complaints(&bomb)[0].contains("aliases make more than"), "{:?}", complaints(&bomb));
+    assert!(
+        complaints(&bomb)[0].contains("aliases make more than"),
+        "{:?}",
+        complaints(&bomb)
+    );
     let deep = format!("a: {}{}\n", "[".repeat(200), "]".repeat(200));
-    assert!(complaints(&deep)[0].contains("nested deeper"), "{:?}", complaints(&deep));
+    assert!(
+        complaints(&deep)[0].contains("nested deeper"),
+        "{:?}",
+        complaints(&deep)
+    );
 }
 
 #[test]
 fn an_object_that_stands_twice_is_refused_with_both_places() {
     let directory = tempfile::tempdir().unwrap();
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n";
-    let (a, b) = (directory.path().join("a.yaml"), directory.path().join("b.yml"));
+    let (a, b) = (
+        directory.path().join("a.yaml"),
+        directory.path().join("b.yml"),
+    );
     std::fs::write(&a, text).unwrap();
     std::fs::write(&b, format!("# a comment\n---\n{text}")).unwrap();
     let diagnostics = load(&[directory.path().to_path_buf()], Options::default()).unwrap_err();
@@ -264,13 +280,25 @@ fn lists_documents_json_and_aliases_are_read() {
         "{\n\t\"apiVersion\": \"v1\",\n\t\"kind\": \"Node\",\n\t\"metadata\": {\"name\": \"n\", \
          \"annotations\": {\"a\": \"\\u0041\\/\"}}\n}\n",
     );
-    for name in [".hidden.yaml", "#a.yaml#", "a.yaml~", ".a.yaml.swp", ".d/x.yaml", "README.md"] {
+    for name in [
+        ".hidden.yaml",
+        "#a.yaml#",
+        "a.yaml~",
+        ".a.yaml.swp",
+        ".d/x.yaml",
+        "README.md",
+    ] {
         write(name, "not: [an object");
     }
     let reads = load(&[directory.path().to_path_buf()], Options::default()).unwrap();
     let keys: Vec<String> = reads.iter().map(|read| read.key.to_string()).collect();
-    assert_eq!(keys, ["Node/n", "Pod/default/a", "Pod/default/b", "Service/n/s"]);
-    let crate::watch::Object::Pod(pod) = &reads[2].object else { panic!("{:?}", reads[2]) };
+    assert_eq!(
+        keys,
+        ["Node/n", "Pod/default/a", "Pod/default/b", "Service/n/s"]
+    );
+    let crate::watch::Object::Pod(pod) = &reads[2].object else {
+        panic!("{:?}", reads[2])
+    };
     let labels = pod.metadata.labels.as_ref().unwrap();
     assert_eq!(labels["app"], "yes");
     assert_eq!(labels["b"], "no");
@@ -282,7 +310,9 @@ fn lists_documents_json_and_aliases_are_read() {
 fn other_kinds_are_passed_over_on_demand_but_slips_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("m.yaml");
-    let options = Options { ignore_other_kinds: true };
+    let options = Options {
+        ignore_other_kinds: true,
+    };
     for (kind, version, read) in [
         ("Deployment", "apps/v1", true),
         ("Job", "batch/v1", true),
@@ -307,7 +337,15 @@ fn missing_files_and_bytes_that_are_no_text_are_named() {
     let bytes = directory.path().join("b.yaml");
     std::fs::write(&bytes, b"a: 1\nb: \xff\n").unwrap();
     let found = load(&[missing.clone(), bytes.clone()], Options::default()).unwrap_err();
-    assert!(found[0].to_string().ends_with("b.yaml:2: not UTF-8 text; save it as UTF-8"));
-    assert!(found[1].to_string().starts_with(&format!("{}: cannot be read: ", missing.display())));
+    assert!(
+        found[0]
+            .to_string()
+            .ends_with("b.yaml:2: not UTF-8 text; save it as UTF-8")
+    );
+    assert!(
+        found[1]
+            .to_string()
+            .starts_with(&format!("{}: cannot be read: ", missing.display()))
+    );
     assert_eq!(Kind::ALL.len(), 5);
 }
