@@ -41,12 +41,17 @@ pub(super) struct Changes {
     news: Arc<News>,
     /// Changes came so steadily that waiting for their end was given up.
     hurried: bool,
+    /// A directory of our own that is watched too: what is reported of it comes after all that
+    /// happened before. Without one (no place to write), silence has to do.
+    echo: Option<tempfile::TempDir>,
+    echoes: u64,
 }
 
 #[derive(Default)]
 struct News {
     state: Mutex<State>,
     woken: Notify,
+    echoed: Notify,
 }
 
 #[derive(Default)]
@@ -56,6 +61,10 @@ struct State {
     changed: bool,
     /// Files that were written to and not closed yet.
     writing: BTreeSet<PathBuf>,
+    /// The directory of echoes.
+    echoes: Option<PathBuf>,
+    /// The last new file in it that was reported.
+    echo: Option<PathBuf>,
 }
 
 // === impl Changes ===
@@ -64,12 +73,20 @@ impl Changes {
     pub fn new() -> notify::Result<Self> {
         let news = Arc::new(News::default());
         let teller = Arc::clone(&news);
-        let watcher = notify::recommended_watcher(move |event| teller.tell(event))?;
+        let mut watcher = notify::recommended_watcher(move |event| teller.tell(event))?;
+        let echo = tempfile::tempdir().ok().filter(|echo| {
+            watcher
+                .watch(echo.path(), RecursiveMode::NonRecursive)
+                .is_ok()
+        });
+        news.lock().echoes = echo.as_ref().map(|echo| echo.path().to_path_buf());
         Ok(Self {
             watcher,
             watched: BTreeSet::new(),
             news,
             hurried: false,
+            echo,
+            echoes: 0,
         })
     }
 
@@ -119,7 +136,9 @@ impl Changes {
     }
 
     /// How far what was read since [`Self::next`] can be trusted.
-    pub fn trust(&self) -> Trust {
+    pub async fn trust(&mut self) -> Trust {
+        // Nobody is left who would have to be waited for if this takes too long.
+        let _: Result<(), time::error::Elapsed> = time::timeout(PATIENCE, self.catch_up()).await;
         let mut state = self.news.lock();
         match (self.hurried, state.changed) {
             (false, false) => Trust::Whole,
@@ -129,6 +148,23 @@ impl Changes {
                 state.changed = true;
                 Trust::WhatIsThere
             }
+        }
+    }
+
+    /// Waits until everything that has happened up to now is reported.
+    async fn catch_up(&mut self) {
+        self.echoes += 1;
+        let call = self
+            .echo
+            .as_ref()
+            .map(|echo| echo.path().join(self.echoes.to_string()));
+        let Some(call) = call.filter(|call| std::fs::write(call, "").is_ok()) else {
+            return time::sleep(QUIET).await;
+        };
+        // It was made a moment ago in a directory that is ours; if it stays it does no harm.
+        let _: std::io::Result<()> = std::fs::remove_file(&call);
+        while self.news.lock().echo.as_ref() != Some(&call) {
+            self.news.echoed.notified().await;
         }
     }
 
@@ -186,6 +222,11 @@ impl News {
             // What was lost may have been anything.
             Err(_) => state.changed = true,
             Ok(event) if event.need_rescan() => state.changed = true,
+            Ok(event) if state.is_echo(&event) => {
+                state.echo = event.paths.into_iter().next();
+                drop(state);
+                return self.echoed.notify_one();
+            }
             Ok(event) => {
                 if !event.paths.iter().any(|path| state.concerns(path)) {
                     return;
@@ -205,8 +246,19 @@ impl News {
                             .filter(|path| files::is_manifest(path));
                         state.writing.extend(files);
                     }
-                    EventKind::Create(CreateKind::File)
-                    | EventKind::Any
+                    EventKind::Create(CreateKind::File) => {
+                        // A link is complete at once; a file is filled and closed next.
+                        let filled_next = |path: &PathBuf| {
+                            files::is_manifest(path)
+                                && path
+                                    .symlink_metadata()
+                                    .is_ok_and(|file| file.is_file() && file.len() == 0)
+                        };
+                        state
+                            .writing
+                            .extend(event.paths.into_iter().filter(filled_next));
+                    }
+                    EventKind::Any
                     | EventKind::Create(_)
                     | EventKind::Modify(_)
                     | EventKind::Remove(_)
@@ -223,8 +275,20 @@ impl News {
 // === impl State ===
 
 impl State {
+    /// True for a new file in the directory of echoes.
+    fn is_echo(&self, event: &notify::Event) -> bool {
+        let Some(directory) = self.echoes.as_deref() else {
+            return false;
+        };
+        matches!(event.kind, EventKind::Create(_))
+            && event
+                .paths
+                .iter()
+                .any(|path| path.parent() == Some(directory))
+    }
+
     fn concerns(&self, path: &Path) -> bool {
-        let here = self.places.get(path).is_some();
+        let here = self.places.contains_key(path);
         here || path
             .parent()
             .and_then(|place| self.places.get(place))

@@ -103,8 +103,15 @@ fn duplicate(first: &Item, second: &Item) -> Item {
 
 impl Memory {
     /// Takes what the files say now and tells what that changes.
-    pub fn update(&mut self, listing: &Listing, readings: &BTreeMap<PathBuf, Reading>) -> Batch {
+    pub fn update(
+        &mut self,
+        listing: &Listing,
+        readings: &BTreeMap<PathBuf, Reading>,
+        trust: Trust,
+    ) -> Batch {
         let mut whole = merge(listing, readings);
+        let whole_files = trust == Trust::Whole;
+        whole.complete &= whole_files;
         let mut batch = Batch::new();
         if self.diagnostics != whole.diagnostics {
             batch.push(Event::Diagnostics(whole.diagnostics.clone()));

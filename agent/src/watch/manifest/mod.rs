@@ -113,7 +113,7 @@ impl Source for Manifests {
             .context("the reader of the manifests has died")?;
             reader = back;
             // What was written while it was read may have been seen half.
-            let trust = changes.trust();
+            let trust = changes.trust().await;
             if trust != Trust::Nothing {
                 let batch = memory.update(&listing, &readings, trust);
                 if !batch.is_empty() && batches.send(batch).await.is_err() {
