@@ -9,6 +9,7 @@
 //!   misspelt field must not open a door.
 //! - A file that cannot be read to its end takes nothing out of force. At the start, when nothing is
 //!   in force yet, nothing is delivered until every file can be read.
+//! - An empty file says nothing about what it held: whoever writes a file anew empties it first.
 //! - One change of the files is one batch of events.
 
 mod changes;

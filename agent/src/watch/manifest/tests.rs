@@ -182,6 +182,11 @@ fn what_is_not_understood_is_refused_with_its_line() {
         ),
         // Texts.
         (
+            String::new(),
+            "m.yaml:1: the file is empty; delete it, or leave a comment in it, if it is to say nothing"
+                .to_owned(),
+        ),
+        (
             "- a\n- b\n".to_owned(),
             "m.yaml:1: an object is needed here: a mapping with apiVersion, kind and metadata".to_owned(),
         ),
