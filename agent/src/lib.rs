@@ -13,8 +13,11 @@
 //! [`compile`] and `diff` do no I/O, read no clock, and are deterministic and total.
 #![deny(unsafe_code)]
 
-
 pub mod model;
+
+pub mod watch;
+
+pub mod index;
 
 pub mod compile;
 pub mod dataplane;
