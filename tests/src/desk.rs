@@ -1,0 +1,134 @@
+//! A pod on the desk: its programs run on single packets (`BPF_PROG_TEST_RUN`), its maps are open to look into.
+//!
+//! The kernel's test run gives a packet the loopback device of the caller's network namespace, so in its sandbox the
+//! pod's host-side device is `lo`.
+
+use std::{fs, path::PathBuf};
+
+use aya::{TestRun as _, TestRunOptions, programs::SchedClassifier};
+use ringfence_agent::{
+    compile::{self, Desired},
+    dataplane::{self, Attach, Dataplane, EventView, Kernel as _, Options},
+    diff::Limits,
+    index,
+    model::{Located, PodKey, Snapshot},
+    watch,
+};
+
+use crate::packet::{POD_MAC, Way};
+
+/// Index of `lo`.
+const LOOPBACK: u32 = 1;
+/// Any other device: what a packet from the network came in by.
+const UPLINK: u32 = 7;
+/// `TC_ACT_SHOT`.
+const SHOT: u32 = 2;
+
+/// A pod on the desk.
+pub struct Desk {
+    /// The dataplane.
+    pub kernel: Dataplane,
+    pod: PodKey,
+    directory: tempfile::TempDir,
+}
+
+/// Options for tests: small maps, so that many fit beside each other.
+#[must_use]
+pub fn options(bpffs: PathBuf) -> Options {
+    Options {
+        bpffs,
+        cgroup_root: None,
+        limits: Limits {
+            addresses: 16_384,
+            networks: 16_384,
+            classes: 16_384,
+            cells: 16_384,
+            pages: 512,
+            connections: 16_384,
+            ..Limits::default()
+        },
+        mark: ringfence_common::mark::MarkLayout::DEFAULT,
+        event_rate: 100_000,
+        attach: Attach::Auto,
+    }
+}
+
+impl Desk {
+    /// Puts the pod `shop/cart` of these manifests on the desk. Call it in a [`crate::sandbox::sandbox`].
+    #[must_use]
+    pub fn new(bpffs: PathBuf, manifests: &str) -> Self {
+        let kernel = dataplane::open(&options(bpffs)).unwrap_or_else(|error| panic!("{error}"));
+        let pod = PodKey { namespace: "shop".to_owned(), name: "cart".to_owned() };
+        let directory = tempfile::tempdir().expect("the temporary directory can be written");
+        let mut desk = Self { kernel, pod, directory };
+        desk.apply(manifests);
+        desk
+    }
+
+    /// Replaces the manifests.
+    pub fn apply(&mut self, manifests: &str) {
+        let desired = self.compile(manifests);
+        self.kernel.apply(&desired).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// What the manifests ask for.
+    #[must_use]
+    pub fn compile(&self, manifests: &str) -> Desired {
+        let file = self.directory.path().join("manifests.yaml");
+        fs::write(&file, manifests).expect("the temporary directory can be written");
+        let mut snapshot: Snapshot = index::load(&[file], watch::Options::default())
+            .unwrap_or_else(|diagnostics| panic!("{diagnostics:#?}"));
+        let located = Located {
+            ifindex: LOOPBACK,
+            interface: "lo".to_owned(),
+            hardware_address: Some(POD_MAC),
+            addresses: Vec::new(),
+        };
+        snapshot.local.insert(self.pod.clone(), located);
+        snapshot.node_addresses.insert("192.0.2.1".parse().expect("an address"));
+        let (desired, diagnostics) = compile::compile(&snapshot, &compile::Options::default());
+        assert_eq!(diagnostics, [], "the manifests are in order");
+        desired
+    }
+
+    /// Sends a frame through the pod's hook; true if it passes. It came in by an uplink.
+    #[must_use]
+    pub fn passes(&self, way: Way, frame: &[u8]) -> bool {
+        self.run(way, frame, UPLINK)
+    }
+
+    /// The same for a packet that the node itself generates.
+    #[must_use]
+    pub fn passes_from_node(&self, frame: &[u8]) -> bool {
+        self.run(Way::In, frame, 0)
+    }
+
+    fn run(&self, way: Way, frame: &[u8], ingress: u32) -> bool {
+        let name = match way {
+            Way::Out => "from_pod",
+            Way::In => "to_pod",
+        };
+        let program: &SchedClassifier = self
+            .kernel
+            .ebpf()
+            .program(name)
+            .expect("the object has both")
+            .try_into()
+            .expect("a classifier");
+        let mut skb = [0_u8; 192];
+        skb[36..40].copy_from_slice(&ingress.to_ne_bytes());
+        let options =
+            TestRunOptions { data_in: Some(frame), ctx_in: Some(&skb), repeat: 1, ..TestRunOptions::default() };
+        let result = program.test_run(options).unwrap_or_else(|error| panic!("{error:?}"));
+        match result.return_value {
+            SHOT => false,
+            u32::MAX => true,
+            other => panic!("neither TC_ACT_SHOT nor TC_ACT_UNSPEC: {other}"),
+        }
+    }
+
+    /// Takes the events since the last call.
+    pub fn events(&mut self) -> Vec<EventView> {
+        self.kernel.events()
+    }
+}

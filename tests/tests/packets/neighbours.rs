@@ -1,0 +1,118 @@
+//! ARP, neighbour discovery and listener discovery under default deny: they work, and a pod speaks for itself only.
+
+use std::net::Ipv6Addr;
+
+use ringfence_tests::packet::{NODE_MAC, POD_MAC, Way, ethernet, frame, v6};
+
+use super::{FRIEND, POD, WORLD, on_the_desk};
+
+const CLOSED: &str = r#"
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: { name: closed, namespace: shop }
+spec: { podSelector: {}, policyTypes: [Ingress, Egress] }
+"#;
+
+fn closed() -> String {
+    format!("{WORLD}{CLOSED}")
+}
+
+fn arp(way: Way, hardware: [u8; 6], sender: [u8; 4]) -> Vec<u8> {
+    let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 2];
+    packet.extend(hardware);
+    packet.extend(sender);
+    packet.extend([0; 6]);
+    packet.extend([10, 0, 0, 1]);
+    ethernet(way, 0x0806, &packet)
+}
+
+#[test]
+fn arp_is_the_pods_own() {
+    on_the_desk(&closed(), |desk| {
+        for (what, frame, allowed) in [
+            ("own", arp(Way::Out, POD_MAC, [10, 0, 0, 10]), true),
+            ("probe", arp(Way::Out, POD_MAC, [0; 4]), true),
+            ("another's address", arp(Way::Out, POD_MAC, [10, 0, 0, 20]), false),
+            ("another's hardware address", arp(Way::Out, NODE_MAC, [10, 0, 0, 10]), false),
+            ("cut off", arp(Way::Out, POD_MAC, [10, 0, 0, 10])[..30].to_vec(), false),
+        ] {
+            assert_eq!(desk.passes(Way::Out, &frame), allowed, "{what}");
+        }
+        assert!(desk.passes(Way::In, &arp(Way::In, NODE_MAC, [10, 0, 0, 1])));
+    });
+}
+
+/// A neighbour discovery message: type, then what follows the checksum.
+fn discovery(way: Way, source: Ipv6Addr, kind: u8, hop_limit: u8, body: &[u8]) -> Vec<u8> {
+    let mut message = vec![kind, 0, 0, 0];
+    message.extend(body);
+    let all_nodes = "ff02::1".parse().unwrap();
+    frame(way, &v6(source, all_nodes, 58, hop_limit, &message))
+}
+
+/// Flags, target, and the link-layer address option of this type.
+fn about(target: Ipv6Addr, option: u8, hardware: [u8; 6]) -> Vec<u8> {
+    let mut body = vec![0x20, 0, 0, 0];
+    body.extend(target.octets());
+    body.extend([option, 1]);
+    body.extend(hardware);
+    body
+}
+
+#[test]
+fn a_pod_solicits_and_advertises_itself_only() {
+    on_the_desk(&closed(), |desk| {
+        let v6 = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let (own, other) = (v6(POD[1]), v6(FRIEND[1]));
+        // What the hardware address 02:00:00:00:00:0a makes.
+        let link_local = v6("fe80::ff:fe00:a");
+        let none = Ipv6Addr::UNSPECIFIED;
+        let (solicit, advertise) = (135, 136);
+        for (what, frame, allowed) in [
+            ("solicitation", discovery(Way::Out, own, solicit, 255, &about(other, 1, POD_MAC)), true),
+            ("from the link-local address", discovery(Way::Out, link_local, solicit, 255, &about(other, 1, POD_MAC)), true),
+            ("own advertisement", discovery(Way::Out, own, advertise, 255, &about(own, 2, POD_MAC)), true),
+            ("link-local advertisement", discovery(Way::Out, link_local, advertise, 255, &about(link_local, 2, POD_MAC)), true),
+            ("duplicate address detection", discovery(Way::Out, none, solicit, 255, &about(link_local, 14, [0; 6])), true),
+            ("router solicitation", discovery(Way::Out, link_local, 133, 255, &[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0x0a]), true),
+            ("another's advertisement", discovery(Way::Out, own, advertise, 255, &about(other, 2, POD_MAC)), false),
+            ("probing for another's address", discovery(Way::Out, none, solicit, 255, &about(other, 14, [0; 6])), false),
+            ("from another's address", discovery(Way::Out, other, solicit, 255, &about(own, 1, POD_MAC)), false),
+            ("another's hardware address", discovery(Way::Out, own, advertise, 255, &about(own, 2, NODE_MAC)), false),
+            ("through a router", discovery(Way::Out, own, advertise, 254, &about(own, 2, POD_MAC)), false),
+            ("router advertisement", discovery(Way::Out, link_local, 134, 255, &[64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]), false),
+            ("redirect", discovery(Way::Out, link_local, 137, 255, &[0; 36]), false),
+            ("option of length 0", discovery(Way::Out, own, advertise, 255, &{
+                let mut body = about(own, 2, POD_MAC);
+                body[21] = 0;
+                body
+            }), false),
+        ] {
+            assert_eq!(desk.passes(Way::Out, &frame), allowed, "{what}");
+        }
+        let gateway = v6("fe80::1");
+        for (what, frame, allowed) in [
+            ("the gateway's advertisement", discovery(Way::In, gateway, advertise, 255, &about(gateway, 2, NODE_MAC)), true),
+            ("its router advertisement", discovery(Way::In, gateway, 134, 255, &[0; 12]), true),
+            ("from behind a router", discovery(Way::In, gateway, advertise, 254, &about(gateway, 2, NODE_MAC)), false),
+        ] {
+            assert_eq!(desk.passes(Way::In, &frame), allowed, "{what}");
+        }
+    });
+}
+
+#[test]
+fn listener_reports_pass_for_one_hop() {
+    on_the_desk(&closed(), |desk| {
+        let report = |hop_limit| {
+            // Hop-by-hop options with the router alert, then a version 2 report without records.
+            let mut payload = vec![58, 0, 5, 2, 0, 0, 1, 0];
+            payload.extend([143, 0, 0, 0, 0, 0, 0, 0]);
+            let source = "fe80::ff:fe00:a".parse().unwrap();
+            frame(Way::Out, &v6(source, "ff02::16".parse().unwrap(), 0, hop_limit, &payload))
+        };
+        assert!(desk.passes(Way::Out, &report(1)));
+        assert!(!desk.passes(Way::Out, &report(64)));
+    });
+}
