@@ -13,8 +13,17 @@
 //! [`compile`] and `diff` do no I/O, read no clock, and are deterministic and total.
 #![deny(unsafe_code)]
 
+pub mod args;
+pub mod cli;
+pub mod config;
+pub mod run;
 
 pub mod model;
 
+pub mod locate;
+
 pub mod compile;
 pub mod dataplane;
+
+pub mod admin;
+pub mod observe;
