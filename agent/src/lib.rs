@@ -20,6 +20,10 @@ pub mod run;
 
 pub mod model;
 
+pub mod watch;
+
+pub mod index;
+
 pub mod locate;
 
 pub mod compile;

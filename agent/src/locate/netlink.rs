@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
-        address::AddressAttribute,
+        address::{AddressAttribute, AddressScope},
         link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
         nsid::{NsidAttribute, NsidMessage},
         route::{RouteAttribute, RouteMessage, RouteType},
@@ -42,6 +42,8 @@ pub(super) struct Link {
 pub(super) struct Stack {
     pub links: BTreeMap<u32, Link>,
     pub addresses: BTreeMap<u32, Vec<IpAddr>>,
+    /// Those that the node uses towards everybody: no link-local ones, and none that only gateways have.
+    pub global: BTreeMap<u32, BTreeSet<IpAddr>>,
     /// Devices with a default route, or any route through a gateway.
     pub leading_out: BTreeSet<u32>,
 }
@@ -77,11 +79,11 @@ pub(super) async fn read(handle: &Handle, routes: bool) -> anyhow::Result<Stack>
                     _ => None,
                 })
         });
-        stack
-            .addresses
-            .entry(message.header.index)
-            .or_default()
-            .extend(address);
+        let index = message.header.index;
+        stack.addresses.entry(index).or_default().extend(address);
+        if message.header.scope == AddressScope::Universe {
+            stack.global.entry(index).or_default().extend(address);
+        }
     }
     for addresses in stack.addresses.values_mut() {
         addresses.sort_unstable();

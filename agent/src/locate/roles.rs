@@ -52,10 +52,16 @@ fn role(link: &Link, stack: &Stack, pods: &BTreeSet<u32>) -> Option<Role> {
             | "gtp" | "bareudp",
         ) => Some(Role::Tunnel),
         Some("dummy" | "ifb" | "nlmon" | "vcan" | "vxcan" | "vrf") => None,
-        // A pair's end leads to a pod, unless the node sends through it what it has no nearer way for.
-        Some("veth" | "netkit") if !stack.leading_out.contains(&link.index) => Some(Role::Pod),
-        _ => Some(Role::Uplink),
+        // A pair's end leads to a pod, unless the node sends through it what it has no nearer way for, or has an
+        // address there that is not also on others: a gateway's is on every pod's device.
+        Some("veth" | "netkit") if !leads_out(link, stack) => Some(Role::Pod),_ => Some(Role::Uplink),
     }
+}
+
+fn leads_out(link: &Link, stack: &Stack) -> bool {
+    let elsewhere = |address| stack.global.iter().any(|(index, on)| *index != link.index && on.contains(address));
+    stack.leading_out.contains(&link.index)
+        || stack.global.get(&link.index).is_some_and(|own| own.iter().any(|address| !elsewhere(address)))
 }
 
 #[cfg(test)]
@@ -94,6 +100,9 @@ mod tests {
             (link(10, "eth1", None, Some(9)), None),
             (link(11, "eth2", None, Some(3)), Some(Role::Uplink)),
             (link(12, "eth0.100", Some("vlan"), None), Some(Role::Uplink)),
+            (link(13, "with-gateway", Some("veth"), None), Some(Role::Pod)),
+            (link(14, "with-gateway-too", Some("veth"), None), Some(Role::Pod)),
+            (link(15, "with-own-address", Some("veth"), None), Some(Role::Uplink)),
         ];
         let stack = Stack {
             links: cases
@@ -101,6 +110,9 @@ mod tests {
                 .map(|(link, _)| (link.index, link.clone()))
                 .collect(),
             leading_out: BTreeSet::from([2, 6]),
+            global: [(13, "10.0.0.1"), (14, "10.0.0.1"), (15, "192.0.2.1")]
+                .map(|(index, address)| (index, BTreeSet::from([address.parse().unwrap()])))
+                .into(),
             ..Stack::default()
         };
         let devices = classify(&stack, &BTreeSet::from([4]));
