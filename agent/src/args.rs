@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::diff::Limits;
+
 /// Where pins are kept unless told otherwise.
 pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
 /// Where the agent's socket is kept unless told otherwise.
@@ -96,26 +98,35 @@ pub struct AgentArgs {
     /// Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`.
     #[arg(long)]
     pub iam_role_annotation: bool,
-    /// Most connections that are tracked, for each address family; the oldest make room.
-    #[arg(long, value_name = "N", default_value_t = 262_144)]
+    /// Most IPv4 connections that are tracked (of IPv6 half as many); the oldest make room.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     pub connection_entries: u32,
-    /// Most addresses and networks that are told apart, for each address family.
-    #[arg(long, value_name = "N", default_value_t = 131_072)]
+    /// Most single addresses that are told apart, for each family.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().addresses)]
+    pub address_entries: u32,
+    /// Most networks that are told apart, for each family.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().networks)]
+    pub network_entries: u32,
+    /// Most classes of addresses that policies treat alike.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().identities)]
     pub identity_entries: u32,
     /// Most (table, identity) pairs.
-    #[arg(long, value_name = "N", default_value_t = 262_144)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().classes)]
     pub class_entries: u32,
+    /// Most decision tables.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().tables)]
+    pub table_entries: u32,
     /// Most verdict cells, over all tables.
-    #[arg(long, value_name = "N", default_value_t = 1_048_576)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().cells)]
     pub cell_entries: u32,
     /// Most pages of port maps, over all tables.
-    #[arg(long, value_name = "N", default_value_t = 16_384)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().pages)]
     pub page_entries: u32,
-    /// Most pods on this node.
-    #[arg(long, value_name = "N", default_value_t = 1_024)]
+    /// Most endpoint records: twice the number of pods, for they are replaced and not edited.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().endpoints)]
     pub endpoint_entries: u32,
     /// Most rules.
-    #[arg(long, value_name = "N", default_value_t = 65_536)]
+    #[arg(long, value_name = "N", default_value_t = Limits::default().rules)]
     pub rule_entries: u32,
     /// Bits of the packet mark that carry the sending pod: one run of bits.
     #[arg(long, value_name = "HEX", default_value = "0x3fff0000")]

@@ -9,6 +9,8 @@ pub use selector::parse as parse_selector;
 
 use crate::{
     args::{AgentArgs, LogFormat, Tcx},
+    dataplane::Attach,
+    diff::Limits,
     cli::failure::Failure,
     model::Selector,
 };
@@ -43,7 +45,7 @@ pub struct Config {
     /// Events a second from each CPU.
     pub event_rate: u32,
     /// How to attach.
-    pub tcx: Tcx,
+    pub attach: Attach,
     /// How to log.
     pub log_format: LogFormat,
     /// How much to log.
@@ -59,25 +61,6 @@ pub enum MetadataAnnotations {
     None,
     /// That of pods in namespaces with these labels.
     Namespaces(Selector),
-}
-
-/// Sizes of maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections, for each family.
-    pub connections: u32,
-    /// Addresses and networks, for each family.
-    pub identities: u32,
-    /// (Table, identity) pairs.
-    pub classes: u32,
-    /// Cells.
-    pub cells: u32,
-    /// Pages of port maps.
-    pub pages: u32,
-    /// Pods of this node.
-    pub endpoints: u32,
-    /// Rules.
-    pub rules: u32,
 }
 
 impl Config {
@@ -99,8 +82,11 @@ impl Config {
             metadata_annotations,
             iam_role_annotation,
             connection_entries,
+            address_entries,
+            network_entries,
             identity_entries,
             class_entries,
+            table_entries,
             cell_entries,
             page_entries,
             endpoint_entries,
@@ -139,8 +125,11 @@ impl Config {
             iam_role_annotation,
             limits: Limits {
                 connections: at_least_one("--connection-entries", connection_entries)?,
+                addresses: at_least_one("--address-entries", address_entries)?,
+                networks: at_least_one("--network-entries", network_entries)?,
                 identities: at_least_one("--identity-entries", identity_entries)?,
                 classes: at_least_one("--class-entries", class_entries)?,
+                tables: at_least_one("--table-entries", table_entries)?,
                 cells: at_least_one("--cell-entries", cell_entries)?,
                 pages: at_least_one("--page-entries", page_entries)?,
                 endpoints: at_least_one("--endpoint-entries", endpoint_entries)?,
@@ -148,7 +137,11 @@ impl Config {
             },
             mark: parse_mark(&mark_source_mask, &mark_proof_mask)?,
             event_rate,
-            tcx,
+            attach: match tcx {
+                Tcx::Auto => Attach::Auto,
+                Tcx::On => Attach::Tcx,
+                Tcx::Off => Attach::Clsact,
+            },
             log_format,
             verbosity: verbose,
         })

@@ -28,6 +28,8 @@ pub mod locate;
 
 pub mod compile;
 pub mod dataplane;
+pub mod diff;
+pub mod metadata;
 
 pub mod admin;
 pub mod observe;

@@ -52,8 +52,8 @@ pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// What the stages are made of.
 pub struct Parts {
-    /// What the sources say; `None` until all of them have synced.
-    pub world: watch::Receiver<Option<Arc<World>>>,
+    /// What the sources say.
+    pub world: watch::Receiver<Arc<World>>,
     /// What keeps `world` up to date.
     pub source: Task,
     /// The compiler.
@@ -105,6 +105,7 @@ pub async fn run_until(
         kernel: kernel.clone(),
         recorder: Arc::clone(&recorder),
         lasting: Lasting::default(),
+        world: world.clone(),
         placed: placed.clone(),
         devices,
         compiled,

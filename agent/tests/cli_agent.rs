@@ -48,7 +48,7 @@ async fn text(run_dir: &Path, words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn world(policy: &str) -> Option<Arc<World>> {
+fn world(policy: &str) -> Arc<World> {
     let key = PolicyKey {
         namespace: "db".to_owned(),
         name: policy.to_owned(),
@@ -65,10 +65,7 @@ fn world(policy: &str) -> Option<Arc<World>> {
         policies: [(key, policy)].into(),
         ..Snapshot::default()
     };
-    Some(Arc::new(World {
-        snapshot: Arc::new(snapshot),
-        diagnostics: Vec::new(),
-    }))
+    Arc::new(World { snapshot: Some(Arc::new(snapshot)), diagnostics: Vec::new() })
 }
 
 /// Asks until the answer is as expected: what the agent was told takes its way through the stages.

@@ -1,7 +1,75 @@
-//! Ringfence's kernel half: entry points only.
+//! Ringfence's kernel half: entry points only. What they do is in `ringfence-common`, where the host tests it.
 #![no_std]
 #![no_main]
+#![expect(missing_docs, reason = "the program macros emit a public function without the documentation above it")]
 
+mod bytes;
+mod maps;
+mod report;
+mod socket;
+mod tables;
+mod tc;
+
+use aya_ebpf::{
+    macros::{cgroup_sock_addr, classifier},
+    programs::{SockAddrContext, TcContext},
+};
+use ringfence_common::Hook;
+
+/// TC ingress of a pod's host-side device: what the pod sends.
+#[classifier]
+#[inline(always)]
+pub fn from_pod(context: TcContext) -> i32 {
+    tc::pod(&context, Hook::FromPod)
+}
+
+/// TC egress of a pod's host-side device: what the pod receives.
+#[classifier]
+#[inline(always)]
+pub fn to_pod(context: TcContext) -> i32 {
+    tc::pod(&context, Hook::ToPod)
+}
+
+/// Answers with the kernel's clock; run by the agent to measure a jiffy, never attached.
+#[classifier]
+#[inline(always)]
+pub fn clock(_context: TcContext) -> i32 {
+    tc::jiffies()
+}
+
+/// Before a socket is connected to an IPv4 address.
+#[cgroup_sock_addr(connect4)]
+#[inline(always)]
+pub fn connect4(context: SockAddrContext) -> i32 {
+    socket::v4(&context)
+}
+
+/// Before a socket is connected to an IPv6 address.
+#[cgroup_sock_addr(connect6)]
+#[inline(always)]
+pub fn connect6(context: SockAddrContext) -> i32 {
+    socket::v6(&context)
+}
+
+/// Before an unconnected socket sends to an IPv4 address.
+#[cgroup_sock_addr(sendmsg4)]
+#[inline(always)]
+pub fn sendmsg4(context: SockAddrContext) -> i32 {
+    socket::v4(&context)
+}
+
+/// Before an unconnected socket sends to an IPv6 address.
+#[cgroup_sock_addr(sendmsg6)]
+#[inline(always)]
+pub fn sendmsg6(context: SockAddrContext) -> i32 {
+    socket::v6(&context)
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -1,3 +1,82 @@
-//! Builds, tests and demonstrates Ringfence.
+//! Builds, tests and demonstrates Ringfence: `cargo xtask --help`.
+//!
+//! One file per verb. What verbs share: [`step`] runs commands and shows progress, [`toolchain`] and
+//! [`linker`] find what compiles the kernel half, [`needs`] lists what this machine must have.
+//!
+//! **Invariant.** Nothing is installed that was not announced before, with the reason.
 
-fn main() {}
+mod bench;
+mod build;
+mod codegen;
+mod demo;
+mod doctor;
+mod linker;
+mod lint;
+mod needs;
+mod packages;
+mod paths;
+mod setup;
+mod step;
+mod test;
+mod toolchain;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Builds, tests and demonstrates Ringfence.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Find what this machine lacks, say what will be installed and why, ask, install it
+    Setup(setup::Args),
+    /// Show what this machine has and lacks; exit 1 if something essential is missing
+    Doctor,
+    /// Build the kernel half, then the binary that contains it
+    Build(build::Args),
+    /// Run the example in a lab of real network namespaces, without and with policy
+    Demo {
+        /// Passed on to `ringfence lab demo`, such as --keep
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Run every test, including those that need root; the last line is the count
+    Test(test::Args),
+    /// Check formatting, clippy on the host and on the bpf target, and the rules of the house
+    Lint,
+    /// Run the benchmarks
+    Bench {
+        /// Passed on to the benchmark
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Generate man pages, shell completions and docs/cli.md from the binary
+    Codegen(codegen::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Setup(args) => setup::run(args),
+        Verb::Doctor => doctor::run(),
+        Verb::Build(args) => build::run(args),
+        Verb::Demo { args } => demo::run(&args),
+        Verb::Test(args) => test::run(args),
+        Verb::Lint => lint::run(),
+        Verb::Bench { args } => bench::run(&args),
+        Verb::Codegen(args) => codegen::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

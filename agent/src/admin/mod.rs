@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     config::Config,
-    locate::{Devices, Placed},
+    locate::{Devices, Placed, World},
     model::Diagnostic,
     observe::{Recorder, metrics::Lasting},
     run::kernel::KernelHandle,
@@ -41,6 +41,8 @@ pub struct Shared {
     pub recorder: Arc<Recorder>,
     /// Metrics that live from scrape to scrape.
     pub lasting: Lasting,
+    /// What the sources say.
+    pub world: watch::Receiver<Arc<World>>,
     /// Where things are; `None` before all sources have synced.
     pub placed: watch::Receiver<Option<Arc<Placed>>>,
     /// Devices.
@@ -57,12 +59,11 @@ impl Shared {
     /// All that is wrong: with objects, with pods' places, with the latest state.
     #[must_use]
     pub fn diagnostics(&self) -> Vec<Diagnostic> {
-        let mut all = self
-            .placed
-            .borrow()
-            .as_ref()
-            .map(|placed| placed.diagnostics.clone())
-            .unwrap_or_default();
+        let placed = self.placed.borrow().clone();
+        let mut all = match placed {
+            Some(placed) => placed.diagnostics.clone(),
+            None => self.world.borrow().diagnostics.clone(),
+        };
         all.extend(self.compiled.borrow().iter().cloned());
         if let Some(error) = &self.kernel.progress().borrow().error {
             all.push(Diagnostic {

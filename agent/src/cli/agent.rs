@@ -5,12 +5,12 @@ use std::{io, process::ExitCode, sync::Arc};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use super::failure::{Failure, Outcome};
+use super::failure::Outcome;
 use crate::{
     args::{AgentArgs, LogFormat},
     config::Config,
     index,
-    locate::{self, World},
+    locate::World,
     run::{self, Parts, Task, directory},
     watch::{Manifests, Options},
 };
@@ -20,7 +20,7 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
     log(&config);
     // Threads inherit the namespace of the thread that starts them, so this comes before there is a second one.
     if let Some(name) = &config.netns {
-        enter(name)?;
+        super::enter(name)?;
     }
     let lock = directory::take(&config.run_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -34,13 +34,6 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
     drop(lock);
     result?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Puts this thread into a network namespace.
-pub(super) fn enter(name: &str) -> Result<(), Failure> {
-    locate::enter(name).map_err(|what| {
-        Failure::new(what).at(format!("--netns {name}")).help("`ip netns list` shows those with a name; entering one needs root")
-    })
 }
 
 fn log(config: &Config) {
@@ -64,22 +57,15 @@ fn log(config: &Config) {
 }
 
 /// Follows the manifests, and hides what they say until all of it was read.
-fn follow(config: &Config) -> (watch::Receiver<Option<Arc<World>>>, Task) {
-    let (sender, world) = watch::channel(None);
+fn follow(config: &Config) -> (watch::Receiver<Arc<World>>, Task) {
+    let (sender, world) = watch::channel(Arc::new(World::default()));
     let (mut states, source) = index::follow(Manifests::new(config.manifests.clone(), Options::default()));
     let task = async move {
         let mut source = source;
         loop {
             let state = states.borrow_and_update().clone();
-            if state.synced {
-                let snapshot = Arc::new(state.snapshot.clone());
-                sender.send_replace(Some(Arc::new(World { snapshot, diagnostics: state.diagnostics.clone() })));
-            } else {
-                for diagnostic in &state.diagnostics {
-                    tracing::error!(origin = %diagnostic.origin, object = diagnostic.object, field = diagnostic.field,
-                        "{}; nothing is changed until this is mended", diagnostic.message);
-                }
-            }
+            let snapshot = state.synced.then(|| Arc::new(state.snapshot.clone()));
+            sender.send_replace(Arc::new(World { snapshot, diagnostics: state.diagnostics.clone() }));
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return source.await?; },
                 ended = &mut source => return ended?,

@@ -8,6 +8,7 @@ pub mod failure;
 mod bpf;
 mod client;
 mod completion;
+mod detach;
 mod ct;
 mod endpoints;
 mod man;
@@ -20,7 +21,10 @@ use std::{env, ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
-use crate::args::{Args, Verb};
+use crate::{
+    args::{Args, Verb},
+    locate,
+};
 use failure::{Failure, Outcome};
 
 /// What a process that SIGPIPE killed would have; the shell knows it.
@@ -69,6 +73,14 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Version(args) => version::run(&args),
         Verb::Completion(args) => completion::run(&args),
         Verb::Man(args) => man::run(&args),
+        Verb::Detach(args) => detach::run(args),
         _ => todo!(),
     }
+}
+
+/// Puts this thread into a network namespace.
+fn enter(name: &str) -> Result<(), Failure> {
+    locate::enter(name).map_err(|what| {
+        Failure::new(what).at(format!("--netns {name}")).help("`ip netns list` shows those with a name; entering one needs root")
+    })
 }

@@ -1,7 +1,22 @@
 //! The only place with aya and `unsafe`: loads, pins, attaches, writes maps.
+#![expect(unsafe_code, reason = "system calls that no crate wraps")]
 
+mod attach;
+mod clock;
+mod events;
+mod installed;
+mod kernel;
+mod load;
+pub mod maps;
+mod objects;
+mod options;
+mod pins;
+mod spec;
 mod view;
+mod views;
 
+pub use kernel::{Dataplane, detach, open};
+pub use options::{Attach, Options};
 pub use view::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
 };

@@ -20,11 +20,11 @@ pub use watch::{Options, follow};
 
 use crate::model::{Diagnostic, PodKey, Snapshot};
 
-/// What the sources say, once all of them have synced.
+/// What the sources say.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// The state of everything, without what only this machine knows.
-    pub snapshot: Arc<Snapshot>,
+    /// The state of everything, without what only this machine knows; `None` until all sources have synced.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// What is wrong with objects.
     pub diagnostics: Vec<Diagnostic>,
 }

@@ -45,7 +45,7 @@ pub struct Options {
 /// The kernel cannot be asked, or the source has ended.
 pub async fn follow(
     options: Options,
-    mut world: watch::Receiver<Option<Arc<World>>>,
+    mut world: watch::Receiver<Arc<World>>,
     placed: watch::Sender<Option<Arc<Placed>>>,
     devices: watch::Sender<Arc<Devices>>,
 ) -> anyhow::Result<()> {
@@ -56,8 +56,9 @@ pub async fn follow(
     loop {
         let now = world.borrow_and_update().clone();
         let wanted = now
+            .snapshot
             .as_ref()
-            .map(|world| local_pods(&world.snapshot, &options))
+            .map(|snapshot| local_pods(snapshot, &options))
             .unwrap_or_default();
         if stale || wanted != places {
             machine.stack = netlink::read(&machine.handle, true).await?;
@@ -65,7 +66,7 @@ pub async fn follow(
             places = wanted;
             stale = false;
         }
-        publish(&machine.stack, now.as_deref(), &found, &placed, &devices);
+        publish(&machine.stack, &now, &found, &placed, &devices);
 
         let missing = found.values().any(Result::is_err);
         tokio::select! {
@@ -92,7 +93,7 @@ fn local_pods(snapshot: &Snapshot, options: &Options) -> BTreeMap<PodKey, Option
 
 fn publish(
     stack: &Stack,
-    world: Option<&World>,
+    world: &World,
     found: &BTreeMap<PodKey, Result<Located, String>>,
     placed: &watch::Sender<Option<Arc<Placed>>>,
     devices: &watch::Sender<Arc<Devices>>,
@@ -110,8 +111,8 @@ fn publish(
         }
         changed
     });
-    let Some(world) = world else { return };
-    let now = place(stack, world, found);
+    let Some(snapshot) = &world.snapshot else { return };
+    let now = place(stack, snapshot, world.diagnostics.clone(), found);
     placed.send_if_modified(|before| {
         let changed = before.as_ref().is_none_or(|before| {
             before.snapshot != now.snapshot
@@ -127,16 +128,15 @@ fn publish(
 
 fn place(
     stack: &Stack,
-    world: &World,
+    objects: &Snapshot,
+    mut diagnostics: Vec<Diagnostic>,
     found: &BTreeMap<PodKey, Result<Located, String>>,
 ) -> Placed {
-    let mut snapshot = Snapshot::clone(&world.snapshot);
-    let mut diagnostics = world.diagnostics.clone();
+    let mut snapshot = objects.clone();
     let mut unplaced = BTreeMap::new();
     let mut owners: BTreeMap<u32, &PodKey> = BTreeMap::new();
     let mut complain = |key: &PodKey, field: &str, message: String| {
-        let origin = world
-            .snapshot
+        let origin = objects
             .pods
             .get(key)
             .map(|pod| pod.origin.clone())
@@ -150,7 +150,7 @@ fn place(
     };
     for (key, result) in found {
         // Pods and places are compared before they are looked for, so a pod here may just have gone.
-        let Some(pod) = world.snapshot.pods.get(key) else {
+        let Some(pod) = objects.pods.get(key) else {
             continue;
         };
         let reason = match result {

@@ -118,9 +118,11 @@ pub(super) async fn flows(
 
 /// Logs each thing that is wrong when it appears and when it is gone.
 pub(super) async fn tell_diagnostics(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let (mut placed, mut compiled) = (shared.placed.clone(), shared.compiled.clone());
+    let (mut world, mut placed, mut compiled) =
+        (shared.world.clone(), shared.placed.clone(), shared.compiled.clone());
     let mut told: BTreeSet<Diagnostic> = BTreeSet::new();
     loop {
+        world.mark_unchanged();
         placed.mark_unchanged();
         compiled.mark_unchanged();
         let now: BTreeSet<Diagnostic> = shared
@@ -136,6 +138,7 @@ pub(super) async fn tell_diagnostics(shared: Arc<Shared>) -> anyhow::Result<()> 
         }
         told = now;
         tokio::select! {
+            changed = world.changed() => changed.context("the source of objects has ended")?,
             changed = placed.changed() => changed.context("a stage before has ended")?,
             changed = compiled.changed() => changed.context("a stage before has ended")?,
         }

@@ -163,7 +163,7 @@ pub fn connection(remote: &str, port: u16) -> ConnectionView {
 /// An agent that runs.
 pub struct Agent {
     pub kernel: FakeKernel,
-    pub world: watch::Sender<Option<Arc<World>>>,
+    pub world: watch::Sender<Arc<World>>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<anyhow::Result<()>>,
 }
@@ -192,7 +192,7 @@ impl Agent {
         };
         let kernel = FakeKernel::default();
         let owned = kernel.clone();
-        let (world, receiver) = watch::channel(None);
+        let (world, receiver) = watch::channel(Arc::new(World::default()));
         let parts = Parts {
             world: receiver,
             source: Box::pin(std::future::pending()),

@@ -1,10 +1,10 @@
-//! What the programs are told when they are loaded (read-only data, so that the verifier prunes what is off).
+//! What the programs are told before they are attached.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::mark::MarkLayout;
 
-/// The global `CONFIG`.
+/// The one element of the array map `CONFIG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Config {
@@ -23,11 +23,18 @@ pub struct Config {
 impl Config {
     /// For a kernel with this many jiffies a second.
     #[must_use]
-    pub const fn for_hz(hz: u32, mark: MarkLayout, events_per_tick: u32) -> Self {
-        // The largest power of two that is at most one second.
+    pub const fn for_hz(hz: u32, mark: MarkLayout, events_per_second: u32) -> Self {
         let hz = if hz == 0 { 1 } else { hz };
+        // The largest power of two of jiffies that is at most one second.
         let tick_shift = 31 - hz.leading_zeros();
-        Self { mark, tick_shift, ticks_per_64s: (64 * hz) >> tick_shift, events_per_tick, _pad: 0 }
+        let events_per_tick = (events_per_second as u64 * (1 << tick_shift)).div_ceil(hz as u64);
+        Self {
+            mark,
+            tick_shift,
+            ticks_per_64s: (64 * hz) >> tick_shift,
+            events_per_tick: events_per_tick as u32,
+            _pad: 0,
+        }
     }
 
     /// Seconds as ticks, rounded up.
@@ -40,6 +47,6 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::for_hz(250, MarkLayout::DEFAULT, 128)
+        Self::for_hz(250, MarkLayout::DEFAULT, 500)
     }
 }

@@ -10,9 +10,10 @@ pub type Identity = u32;
 /// What every address outside all known pods and networks is.
 pub const UNKNOWN: Identity = 0;
 
-/// Value of `ADDRESSES4`, `ADDRESSES6`, `NETWORKS4` and `NETWORKS6`: bits 0-31 the identity, 32-63 a
-/// check of the address (see [`crate::table::ClassWord`] for why; 0 for networks, whose elements are
-/// freed after a grace period).
+/// Value of `ADDRESSES4` and `ADDRESSES6`: bits 0-31 the identity, 32-63 a check of the address (see
+/// [`crate::table::ClassWord`] for why).
+///
+/// The tries `NETWORKS4` and `NETWORKS6` hold bare identities: their elements are freed after a grace period.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -32,11 +33,6 @@ impl IdentityWord {
         Self(u64::from(fold6(address)) << 32 | u64::from(identity))
     }
 
-    /// The word of a network.
-    #[must_use]
-    pub const fn network(identity: Identity) -> Self {
-        Self(identity as u64)
-    }
 
     /// The identity, if the word belongs to the address that folds to `fold`.
     #[must_use]

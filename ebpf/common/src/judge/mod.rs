@@ -1,1 +1,244 @@
-//! The judge.
+//! The judge: what happens to a packet at a pod's hook.
+//!
+//! Order is part of the design: parse, endpoint, sender, metadata, neighbours, connection, policy. Everything is
+//! generic over [`Tables`], which the kernel implements with maps and the host with plain collections.
+//!
+//! **Invariant:** each path ends in an [`Outcome`]; what cannot be read is denied.
+
+mod connection;
+mod metadata;
+mod neighbour;
+mod policy;
+mod tables;
+
+pub use connection::timeout;
+pub use policy::decide;
+pub use tables::{Address, ConnectionRef, FamilyTables, Tables};
+
+use crate::{
+    Direction, Hook, V6,
+    cell::{Cell, Verdict},
+    connection::{FragmentKey, FragmentWord},
+    endpoint::{EndpointRecord, Generation, flags},
+    event::Reason,
+    packet::{self, Bytes, Fragment, Packet},
+};
+
+/// What a packet gets, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it gets.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// The cell that decided; zero where no table did.
+    pub cell: Cell,
+}
+
+impl Outcome {
+    /// Lets it pass.
+    #[must_use]
+    #[inline(always)]
+    pub const fn allow(reason: Reason) -> Self {
+        Self { verdict: Verdict::Allow, reason, cell: Cell(0) }
+    }
+
+    /// Drops it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn deny(reason: Reason) -> Self {
+        Self { verdict: Verdict::Deny, reason, cell: Cell(0) }
+    }
+
+    /// True if user space wants to hear of it: a denial, or a verdict that would be another one with everything in
+    /// audit enforced.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_event(&self) -> bool {
+        matches!(self.verdict, Verdict::Deny) || !self.cell.settled()
+    }
+}
+
+/// What the hook knows besides the bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// The hook: `FromPod` or `ToPod`.
+    pub hook: Hook,
+    /// Index of the device that the hook is on.
+    pub ifindex: u32,
+    /// True if the packet was generated on this node: `skb->ingress_ifindex` is 0. Alone it proves nothing
+    /// (decapsulated packets have 0 too); together with a source address of the node it does.
+    pub generated_here: bool,
+}
+
+impl Context {
+    /// The direction, seen from the pod.
+    #[must_use]
+    #[inline(always)]
+    pub const fn direction(&self) -> Direction {
+        match self.hook {
+            Hook::FromPod => Direction::Egress,
+            _ => Direction::Ingress,
+        }
+    }
+}
+
+/// The addresses and ports that an event tells of; zeros where the packet was not understood that far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Source address, IPv4 mapped.
+    pub source: V6,
+    /// Destination address, IPv4 mapped.
+    pub destination: V6,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+}
+
+impl Seen {
+    #[inline(always)]
+    fn of<A: Address>(packet: &Packet<A>) -> Self {
+        Self {
+            source: packet.source.mapped(),
+            destination: packet.destination.mapped(),
+            source_port: packet.source_port,
+            destination_port: packet.destination_port,
+            protocol: packet.protocol,
+        }
+    }
+}
+
+/// An endpoint as this packet meets it: its record and the generation that was read with it.
+#[derive(Clone, Copy)]
+struct Subject<'a> {
+    record: &'a EndpointRecord,
+    generation: Generation,
+}
+
+/// Judges one packet and tells [`Tables::report`].
+#[inline(always)]
+pub fn judge<T: Tables, B: Bytes + ?Sized>(tables: &T, bytes: &B, context: &Context) -> Outcome {
+    // The generation is read with the record's slot, before any identity: a change writes addresses first and
+    // the generation last, so a verdict reached with an old address never counts as one of the new generation.
+    let word = tables.endpoint(context.ifindex);
+    let Some(record) = tables.record(word.slot()) else {
+        let outcome = Outcome::deny(Reason::UnknownEndpoint);
+        tables.report(context, 0, &outcome, &Seen::default());
+        return outcome;
+    };
+    let subject = Subject { record, generation: word.generation() };
+    let frame = match packet::frame(bytes) {
+        Ok(frame) => frame,
+        Err(reason) => return finish(tables, context, record, Outcome::deny(reason)),
+    };
+    if matches!(context.hook, Hook::FromPod)
+        && record.flags & flags::HARDWARE_ADDRESS != 0
+        && frame.source != record.hardware_address
+    {
+        return finish(tables, context, record, Outcome::deny(Reason::SpoofedHardware));
+    }
+    match frame.ethertype {
+        packet::ETH_IPV4 => match packet::v4(bytes, frame.offset) {
+            Ok(packet) => judge_ip(tables, bytes, context, subject, packet),
+            Err(reason) => finish(tables, context, record, Outcome::deny(reason)),
+        },
+        packet::ETH_IPV6 => match packet::v6(bytes, frame.offset) {
+            Ok(packet) => judge_ip(tables, bytes, context, subject, packet),
+            Err(reason) => finish(tables, context, record, Outcome::deny(reason)),
+        },
+        packet::ETH_ARP => {
+            let outcome = neighbour::arp(bytes, frame.offset, context, record);
+            finish(tables, context, record, outcome)
+        }
+        _ => finish(tables, context, record, Outcome::deny(Reason::EtherType)),
+    }
+}
+
+#[inline(always)]
+fn finish<T: Tables>(
+    tables: &T,
+    context: &Context,
+    record: &EndpointRecord,
+    outcome: Outcome,
+) -> Outcome {
+    tables.report(context, record.endpoint, &outcome, &Seen::default());
+    outcome
+}
+
+#[inline(always)]
+fn judge_ip<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    subject: Subject<'_>,
+    mut packet: Packet<A>,
+) -> Outcome {
+    let outcome = weigh(tables, bytes, context, subject, &mut packet);
+    if outcome.is_event() {
+        tables.report(context, subject.record.endpoint, &outcome, &Seen::of(&packet));
+    } else {
+        tables.count(context.hook, &outcome);
+    }
+    outcome
+}
+
+/// The order of an IP packet's checks.
+#[inline(always)]
+fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    subject: Subject<'_>,
+    packet: &mut Packet<A>,
+) -> Outcome {
+    let from_pod = matches!(context.hook, Hook::FromPod);
+    if from_pod {
+        if metadata::denies(tables, subject.record, packet) {
+            return Outcome::deny(Reason::Metadata);
+        }
+        if !packet.source.is_own(subject.record) && !A::is_link_local_traffic(packet) {
+            return Outcome::deny(Reason::SpoofedAddress);
+        }
+    } else if packet.source == packet.destination && packet.source.is_own(subject.record) {
+        return Outcome::allow(Reason::ToItself);
+    }
+    if let Some(outcome) = A::neighbour(bytes, context, subject.record, packet) {
+        return outcome;
+    }
+    if packet.fragment == Fragment::Later {
+        let Some(word) = tables.fragment(&fragment_key(context, packet)) else {
+            return Outcome::deny(Reason::Fragment);
+        };
+        (packet.source_port, packet.destination_port) = word.ports();
+    }
+    let outcome = if packet::is_icmp_error(packet.protocol, packet.icmp_type)
+        && packet.fragment != Fragment::Later
+    {
+        connection::related(tables, bytes, context, subject, packet)
+    } else {
+        connection::track(tables, context, subject, packet)
+    };
+    if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
+        let word =
+            FragmentWord::new(packet.source_port, packet.destination_port, tables.now());
+        tables.remember_fragment(&fragment_key(context, packet), word);
+    }
+    outcome
+}
+
+#[inline(always)]
+fn fragment_key<A: Address>(context: &Context, packet: &Packet<A>) -> FragmentKey<A> {
+    FragmentKey {
+        source: packet.source,
+        destination: packet.destination,
+        identification: packet.identification,
+        ifindex: context.ifindex,
+        protocol: packet.protocol,
+        direction: context.direction() as u8,
+        _pad: [0; 2],
+    }
+}
+

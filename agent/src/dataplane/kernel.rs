@@ -1,0 +1,287 @@
+//! The real [`Kernel`]: maps, programs and links of this machine.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+};
+
+use aya::Ebpf;
+use ringfence_common::{
+    V6,
+    cell::RuleId,
+    config::Config,
+    metadata::{MetadataWord, SIEVE_WORDS, sieve_bit},
+};
+
+use super::{
+    Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView, Options,
+    attach::{self, Attacher},
+    clock, events, installed, load,
+    maps::{Maps, mapped},
+    objects,
+    pins::Pins,
+    views,
+};
+use crate::{
+    compile::Desired,
+    diff::{self, Full, Installed, Limits, Op, Wanted},
+    metadata,
+};
+
+/// Maps, programs and links of this machine.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    maps: Maps,
+    pins: Pins,
+    limits: Limits,
+    cgroup_root: Option<PathBuf>,
+    attacher: Attacher,
+    installed: Installed,
+    /// Names of rules and endpoints since this agent started, also of those that are gone: events name them late.
+    names: Names,
+}
+
+/// What numbers in events mean.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Rules.
+    pub rules: BTreeMap<RuleId, String>,
+    /// Endpoints.
+    pub endpoints: BTreeMap<u32, String>,
+    /// Endpoints by the id of their cgroup.
+    pub cgroups: BTreeMap<u64, String>,
+}
+
+/// Loads the kernel half over what is pinned, and makes what is attached run it. Tables stay as they are: what was in
+/// force stays in force until the first [`Kernel::apply`].
+///
+/// # Errors
+///
+/// What is missing, or what the kernel refused; then nothing that was in force has changed.
+pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
+    if !options.mark.is_valid() {
+        return Err(KernelError::Other(
+            "the slices of the packet mark must be two runs of bits that do not overlap\n  \
+             help: see --mark-source-mask and --mark-proof-mask"
+                .to_owned(),
+        ));
+    }
+    let pins = Pins::at(&options.bpffs);
+    pins.create()?;
+    let (mut ebpf, limits) = load::load(options, &pins)?;
+    let mut maps = Maps::take(&mut ebpf)?;
+    configure(&mut maps, &ebpf, options)?;
+    fill_metadata(&mut maps)?;
+    let installed = installed::read(&maps)?;
+    let mut attacher = Attacher::new(pins.clone(), options.attach);
+    attacher.adopt(&mut ebpf)?;
+    if let Some(root) = &options.cgroup_root {
+        attacher.sockets(&mut ebpf, root)?;
+    }
+    let mut names = Names::default();
+    names.learn(&installed);
+    let cgroup_root = options.cgroup_root.clone();
+    Ok(Dataplane { ebpf, maps, pins, limits, cgroup_root, attacher, installed, names })
+}
+
+/// Removes all enforcement, and only this does. How many pins and filters there were.
+///
+/// # Errors
+///
+/// If something cannot be removed.
+pub fn detach(options: &Options) -> Result<usize, KernelError> {
+    attach::detach(&Pins::at(&options.bpffs))
+}
+
+/// Tells the programs what they must know. A jiffy is measured once: the pinned configuration keeps it.
+fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<(), KernelError> {
+    let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
+    let before = maps.config.get(&0, 0).map_err(trouble)?;
+    let hz = match before.ticks_per_64s {
+        0 => clock::measure_hz(ebpf)?,
+        ticks => (ticks << before.tick_shift) / 64,
+    };
+    maps.config.set(0, Config::for_hz(hz, options.mark, options.event_rate), 0).map_err(trouble)
+}
+
+/// Fills the metadata firewall's set: the sieve first, for what it does not let through is not looked up.
+fn fill_metadata(maps: &mut Maps) -> Result<(), KernelError> {
+    let trouble = |error| KernelError::Other(format!("map METADATA: {error}"));
+    let wanted: BTreeMap<V6, MetadataWord> = metadata::catalogue()
+        .iter()
+        .zip(0_u8..)
+        .map(|(endpoint, bit)| {
+            let address = mapped(endpoint.address);
+            (address, MetadataWord::new(&address, bit, endpoint.open))
+        })
+        .collect();
+    let mut sieve = [0_u64; SIEVE_WORDS];
+    for address in wanted.keys() {
+        let bit = sieve_bit(address);
+        sieve[(bit / 64) as usize] |= 1 << (bit % 64);
+    }
+    for (at, bits) in (0..).zip(sieve) {
+        maps.metadata_sieve.set(at, bits, 0).map_err(trouble)?;
+    }
+    for (&address, &word) in &wanted {
+        maps.metadata.insert(address, word, 0).map_err(trouble)?;
+    }
+    let known: Vec<V6> = maps.metadata.keys().collect::<Result<_, _>>().map_err(trouble)?;
+    for address in known.iter().filter(|address| !wanted.contains_key(*address)) {
+        maps.metadata.remove(address).map_err(trouble)?;
+    }
+    Ok(())
+}
+
+impl Names {
+    fn learn(&mut self, installed: &Installed) {
+        self.rules.extend(installed.rules.iter().map(|(name, &id)| (id, name.clone())));
+        self.endpoints.extend(installed.names.iter().map(|(name, &id)| {
+            (id, name.split_once(' ').map_or(name.as_str(), |(pod, _uid)| pod).to_owned())
+        }));
+    }
+}
+
+// === impl Dataplane ===
+
+impl Dataplane {
+    /// The maps' sizes.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// `tcx` or `clsact`.
+    #[must_use]
+    pub const fn attach_kind(&self) -> &'static str {
+        self.attacher.kind()
+    }
+
+    /// The loaded object: tests run its programs.
+    #[must_use]
+    pub const fn ebpf(&self) -> &Ebpf {
+        &self.ebpf
+    }
+
+    /// The maps: tests look into them.
+    pub const fn maps(&mut self) -> &mut Maps {
+        &mut self.maps
+    }
+
+    /// What the maps hold.
+    #[must_use]
+    pub const fn installed(&self) -> &Installed {
+        &self.installed
+    }
+
+    /// Finds the endpoints' cgroups; grants by cgroup id.
+    fn find_cgroups(&mut self, desired: &Desired) -> BTreeMap<u64, u64> {
+        let Some(root) = &self.cgroup_root else {
+            return BTreeMap::new();
+        };
+        let mut grants = BTreeMap::new();
+        for (pod, endpoint) in &desired.endpoints {
+            // A pod's cgroup may come later than the pod: the next audit finds it. Until then it has no grant.
+            let Ok(found) = root.join(&endpoint.cgroup).metadata() else { continue };
+            self.names.cgroups.insert(found.ino(), pod.to_string());
+            if endpoint.metadata_granted {
+                grants.insert(found.ino(), u64::MAX);
+            }
+        }
+        grants
+    }
+
+    fn execute(&mut self, ops: &[Op], devices: &BTreeSet<u32>) -> Result<(), KernelError> {
+        let (first, last) = match ops.iter().position(|op| *op == Op::Grace) {
+            Some(grace) => ops.split_at(grace),
+            None => (ops, &[][..]),
+        };
+        for op in first {
+            self.maps.execute(op)?;
+        }
+        for &ifindex in devices {
+            self.attacher.pod(&mut self.ebpf, ifindex)?;
+        }
+        if !last.is_empty() {
+            await_grace();
+        }
+        for op in last {
+            self.maps.execute(op)?;
+        }
+        Ok(())
+    }
+}
+
+impl Kernel for Dataplane {
+    fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
+        let grants = self.find_cgroups(desired);
+        let wanted = Wanted { desired, grants: &grants };
+        let plan = diff::diff(&self.installed, wanted, &self.limits)?;
+        let devices = desired.endpoints.values().map(|endpoint| endpoint.located.ifindex).collect();
+        self.names.learn(&plan.after);
+        if let Err(error) = self.execute(&plan.ops, &devices) {
+            // What was written beside the old tables is found again and reused, or overwritten.
+            self.installed = installed::read(&self.maps)?;
+            return Err(error);
+        }
+        self.installed = plan.after;
+        self.attacher.reap()?;
+        Ok(Applied {
+            revision: self.installed.revision,
+            operations: plan.ops.len(),
+            endpoints: plan.swapped,
+        })
+    }
+
+    fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
+        Ok(views::endpoints(&self.installed, &self.names))
+    }
+
+    fn connections(&self) -> Result<Vec<ConnectionView>, KernelError> {
+        views::connections(&self.maps, clock::jiffies(&self.ebpf)?)
+    }
+
+    fn flush(&mut self, doomed: &dyn Fn(&ConnectionView) -> bool) -> Result<usize, KernelError> {
+        views::flush(&mut self.maps, clock::jiffies(&self.ebpf)?, doomed)
+    }
+
+    fn counters(&self) -> Result<Counters, KernelError> {
+        views::counters(&self.maps)
+    }
+
+    fn objects(&self) -> Result<Vec<ObjectView>, KernelError> {
+        objects::list(&self.pins, &self.limits, &self.maps)
+    }
+
+    fn rule(&self, id: RuleId) -> Option<String> {
+        self.names.rules.get(&id).cloned()
+    }
+
+    fn endpoint(&self, id: u32) -> Option<String> {
+        self.names.endpoints.get(&id).cloned()
+    }
+
+    fn events(&mut self) -> Vec<EventView> {
+        events::drain(&mut self.maps.events, &self.names)
+    }
+}
+
+impl From<Full> for KernelError {
+    fn from(full: Full) -> Self {
+        let Full { map, needed, limit, flag } = full;
+        Self::Full { map, needed, limit, flag }
+    }
+}
+
+/// Waits until every program run that was under way has ended.
+fn await_grace() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: the system call takes three integers and touches no memory of ours. With this command it waits for an
+    // RCU grace period, and TC programs run inside RCU read-side sections.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result != 0 {
+        // Not offered where a CPU runs without ticks: programs run for microseconds, this is a thousand times that.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,120 @@
+//! Loads the kernel half, over the pins that are there.
+
+use std::borrow::Cow;
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
+    programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier},
+};
+use super::{KernelError, Options, pins::Pins, spec};
+use crate::diff::Limits;
+
+/// The kernel half; empty in a build without it.
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence.o"));
+
+/// Names of the TC programs.
+pub const CLASSIFIERS: [&str; 3] = ["from_pod", "to_pod", "clock"];
+/// Names of the socket programs.
+pub const SOCKET_PROGRAMS: [&str; 4] = ["connect4", "connect6", "sendmsg4", "sendmsg6"];
+
+/// Loads maps and programs. Maps that are pinned are taken over, with the sizes that they have; these are returned.
+///
+/// # Errors
+///
+/// A pin that is not ours, or what the kernel refused.
+pub fn load(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelError> {
+    if OBJECT.is_empty() {
+        return Err(KernelError::Other(
+            "this binary was built without its kernel half\n  help: build it with `cargo xtask build`".to_owned(),
+        ));
+    }
+    let mut limits = options.limits;
+    let specs = spec::maps(&options.limits);
+    let mut loader = EbpfLoader::new();
+    loader.btf(None).verifier_log_level(VerifierLogLevel::STATS);
+    for map in &specs {
+        if let Some(found) = pins.check(map)? {
+            adopt(&mut limits, map.name, found);
+        }
+        loader.map_max_entries(map.name, map.max_entries);
+        loader.map_pin_path(map.name, Cow::Owned(pins.map(map.name)));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|error| {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
+        KernelError::Other(format!("cannot load the kernel half: {error}{}", source.unwrap_or_default()))
+    })?;
+    for name in CLASSIFIERS {
+        let program: &mut SchedClassifier = program(&mut ebpf, name)?;
+        program.load().map_err(|error| rejected(name, &error))?;
+    }
+    if options.cgroup_root.is_some() {
+        for name in SOCKET_PROGRAMS {
+            let program: &mut CgroupSockAddr = program(&mut ebpf, name)?;
+            program.load().map_err(|error| rejected(name, &error))?;
+        }
+    }
+    Ok((ebpf, limits))
+}
+
+/// A program of the object by name.
+///
+/// # Errors
+///
+/// If the object has no such program of this type.
+pub fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = ebpf
+        .program_mut(name)
+        .ok_or_else(|| KernelError::Other(format!("the kernel half has no program {name}")))?;
+    program.try_into().map_err(|error: ProgramError| KernelError::Other(format!("program {name}: {error}")))
+}
+
+/// A TC program of the object by name, to run it.
+///
+/// # Errors
+///
+/// If the object has no such program.
+pub fn classifier<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a SchedClassifier, KernelError> {
+    let program = ebpf
+        .program(name)
+        .ok_or_else(|| KernelError::Other(format!("the kernel half has no program {name}")))?;
+    program.try_into().map_err(|error: ProgramError| KernelError::Other(format!("program {name}: {error}")))
+}
+
+fn rejected(name: &str, error: &ProgramError) -> KernelError {
+    let log = match error {
+        ProgramError::LoadError { verifier_log, .. } => format!("\n{verifier_log}"),
+        _ => String::new(),
+    };
+    KernelError::Other(format!(
+        "the kernel does not accept the program {name}: {error}{log}\n  help: `cargo xtask doctor` says what this machine lacks"
+    ))
+}
+
+/// A pinned map keeps its size, whatever the flags say now.
+fn adopt(limits: &mut Limits, map: &str, found: u32) {
+    let limit = match map {
+        "ADDRESSES4" | "ADDRESSES6" => &mut limits.addresses,
+        "NETWORKS4" | "NETWORKS6" => &mut limits.networks,
+        "CLASSES" => &mut limits.classes,
+        "CELLS" => &mut limits.cells,
+        "PAGES" => &mut limits.pages,
+        "RECORDS" => &mut limits.endpoints,
+        "RULES" => &mut limits.rules,
+        "IDENTITIES" => &mut limits.identities,
+        "TABLES" => &mut limits.tables,
+        "CONNECTIONS4" => &mut limits.connections,
+        _ => return,
+    };
+    if *limit != found {
+        tracing::warn!(
+            map,
+            entries = found,
+            asked = *limit,
+            "a pinned map keeps its size; another one takes effect after `ringfence detach`"
+        );
+        *limit = found;
+    }
+}

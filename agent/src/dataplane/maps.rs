@@ -1,0 +1,318 @@
+//! Typed handles of the maps, and what one [`Op`] does to them.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use ipnet::IpNet;
+use ringfence_common::{
+    V4, V6,
+    catalogue::{IdentityEntry, NameEntry, TableEntry},
+    cell::Cell,
+    config::Config,
+    connection::{Connection, ConnectionKey},
+    endpoint::{EndpointRecord, EndpointWord, FarWord, NEAR_IFINDEX},
+    identity::{Identity, IdentityWord, fold6},
+    metadata::MetadataWord,
+    table::{ClassKey, ClassWord, Page},
+};
+
+use super::KernelError;
+use crate::diff::{Op, TableState};
+
+/// Places in `STATE`.
+pub mod state {
+    /// Last generation.
+    pub const GENERATION: u32 = 0;
+    /// Revision.
+    pub const REVISION: u32 = 1;
+    /// Last rule id.
+    pub const RULE: u32 = 2;
+    /// Last endpoint.
+    pub const ENDPOINT: u32 = 3;
+    /// Last identity.
+    pub const IDENTITY: u32 = 4;
+    /// Last table.
+    pub const TABLE: u32 = 5;
+}
+
+type Hash<K, V> = HashMap<MapData, K, V>;
+
+/// The maps.
+#[expect(missing_docs, reason = "the names are those of the maps, documented in the kernel half")]
+pub struct Maps {
+    pub config: Array<MapData, Config>,
+    pub endpoints: Array<MapData, EndpointWord>,
+    pub far_endpoints: Hash<u32, FarWord>,
+    pub records: Array<MapData, EndpointRecord>,
+    pub addresses4: Hash<V4, IdentityWord>,
+    pub addresses6: Hash<V6, IdentityWord>,
+    pub networks4: LpmTrie<MapData, V4, Identity>,
+    pub networks6: LpmTrie<MapData, V6, Identity>,
+    pub node_addresses: Hash<V6, u32>,
+    pub classes: Hash<ClassKey, ClassWord>,
+    pub pages: Array<MapData, Page>,
+    pub cells: Array<MapData, Cell>,
+    pub connections4: Hash<ConnectionKey<V4>, Connection>,
+    pub connections6: Hash<ConnectionKey<V6>, Connection>,
+    pub metadata: Hash<V6, MetadataWord>,
+    pub metadata_sieve: Array<MapData, u64>,
+    pub grants: Hash<u64, u64>,
+    pub events: RingBuf<MapData>,
+    pub counters: PerCpuArray<MapData, u64>,
+    pub rules: Hash<u32, NameEntry>,
+    pub names: Hash<u32, NameEntry>,
+    pub identities: Hash<Identity, IdentityEntry>,
+    pub tables: Hash<u32, TableEntry>,
+    pub state: Array<MapData, u64>,
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<M, KernelError> {
+    let map = ebpf
+        .take_map(name)
+        .ok_or_else(|| KernelError::Other(format!("the kernel half has no map {name}")))?;
+    M::try_from(map).map_err(|error| KernelError::Other(format!("map {name}: {error}")))
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    ///
+    /// # Errors
+    ///
+    /// If the object is not the kernel half of this binary.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            config: take(ebpf, "CONFIG")?,
+            endpoints: take(ebpf, "ENDPOINTS")?,
+            far_endpoints: take(ebpf, "FAR_ENDPOINTS")?,
+            records: take(ebpf, "RECORDS")?,
+            addresses4: take(ebpf, "ADDRESSES4")?,
+            addresses6: take(ebpf, "ADDRESSES6")?,
+            networks4: take(ebpf, "NETWORKS4")?,
+            networks6: take(ebpf, "NETWORKS6")?,
+            node_addresses: take(ebpf, "NODE_ADDRESSES")?,
+            classes: take(ebpf, "CLASSES")?,
+            pages: take(ebpf, "PAGES")?,
+            cells: take(ebpf, "CELLS")?,
+            connections4: take(ebpf, "CONNECTIONS4")?,
+            connections6: take(ebpf, "CONNECTIONS6")?,
+            metadata: take(ebpf, "METADATA")?,
+            metadata_sieve: take(ebpf, "METADATA_SIEVE")?,
+            grants: take(ebpf, "GRANTS")?,
+            events: take(ebpf, "EVENTS")?,
+            counters: take(ebpf, "COUNTERS")?,
+            rules: take(ebpf, "RULES")?,
+            names: take(ebpf, "NAMES")?,
+            identities: take(ebpf, "IDENTITIES")?,
+            tables: take(ebpf, "TABLES")?,
+            state: take(ebpf, "STATE")?,
+        })
+    }
+
+    /// Does one step of a plan. [`Op::Grace`] is the caller's.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn execute(&mut self, op: &Op) -> Result<(), KernelError> {
+        match op {
+            Op::Reserve { generation, revision, last } => {
+                for (at, value) in [
+                    (state::GENERATION, *generation),
+                    (state::REVISION, *revision),
+                    (state::RULE, last.rule.into()),
+                    (state::ENDPOINT, last.endpoint.into()),
+                    (state::IDENTITY, last.identity.into()),
+                    (state::TABLE, last.table.into()),
+                ] {
+                    set(&mut self.state, "STATE", at, value)?;
+                }
+                Ok(())
+            }
+            Op::Rule(id, name) => put(&mut self.rules, "RULES", *id, named(name)?),
+            Op::Name(id, name) => put(&mut self.names, "NAMES", *id, named(name)?),
+            Op::Identity(id, digest) => {
+                put(&mut self.identities, "IDENTITIES", *id, IdentityEntry { digest: *digest })
+            }
+            Op::Table(id, TableState { digest, table, rows, pages }) => {
+                let entry =
+                    TableEntry { digest: *digest, table: *table, rows: *rows, page_count: *pages };
+                put(&mut self.tables, "TABLES", *id, entry)
+            }
+            Op::Pages(at, pages) => write(&mut self.pages, "PAGES", *at, pages),
+            Op::Cells(at, cells) => write(&mut self.cells, "CELLS", *at, cells),
+            Op::Class(table, identity, class) => {
+                let key = ClassKey { table: *table, identity: *identity };
+                put(&mut self.classes, "CLASSES", key, ClassWord::new(key, *class))
+            }
+            Op::Address(net, identity) => self.address(net, *identity),
+            Op::RemoveAddress(net) => self.remove_address(net),
+            Op::NodeAddress(address) => {
+                let key = mapped(*address);
+                put(&mut self.node_addresses, "NODE_ADDRESSES", key, fold6(&key))
+            }
+            Op::RemoveNodeAddress(address) => {
+                drop_key(&mut self.node_addresses, "NODE_ADDRESSES", &mapped(*address))
+            }
+            Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[*record]),
+            Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
+            Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
+            Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
+            Op::Grace => Ok(()),
+            Op::RemoveClass(table, identity) => {
+                let key = ClassKey { table: *table, identity: *identity };
+                drop_key(&mut self.classes, "CLASSES", &key)
+            }
+            Op::RemoveTable(id) => drop_key(&mut self.tables, "TABLES", id),
+            Op::RemoveIdentity(id) => drop_key(&mut self.identities, "IDENTITIES", id),
+            Op::RemoveRule(id) => drop_key(&mut self.rules, "RULES", id),
+            Op::RemoveName(id) => drop_key(&mut self.names, "NAMES", id),
+        }
+    }
+
+    fn address(&mut self, net: &IpNet, identity: Identity) -> Result<(), KernelError> {
+        let exact = net.prefix_len() == net.max_prefix_len();
+        match net {
+            IpNet::V4(net) if exact => {
+                let key = net.addr().octets();
+                put(&mut self.addresses4, "ADDRESSES4", key, IdentityWord::v4(&key, identity))
+            }
+            IpNet::V6(net) if exact => {
+                let key = net.addr().octets();
+                put(&mut self.addresses6, "ADDRESSES6", key, IdentityWord::v6(&key, identity))
+            }
+            IpNet::V4(net) => {
+                let key = Key::new(net.prefix_len().into(), net.network().octets());
+                self.networks4.insert(&key, identity, 0).map_err(|error| refused("NETWORKS4", &error))
+            }
+            IpNet::V6(net) => {
+                let key = Key::new(net.prefix_len().into(), net.network().octets());
+                self.networks6.insert(&key, identity, 0).map_err(|error| refused("NETWORKS6", &error))
+            }
+        }
+    }
+
+    fn remove_address(&mut self, net: &IpNet) -> Result<(), KernelError> {
+        let exact = net.prefix_len() == net.max_prefix_len();
+        match net {
+            IpNet::V4(net) if exact => {
+                drop_key(&mut self.addresses4, "ADDRESSES4", &net.addr().octets())
+            }
+            IpNet::V6(net) if exact => {
+                drop_key(&mut self.addresses6, "ADDRESSES6", &net.addr().octets())
+            }
+            IpNet::V4(net) => {
+                let key = Key::new(net.prefix_len().into(), net.network().octets());
+                gone("NETWORKS4", self.networks4.remove(&key))
+            }
+            IpNet::V6(net) => {
+                let key = Key::new(net.prefix_len().into(), net.network().octets());
+                gone("NETWORKS6", self.networks6.remove(&key))
+            }
+        }
+    }
+
+    /// Puts a word into force. A far element is written before its interface leads to it, and the other way round
+    /// when it goes.
+    fn swap(&mut self, ifindex: u32, element: u32, word: EndpointWord) -> Result<(), KernelError> {
+        set(&mut self.endpoints, "ENDPOINTS", element, word)?;
+        if element < NEAR_IFINDEX {
+            return Ok(());
+        }
+        if word == EndpointWord::NONE {
+            return drop_key(&mut self.far_endpoints, "FAR_ENDPOINTS", &ifindex);
+        }
+        put(&mut self.far_endpoints, "FAR_ENDPOINTS", ifindex, FarWord::new(ifindex, element))
+    }
+}
+
+/// An address as a key of family-less maps.
+#[must_use]
+pub fn mapped(address: IpAddr) -> V6 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The address behind a key of family-less maps.
+#[must_use]
+pub fn unmapped(address: V6) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from(address)).to_canonical()
+}
+
+fn named(name: &str) -> Result<NameEntry, KernelError> {
+    NameEntry::new(name).ok_or_else(|| {
+        KernelError::Other(format!(
+            "the name `{name}` is longer than {} bytes",
+            ringfence_common::catalogue::NAME_BYTES
+        ))
+    })
+}
+
+fn refused(map: &str, error: &MapError) -> KernelError {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    KernelError::Other(format!("map {map}: {error}{}", source.unwrap_or_default()))
+}
+
+fn put<K: Pod, V: Pod>(
+    map: &mut Hash<K, V>,
+    name: &str,
+    key: K,
+    value: V,
+) -> Result<(), KernelError> {
+    map.insert(key, value, 0).map_err(|error| refused(name, &error))
+}
+
+/// Removes a key; that it is not there is as good.
+fn drop_key<K: Pod, V: Pod>(map: &mut Hash<K, V>, name: &str, key: &K) -> Result<(), KernelError> {
+    gone(name, map.remove(key))
+}
+
+fn gone(name: &str, result: Result<(), MapError>) -> Result<(), KernelError> {
+    match result {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(refused(name, &error)),
+    }
+}
+
+fn set<V: Pod>(
+    map: &mut Array<MapData, V>,
+    name: &str,
+    at: u32,
+    value: V,
+) -> Result<(), KernelError> {
+    map.set(at, value, 0).map_err(|error| refused(name, &error))
+}
+
+/// Writes elements in a row and reads them back: what a word will point at is verified before it does.
+fn write<V: Pod + PartialEq>(
+    map: &mut Array<MapData, V>,
+    name: &str,
+    at: u32,
+    values: &[V],
+) -> Result<(), KernelError> {
+    for (index, value) in (at..).zip(values) {
+        set(map, name, index, *value)?;
+    }
+    for (index, value) in (at..).zip(values) {
+        let found = map.get(&index, 0).map_err(|error| refused(name, &error))?;
+        if found != *value {
+            return Err(KernelError::Other(format!(
+                "map {name}: element {index} does not hold what was written to it: somebody else writes to it\n  \
+                 help: look for other users of the pins (bpftool map show)"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! What the dataplane is told at start.
+
+use std::path::PathBuf;
+
+use ringfence_common::mark::MarkLayout;
+
+use crate::diff::Limits;
+
+/// What the dataplane is told at start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Directory on a bpffs; pins are below it, in a directory of the layouts' version.
+    pub bpffs: PathBuf,
+    /// Root of the pods' cgroup subtree, in a cgroup2 hierarchy; `None`: no socket hooks.
+    pub cgroup_root: Option<PathBuf>,
+    /// Sizes of the maps. A map that is pinned already keeps its size.
+    pub limits: Limits,
+    /// Bits of the packet mark that are ours.
+    pub mark: MarkLayout,
+    /// Events that one CPU may send per second.
+    pub event_rate: u32,
+    /// How programs are attached to devices.
+    pub attach: Attach,
+}
+
+/// How programs are attached to devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attach {
+    /// TCX where the kernel has it (6.6), else clsact.
+    #[default]
+    Auto,
+    /// TCX or not at all.
+    Tcx,
+    /// clsact, whatever the kernel has.
+    Clsact,
+}

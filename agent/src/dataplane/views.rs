@@ -1,0 +1,159 @@
+//! The maps' content as plain values.
+
+use std::net::IpAddr;
+
+use aya::maps::MapError;
+use ringfence_common::{
+    Hook,
+    cell::Verdict,
+    connection::{Connection, ConnectionKey, state, verdict},
+    endpoint::flags,
+    event::{LOST_EVENTS, REASONS, Reason},
+};
+
+use super::{
+    ConnectionView, Counters, EndpointView, KernelError, kernel::Names, maps::Maps,
+};
+use crate::diff::Installed;
+
+fn trouble(map: &str, error: &MapError) -> KernelError {
+    KernelError::Other(format!("cannot read the map {map}: {error}"))
+}
+
+/// Endpoints, by interface index.
+pub fn endpoints(installed: &Installed, names: &Names) -> Vec<EndpointView> {
+    let view = |(&ifindex, state): (&u32, &crate::diff::EndpointState)| {
+        let record = &state.record;
+        let v4 = record.addresses4.iter().filter(|address| **address != [0; 4]);
+        let v6 = record.addresses6.iter().filter(|address| **address != [0; 16]);
+        let hardware = record.flags & flags::HARDWARE_ADDRESS != 0;
+        EndpointView {
+            id: record.endpoint,
+            pod: names.endpoints.get(&record.endpoint).cloned().unwrap_or_default(),
+            ifindex,
+            addresses: v4.map(|&a| IpAddr::from(a)).chain(v6.map(|&a| IpAddr::from(a))).collect(),
+            hardware_address: hardware.then_some(record.hardware_address),
+            generation: state.word.generation(),
+            ingress_isolated: record.ingress.id != 0,
+            egress_isolated: record.egress.id != 0,
+            metadata_granted: record.grants != 0,
+        }
+    };
+    installed.endpoints.iter().map(view).collect()
+}
+
+/// Connections of both families; `jiffies` is the kernel's clock now.
+///
+/// # Errors
+///
+/// If the maps cannot be read.
+pub fn connections(maps: &Maps, jiffies: u32) -> Result<Vec<ConnectionView>, KernelError> {
+    let clock = Clock::new(maps, jiffies)?;
+    let mut views = Vec::new();
+    for item in maps.connections4.iter() {
+        let (key, connection) = item.map_err(|error| trouble("CONNECTIONS4", &error))?;
+        views.push(view(key, &connection, &clock));
+    }
+    for item in maps.connections6.iter() {
+        let (key, connection) = item.map_err(|error| trouble("CONNECTIONS6", &error))?;
+        views.push(view(key, &connection, &clock));
+    }
+    Ok(views)
+}
+
+/// Removes connections; how many these were.
+///
+/// # Errors
+///
+/// If the maps cannot be read or written.
+pub fn flush(
+    maps: &mut Maps,
+    jiffies: u32,
+    doomed: &dyn Fn(&ConnectionView) -> bool,
+) -> Result<usize, KernelError> {
+    let clock = Clock::new(maps, jiffies)?;
+    let mut removed = 0;
+    let found: Vec<_> = maps.connections4.iter().filter_map(Result::ok).collect();
+    for (key, connection) in found {
+        if doomed(&view(key, &connection, &clock)) {
+            removed += usize::from(maps.connections4.remove(&key).is_ok());
+        }
+    }
+    let found: Vec<_> = maps.connections6.iter().filter_map(Result::ok).collect();
+    for (key, connection) in found {
+        if doomed(&view(key, &connection, &clock)) {
+            removed += usize::from(maps.connections6.remove(&key).is_ok());
+        }
+    }
+    Ok(removed)
+}
+
+/// The programs' clock.
+struct Clock {
+    now: u32,
+    shift: u32,
+    ticks_per_64s: u32,
+}
+
+impl Clock {
+    fn new(maps: &Maps, jiffies: u32) -> Result<Self, KernelError> {
+        let config = maps.config.get(&0, 0).map_err(|error| trouble("CONFIG", &error))?;
+        let (shift, ticks_per_64s) = (config.tick_shift, config.ticks_per_64s.max(1));
+        Ok(Self { now: jiffies >> shift, shift, ticks_per_64s })
+    }
+
+    /// Seconds since a tick; only the low bits of the clock are known, which is enough for 16 million seconds.
+    fn idle_seconds(&self, seen: u32) -> u64 {
+        let mask = u32::MAX >> self.shift;
+        u64::from(self.now.wrapping_sub(seen) & mask) * 64 / u64::from(self.ticks_per_64s)
+    }
+}
+
+fn view<A: Into<IpAddr>>(
+    key: ConnectionKey<A>,
+    connection: &Connection,
+    clock: &Clock,
+) -> ConnectionView {
+    let word = connection.word;
+    ConnectionView {
+        local: key.local.into(),
+        local_port: key.local_port,
+        remote: key.remote.into(),
+        remote_port: key.remote_port,
+        protocol: key.protocol,
+        direction: word.original(),
+        verdict: if word.has(verdict::DENIED) { Verdict::Deny } else { Verdict::Allow },
+        rule: connection.cell.rule(),
+        own_node: word.has(verdict::OWN_NODE),
+        adopted: word.has(verdict::ADOPTED),
+        replied: connection.state & state::REPLIED != 0,
+        idle_seconds: clock.idle_seconds(connection.seen),
+    }
+}
+
+/// Counters, summed over CPUs.
+///
+/// # Errors
+///
+/// If the map cannot be read.
+pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
+    let sum = |at: usize| -> Result<u64, KernelError> {
+        let at = u32::try_from(at).unwrap_or(u32::MAX);
+        let values = maps.counters.get(&at, 0).map_err(|error| trouble("COUNTERS", &error))?;
+        Ok(values.iter().sum())
+    };
+    let mut counters = Counters { packets: Vec::new(), lost_events: sum(LOST_EVENTS as usize)? };
+    for hook in (0..=u8::MAX).map_while(Hook::from_u8) {
+        for number in 0..u8::try_from(REASONS).unwrap_or(u8::MAX) {
+            let Some(reason) = Reason::from_u8(number) else { continue };
+            for verdict in [Verdict::Allow, Verdict::Deny] {
+                let denied = usize::from(verdict == Verdict::Deny);
+                let count = sum((hook as usize * REASONS + usize::from(number)) * 2 + denied)?;
+                if count > 0 {
+                    counters.packets.push((hook, reason, verdict, count));
+                }
+            }
+        }
+    }
+    Ok(counters)
+}

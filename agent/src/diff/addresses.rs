@@ -1,0 +1,224 @@
+//! Addresses: which identity each gets, without changing a verdict on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use ringfence_common::identity::{Identity, UNKNOWN};
+
+use super::{
+    digest::{self, Digest},
+    plan::{Builder, Full, Op, fits},
+    tables::TableIds,
+};
+use crate::compile::Desired;
+
+/// What became of the identities.
+pub(super) struct Identities {
+    /// Index of the signature of each identity in use.
+    pub(super) signatures: BTreeMap<Identity, usize>,
+    /// (old, new) identity of every address that moves; one that was not listed has the identity of the network
+    /// around it.
+    pub(super) moves: BTreeSet<(Identity, Identity)>,
+}
+
+impl Builder<'_> {
+    /// Gives every wanted address an identity.
+    ///
+    /// An address keeps its identity as long as that means the same. Otherwise it gets one that means the new thing
+    /// *and* has the same class as the old one in every table that leaves: one of those there are, or a new one.
+    pub(super) fn addresses(
+        &mut self,
+        desired: &Desired,
+        tables: &TableIds,
+    ) -> Result<Identities, Full> {
+        let digests: Vec<_> = desired.signatures.iter().map(digest::signature).collect();
+        let mut by_digest: BTreeMap<Digest, Vec<Identity>> =
+            BTreeMap::from([(digest::signature(&Vec::new()), vec![UNKNOWN])]);
+        for (&identity, &digest) in &self.installed.identities {
+            by_digest.entry(digest).or_default().push(identity);
+        }
+        let mut identities = Identities { signatures: BTreeMap::from([(UNKNOWN, 0)]), moves: BTreeSet::new() };
+        let mut chosen: BTreeMap<(Identity, usize), Identity> = BTreeMap::new();
+        for (&net, &signature) in &desired.addresses {
+            let old = self.before(&net);
+            let new = match chosen.get(&(old, signature)) {
+                Some(&identity) => identity,
+                None => {
+                    let identity =
+                        self.identity_for(old, digests[signature], &mut by_digest, tables);
+                    chosen.insert((old, signature), identity);
+                    identity
+                }
+            };
+            identities.signatures.insert(new, signature);
+            if self.installed.addresses.get(&net) != Some(&new) {
+                self.addresses.push(Op::Address(net, new));
+                self.after.addresses.insert(net, new);
+            }
+            if old != new {
+                identities.moves.insert((old, new));
+            }
+        }
+        self.forget_addresses(desired, &mut identities);
+        self.check_addresses()?;
+        fits("IDENTITIES", "--identity-entries", self.after.identities.len(), self.limits.identities)?;
+        self.node_addresses(desired);
+        Ok(identities)
+    }
+
+    /// The identity that packets of this address have now.
+    fn before(&self, net: &IpNet) -> Identity {
+        if let Some(&identity) = self.installed.addresses.get(net) {
+            return identity;
+        }
+        around(&self.installed.addresses, net)
+    }
+
+    /// An identity of this meaning that leaving tables treat like `old`.
+    fn identity_for(
+        &mut self,
+        old: Identity,
+        digest: Digest,
+        by_digest: &mut BTreeMap<Digest, Vec<Identity>>,
+        tables: &TableIds,
+    ) -> Identity {
+        let candidates = by_digest.entry(digest).or_default();
+        if candidates.contains(&old) {
+            return old;
+        }
+        let class = |classes: &BTreeMap<(u32, Identity), u16>, table, identity| {
+            classes.get(&(table, identity)).copied().unwrap_or(0)
+        };
+        let same = |candidate: &Identity| {
+            tables.leaving.iter().all(|&table| {
+                class(&self.after.classes, table, *candidate)
+                    == class(&self.installed.classes, table, old)
+            })
+        };
+        if let Some(&identity) = candidates.iter().find(|candidate| same(candidate)) {
+            return identity;
+        }
+        self.after.last.identity += 1;
+        let identity = self.after.last.identity;
+        candidates.push(identity);
+        self.after.identities.insert(identity, digest);
+        self.beside.push(Op::Identity(identity, digest));
+        for &table in &tables.leaving {
+            let class = class(&self.installed.classes, table, old);
+            if class != 0 {
+                self.after.classes.insert((table, identity), class);
+                self.beside.push(Op::Class(table, identity, class));
+            }
+        }
+        identity
+    }
+
+    /// Removes what is no longer listed: exact addresses at once, for their pods are gone; networks only after the
+    /// swap, for leaving tables still tell them apart.
+    fn forget_addresses(&mut self, desired: &Desired, identities: &mut Identities) {
+        for (net, &old) in &self.installed.addresses {
+            if desired.addresses.contains_key(net) {
+                continue;
+            }
+            self.after.addresses.remove(net);
+            if net.prefix_len() == net.max_prefix_len() {
+                self.addresses.push(Op::RemoveAddress(*net));
+                let new = around(&self.after.addresses, net);
+                if old != new {
+                    identities.moves.insert((old, new));
+                }
+            } else {
+                self.remove.push(Op::RemoveAddress(*net));
+            }
+        }
+    }
+
+    fn check_addresses(&self) -> Result<(), Full> {
+        // Networks that go are there until after the swap.
+        let all: BTreeSet<_> =
+            self.after.addresses.keys().chain(self.installed.addresses.keys()).collect();
+        let count = |v4: bool, exact: bool| {
+            all.iter()
+                .filter(|net| {
+                    matches!(net, IpNet::V4(_)) == v4
+                        && (net.prefix_len() == net.max_prefix_len()) == exact
+                })
+                .count()
+        };
+        for (v4, addresses, networks) in
+            [(true, "ADDRESSES4", "NETWORKS4"), (false, "ADDRESSES6", "NETWORKS6")]
+        {
+            fits(addresses, "--address-entries", count(v4, true), self.limits.addresses)?;
+            fits(networks, "--network-entries", count(v4, false), self.limits.networks)?;
+        }
+        Ok(())
+    }
+
+    fn node_addresses(&mut self, desired: &Desired) {
+        for &address in desired.node_addresses.difference(&self.installed.node_addresses) {
+            self.addresses.push(Op::NodeAddress(address));
+        }
+        for &address in self.installed.node_addresses.difference(&desired.node_addresses) {
+            self.addresses.push(Op::RemoveNodeAddress(address));
+        }
+        self.after.node_addresses.clone_from(&desired.node_addresses);
+    }
+
+    /// Gives every identity in use its class in every wanted table.
+    pub(super) fn classes(
+        &mut self,
+        desired: &Desired,
+        tables: &TableIds,
+        identities: &Identities,
+    ) -> Result<(), Full> {
+        for (table, &id) in desired.tables.iter().zip(&tables.wanted) {
+            for (&identity, &signature) in &identities.signatures {
+                let Ok(class) = u16::try_from(table.classes[signature]) else { continue };
+                if class != 0 && self.after.classes.get(&(id, identity)) != Some(&class) {
+                    self.after.classes.insert((id, identity), class);
+                    self.beside.push(Op::Class(id, identity, class));
+                }
+            }
+        }
+        fits("CLASSES", "--class-entries", self.after.classes.len(), self.limits.classes)
+    }
+
+    /// Removes, after the grace period, what nothing points at any more.
+    pub(super) fn retire(&mut self, tables: &TableIds, identities: &Identities) {
+        let keep = |&(table, identity): &(u32, Identity)| {
+            !tables.leaving.contains(&table) && identities.signatures.contains_key(&identity)
+        };
+        let gone: Vec<_> = self.after.classes.keys().copied().filter(|key| !keep(key)).collect();
+        for key in gone {
+            self.after.classes.remove(&key);
+            self.remove.push(Op::RemoveClass(key.0, key.1));
+        }
+        for &table in &tables.leaving {
+            self.after.tables.remove(&table);
+            self.remove.push(Op::RemoveTable(table));
+        }
+        let gone: Vec<_> = self
+            .after
+            .identities
+            .keys()
+            .copied()
+            .filter(|identity| !identities.signatures.contains_key(identity))
+            .collect();
+        for identity in gone {
+            self.after.identities.remove(&identity);
+            self.remove.push(Op::RemoveIdentity(identity));
+        }
+    }
+}
+
+/// The identity of the longest network around this one.
+fn around(addresses: &BTreeMap<IpNet, Identity>, net: &IpNet) -> Identity {
+    let mut net = *net;
+    while let Some(wider) = net.supernet() {
+        if let Some(&identity) = addresses.get(&wider) {
+            return identity;
+        }
+        net = wider;
+    }
+    UNKNOWN
+}

@@ -1,0 +1,219 @@
+//! Endpoints: records beside the old ones, then one word each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+};
+
+use ringfence_common::{
+    V4, V6,
+    endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX, flags},
+    identity::Identity,
+    table::TableRef,
+};
+
+use super::{
+    Wanted, allocate,
+    addresses::Identities,
+    installed::EndpointState,
+    plan::{Builder, Full, Op, fits},
+    tables::TableIds,
+};
+use crate::{compile::Endpoint, model::PodKey};
+
+impl Builder<'_> {
+    /// Writes a record for every endpoint whose record changes, and a word for every one whose record or
+    /// generation does.
+    pub(super) fn endpoints(
+        &mut self,
+        wanted: Wanted<'_>,
+        tables: &TableIds,
+        identities: &Identities,
+    ) -> Result<(), Full> {
+        let generation = self.installed.generation + 1;
+        let shaken = self.shaken(tables, identities);
+        let mut used: BTreeSet<u32> =
+            self.installed.endpoints.values().map(|state| state.word.slot()).collect();
+        let mut named = BTreeSet::new();
+        let mut seen = BTreeSet::new();
+        for (pod, endpoint) in &wanted.desired.endpoints {
+            let ifindex = endpoint.located.ifindex;
+            let old = self.installed.endpoints.get(&ifindex).copied();
+            let name = name(pod, &endpoint.uid);
+            let number = self.number(&name);
+            named.insert(name);
+            seen.insert(ifindex);
+            let same = old.filter(|old| old.record.endpoint == number);
+            let record = EndpointRecord {
+                born: same.map_or(generation, |old| old.record.born),
+                endpoint: number,
+                ..self.record(endpoint, tables)
+            };
+            let touched = [record.ingress.id, record.egress.id].iter().any(|id| shaken.contains(id));
+            let unchanged = same.is_some_and(|old| old.record == record);
+            if unchanged && !touched {
+                continue;
+            }
+            let slot = match same {
+                Some(old) if unchanged => old.word.slot(),
+                _ => {
+                    let slot = self.slot(&used)?;
+                    used.insert(slot);
+                    self.beside.push(Op::Record(slot, record));
+                    slot
+                }
+            };
+            // Only what packets are judged by makes a new generation.
+            let judged_alike = same.is_some_and(|old| {
+                !touched
+                    && old.record.ingress == record.ingress
+                    && old.record.egress == record.egress
+            });
+            let generation = match same {
+                Some(old) if judged_alike => old.word.generation(),
+                _ => {
+                    self.after.generation = generation;
+                    generation
+                }
+            };
+            let element = match old {
+                Some(old) => old.element,
+                None => self.element(ifindex)?,
+            };
+            let word = EndpointWord::new(slot, generation);
+            self.swap.push(Op::Swap(ifindex, element, word));
+            self.after.endpoints.insert(ifindex, EndpointState { element, word, record });
+        }
+        self.grants(wanted.grants);
+        for (&ifindex, state) in &self.installed.endpoints {
+            if !seen.contains(&ifindex) {
+                self.swap.push(Op::Swap(ifindex, state.element, EndpointWord::NONE));
+                self.after.endpoints.remove(&ifindex);
+            }
+        }
+        for (name, &number) in &self.installed.names {
+            if !named.contains(name) {
+                self.after.names.remove(name);
+                self.remove.push(Op::RemoveName(number));
+            }
+        }
+        fits("NAMES", "--endpoint-entries", self.after.names.len(), self.limits.endpoints)
+    }
+
+    /// Tables that stay and that tell apart the old and the new identity of an address that moves: their endpoints
+    /// need a new generation.
+    fn shaken(&self, tables: &TableIds, identities: &Identities) -> BTreeSet<u32> {
+        let class = |table, identity: Identity| {
+            let key = (table, identity);
+            let known = self.after.classes.get(&key).or_else(|| self.installed.classes.get(&key));
+            known.copied().unwrap_or(0)
+        };
+        tables
+            .staying
+            .iter()
+            .copied()
+            .filter(|&table| {
+                identities.moves.iter().any(|&(old, new)| class(table, old) != class(table, new))
+            })
+            .collect()
+    }
+
+    fn number(&mut self, name: &str) -> u32 {
+        if let Some(&number) = self.after.names.get(name) {
+            return number;
+        }
+        self.after.last.endpoint += 1;
+        let number = self.after.last.endpoint;
+        self.after.names.insert(name.to_owned(), number);
+        self.beside.push(Op::Name(number, name.to_owned()));
+        number
+    }
+
+    /// A slot that no word names, now or after this plan. Slot 0 is never used.
+    fn slot(&self, used: &BTreeSet<u32>) -> Result<u32, Full> {
+        allocate::find(used.iter().map(|&slot| (slot, 1)), 1, 1, self.limits.endpoints).ok_or(Full {
+            map: "RECORDS",
+            needed: used.len() + 2,
+            limit: self.limits.endpoints as usize,
+            flag: "--endpoint-entries",
+        })
+    }
+
+    fn element(&self, ifindex: u32) -> Result<u32, Full> {
+        if ifindex < NEAR_IFINDEX {
+            return Ok(ifindex);
+        }
+        let far = |states: &BTreeMap<u32, EndpointState>| -> Vec<_> {
+            states.values().map(|state| state.element).filter(|&at| at >= NEAR_IFINDEX).collect()
+        };
+        let mut used = far(&self.after.endpoints);
+        used.extend(far(&self.installed.endpoints));
+        used.sort_unstable();
+        used.dedup();
+        let count = used.len();
+        let limit = NEAR_IFINDEX + self.limits.endpoints;
+        allocate::find(used.into_iter().map(|at| (at, 1)), NEAR_IFINDEX, 1, limit).ok_or(Full {
+            map: "ENDPOINTS",
+            needed: count + 1,
+            limit: self.limits.endpoints as usize,
+            flag: "--endpoint-entries",
+        })
+    }
+
+    fn record(&self, endpoint: &Endpoint, tables: &TableIds) -> EndpointRecord {
+        let reference = |index: Option<usize>| {
+            index.map_or(TableRef::NONE, |index| self.after.tables[&tables.wanted[index]].table)
+        };
+        let (addresses4, addresses6) = own_addresses(endpoint);
+        let hardware = endpoint.located.hardware_address;
+        EndpointRecord {
+            born: 0,
+            endpoint: 0,
+            flags: if hardware.is_some() { flags::HARDWARE_ADDRESS } else { 0 },
+            addresses4,
+            ingress: reference(endpoint.ingress),
+            egress: reference(endpoint.egress),
+            grants: if endpoint.metadata_granted { u64::MAX } else { 0 },
+            addresses6,
+            hardware_address: hardware.unwrap_or_default(),
+            _pad: [0; 2],
+        }
+    }
+
+    fn grants(&mut self, grants: &BTreeMap<u64, u64>) {
+        for (&cgroup, &bits) in grants {
+            if self.installed.grants.get(&cgroup) != Some(&bits) {
+                self.swap.push(Op::Grant(cgroup, bits));
+            }
+        }
+        for &cgroup in self.installed.grants.keys() {
+            if !grants.contains_key(&cgroup) {
+                self.swap.push(Op::Revoke(cgroup));
+            }
+        }
+        self.after.grants.clone_from(grants);
+    }
+}
+
+/// What an endpoint's name is in the catalogue: another UID is another endpoint.
+fn name(pod: &PodKey, uid: &str) -> String {
+    if uid.is_empty() { pod.to_string() } else { format!("{pod} {uid}") }
+}
+
+/// The pod's addresses, then those of its interface, as many as a record holds.
+fn own_addresses(endpoint: &Endpoint) -> ([V4; 2], [V6; 4]) {
+    let mut v4: Vec<V4> = Vec::new();
+    let mut v6: Vec<V6> = Vec::new();
+    for address in endpoint.addresses.iter().chain(&endpoint.located.addresses) {
+        match address.to_canonical() {
+            IpAddr::V4(address) if !v4.contains(&address.octets()) => v4.push(address.octets()),
+            IpAddr::V6(address) if !v6.contains(&address.octets()) => v6.push(address.octets()),
+            _ => {}
+        }
+    }
+    let unused = Ipv6Addr::UNSPECIFIED.octets();
+    (
+        std::array::from_fn(|at| v4.get(at).copied().unwrap_or_default()),
+        std::array::from_fn(|at| v6.get(at).copied().unwrap_or(unused)),
+    )
+}

@@ -1,0 +1,124 @@
+//! What the maps hold, as plain values.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use ringfence_common::{
+    cell::RuleId,
+    endpoint::{EndpointRecord, EndpointWord, Generation},
+    identity::Identity,
+    table::TableRef,
+};
+
+use super::digest::Digest;
+
+/// What the maps hold. Read from them at start, then kept beside them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// Last generation that was given out.
+    pub generation: Generation,
+    /// How often the maps have been changed.
+    pub revision: u64,
+    /// Last rule id, endpoint, identity and table that were given out.
+    pub last: Last,
+    /// Rule ids by name.
+    pub rules: BTreeMap<String, RuleId>,
+    /// Endpoint numbers by `namespace/name uid`.
+    pub names: BTreeMap<String, u32>,
+    /// Digests of the identities' signatures.
+    pub identities: BTreeMap<Identity, Digest>,
+    /// Identities of addresses and networks.
+    pub addresses: BTreeMap<IpNet, Identity>,
+    /// Tables by id.
+    pub tables: BTreeMap<u32, TableState>,
+    /// Classes other than 0 by (table, identity).
+    pub classes: BTreeMap<(u32, Identity), u16>,
+    /// Endpoints by ifindex.
+    pub endpoints: BTreeMap<u32, EndpointState>,
+    /// Addresses of the node itself.
+    pub node_addresses: BTreeSet<IpAddr>,
+    /// Metadata grants by cgroup id.
+    pub grants: BTreeMap<u64, u64>,
+}
+
+/// The last numbers that were given out; none is given out twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    /// Rule id.
+    pub rule: RuleId,
+    /// Endpoint.
+    pub endpoint: u32,
+    /// Identity.
+    pub identity: Identity,
+    /// Table.
+    pub table: u32,
+}
+
+/// A table as it lies in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableState {
+    /// Digest of its content.
+    pub digest: Digest,
+    /// Where it lies.
+    pub table: TableRef,
+    /// Rows.
+    pub rows: u32,
+    /// Pages of its port map.
+    pub pages: u32,
+}
+
+/// An endpoint as it lies in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointState {
+    /// Element of `ENDPOINTS`.
+    pub element: u32,
+    /// The word there.
+    pub word: EndpointWord,
+    /// The record that it names.
+    pub record: EndpointRecord,
+}
+
+/// Entries that the maps have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `ADDRESSES4` and `ADDRESSES6`, each.
+    pub addresses: u32,
+    /// `NETWORKS4` and `NETWORKS6`, each.
+    pub networks: u32,
+    /// `CLASSES`.
+    pub classes: u32,
+    /// `CELLS`.
+    pub cells: u32,
+    /// `PAGES`.
+    pub pages: u32,
+    /// `RECORDS`, `NAMES` and the far part of `ENDPOINTS`. Records are replaced, not edited, so about twice the number of pods.
+    pub endpoints: u32,
+    /// `RULES`.
+    pub rules: u32,
+    /// `IDENTITIES`.
+    pub identities: u32,
+    /// `TABLES`.
+    pub tables: u32,
+    /// `CONNECTIONS4`; `CONNECTIONS6` has half as many.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            addresses: 131_072,
+            networks: 65_536,
+            classes: 262_144,
+            cells: 262_144,
+            pages: 4096,
+            endpoints: 4096,
+            rules: 16_384,
+            identities: 65_536,
+            tables: 4096,
+            connections: 262_144,
+        }
+    }
+}

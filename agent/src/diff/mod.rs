@@ -1,0 +1,52 @@
+//! The difference between what the maps hold and what they should hold, as an ordered [`Plan`]. Pure.
+//!
+//! Order is what makes a change atomic for every packet:
+//!
+//! 1. *beside*: names, digests, new tables, classes of new identities. Nobody looks at them yet. An identity that is
+//!    split off another one gets, in tables that are on their way out, the class that it had there.
+//! 2. *addresses*: so moving an address to a new identity changes no verdict of an outgoing table.
+//! 3. *swap*: one word for each endpoint whose record or generation changes.
+//! 4. after a *grace period*, when no packet can be in the midst of old tables: what nothing points at any more goes.
+//!
+//! A pod whose labels change moves at step 2 under tables that stay, and their endpoints get a new generation at
+//! step 3: a packet is judged by the old label or by the new one.
+
+mod addresses;
+mod allocate;
+mod digest;
+mod endpoints;
+mod installed;
+mod plan;
+mod tables;
+
+use std::collections::BTreeMap;
+
+pub use installed::{EndpointState, Installed, Last, Limits, TableState};
+pub use plan::{Full, Op, Plan};
+
+use crate::compile::Desired;
+
+/// What is wanted: the compiler's result, and what only the machine knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// By content.
+    pub desired: &'a Desired,
+    /// Metadata grants by cgroup id.
+    pub grants: &'a BTreeMap<u64, u64>,
+}
+
+/// Plans the way from `installed` to `wanted`.
+///
+/// # Errors
+///
+/// [`Full`] if it does not fit. Then nothing has been planned: it is all or nothing.
+pub fn diff(installed: &Installed, wanted: Wanted<'_>, limits: &Limits) -> Result<Plan, Full> {
+    let mut builder = plan::Builder::new(installed, limits);
+    builder.rules(wanted.desired)?;
+    let tables = builder.tables(wanted.desired)?;
+    let identities = builder.addresses(wanted.desired, &tables)?;
+    builder.classes(wanted.desired, &tables, &identities)?;
+    builder.endpoints(wanted, &tables, &identities)?;
+    builder.retire(&tables, &identities);
+    Ok(builder.finish())
+}

@@ -1,0 +1,176 @@
+//! The plan, and the hand that writes it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use ringfence_common::{
+    cell::{Cell, RuleId},
+    endpoint::{EndpointRecord, EndpointWord, Generation},
+    identity::Identity,
+    table::Page,
+};
+
+use super::{
+    digest::Digest,
+    installed::{Installed, Last, Limits, TableState},
+};
+use crate::compile::Desired;
+
+/// One change of the maps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Remembers numbers that are about to be used, so that no crash makes them be used twice.
+    Reserve {
+        /// Last generation.
+        generation: Generation,
+        /// Revision that this plan makes.
+        revision: u64,
+        /// Last numbers.
+        last: Last,
+    },
+    /// Names a rule.
+    Rule(RuleId, String),
+    /// Names an endpoint.
+    Name(u32, String),
+    /// Describes an identity.
+    Identity(Identity, Digest),
+    /// Describes a table.
+    Table(u32, TableState),
+    /// Writes a table's pages from this one on.
+    Pages(u32, Vec<Page>),
+    /// Writes a table's cells from this one on.
+    Cells(u32, Vec<Cell>),
+    /// Gives an identity its class in a table.
+    Class(u32, Identity, u16),
+    /// Gives an address or a network its identity.
+    Address(IpNet, Identity),
+    /// Forgets an address or a network.
+    RemoveAddress(IpNet),
+    /// Adds an address of the node.
+    NodeAddress(IpAddr),
+    /// Removes an address of the node.
+    RemoveNodeAddress(IpAddr),
+    /// Writes a record into a slot that no word names.
+    Record(u32, EndpointRecord),
+    /// Puts a new word into force: ifindex, element, word.
+    Swap(u32, u32, EndpointWord),
+    /// Grants metadata access to a cgroup.
+    Grant(u64, u64),
+    /// Takes it back.
+    Revoke(u64),
+    /// From here on everything is in force; waits until no packet can still be using what was.
+    Grace,
+    /// Forgets a class.
+    RemoveClass(u32, Identity),
+    /// Forgets a table.
+    RemoveTable(u32),
+    /// Forgets an identity.
+    RemoveIdentity(Identity),
+    /// Forgets a rule's name.
+    RemoveRule(RuleId),
+    /// Forgets an endpoint's name.
+    RemoveName(u32),
+}
+
+/// What does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// Map.
+    pub map: &'static str,
+    /// Entries that it would take while old and new stand side by side.
+    pub needed: usize,
+    /// Entries that it has.
+    pub limit: usize,
+    /// Flag that raises the limit.
+    pub flag: &'static str,
+}
+
+/// The changes, in order, and what the maps hold after them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Changes; empty if there is nothing to do.
+    pub ops: Vec<Op>,
+    /// What the maps hold then.
+    pub after: Installed,
+    /// Endpoints that get a new word.
+    pub swapped: usize,
+}
+
+/// Collects a plan's operations by phase.
+pub(super) struct Builder<'a> {
+    pub(super) installed: &'a Installed,
+    pub(super) limits: &'a Limits,
+    pub(super) after: Installed,
+    pub(super) beside: Vec<Op>,
+    pub(super) addresses: Vec<Op>,
+    pub(super) swap: Vec<Op>,
+    pub(super) remove: Vec<Op>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(installed: &'a Installed, limits: &'a Limits) -> Self {
+        Self {
+            installed,
+            limits,
+            after: installed.clone(),
+            beside: Vec::new(),
+            addresses: Vec::new(),
+            swap: Vec::new(),
+            remove: Vec::new(),
+        }
+    }
+
+    /// Gives every rule a number; a name that is known keeps its own.
+    pub(super) fn rules(&mut self, desired: &Desired) -> Result<(), Full> {
+        let new: Vec<_> =
+            desired.rules.iter().filter(|name| !self.after.rules.contains_key(*name)).collect();
+        fits("RULES", "--rule-entries", self.after.rules.len() + new.len(), self.limits.rules)?;
+        for name in new {
+            self.after.last.rule += 1;
+            self.after.rules.insert(name.clone(), self.after.last.rule);
+            self.beside.push(Op::Rule(self.after.last.rule, name.clone()));
+        }
+        for (name, &id) in &self.installed.rules {
+            if desired.rules.binary_search(name).is_err() {
+                self.after.rules.remove(name);
+                self.remove.push(Op::RemoveRule(id));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Plan {
+        let phases =
+            [&self.beside, &self.addresses, &self.swap, &self.remove].map(|phase| phase.len());
+        if phases.iter().sum::<usize>() == 0 {
+            return Plan { ops: Vec::new(), after: self.after, swapped: 0 };
+        }
+        self.after.revision += 1;
+        let swapped = self.swap.iter().filter(|op| matches!(op, Op::Swap(..))).count();
+        let mut ops = vec![Op::Reserve {
+            generation: self.after.generation,
+            revision: self.after.revision,
+            last: self.after.last,
+        }];
+        ops.extend(self.beside);
+        ops.extend(self.addresses);
+        ops.extend(self.swap);
+        // Slots that words have left are free for the next plan, so the grace period is due for them too.
+        if swapped > 0 || !self.remove.is_empty() {
+            ops.push(Op::Grace);
+            ops.extend(self.remove);
+        }
+        Plan { ops, after: self.after, swapped }
+    }
+}
+
+/// Checks a map's size.
+pub(super) fn fits(
+    map: &'static str,
+    flag: &'static str,
+    needed: usize,
+    limit: u32,
+) -> Result<(), Full> {
+    let limit = limit as usize;
+    if needed <= limit { Ok(()) } else { Err(Full { map, needed, limit, flag }) }
+}

@@ -1,0 +1,302 @@
+//! Connection tracking: what passes because of what passed before.
+//!
+//! One entry serves both directions. It was judged in its *original* direction, in some generation; in another
+//! generation that direction is judged again, so a revoked connection ends at once and one that stays allowed does
+//! not notice. An entry from before the endpoint's incarnation belongs to somebody else and is no entry.
+
+use super::{Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, decide};
+use crate::{
+    Direction,
+    cell::{Cell, Tier, Verdict},
+    config::Config,
+    connection::{Connection, ConnectionKey, ConnectionWord, state, verdict},
+    event::Reason,
+    packet::{Bytes, Packet, tcp},
+    protocol,
+};
+
+#[inline(always)]
+fn key<A: Address>(direction: Direction, packet: &Packet<A>) -> ConnectionKey<A> {
+    let (local, remote, local_port, remote_port) = match direction {
+        Direction::Egress => {
+            (packet.source, packet.destination, packet.source_port, packet.destination_port)
+        }
+        Direction::Ingress => {
+            (packet.destination, packet.source, packet.destination_port, packet.source_port)
+        }
+    };
+    ConnectionKey { local, remote, local_port, remote_port, protocol: packet.protocol, _pad: [0; 3] }
+}
+
+/// Judges a packet that is not about another one.
+#[inline(always)]
+pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    subject: Subject<'_>,
+    packet: &Packet<A>,
+) -> Outcome {
+    let direction = context.direction();
+    let key = key(direction, packet);
+    let check = A::check(&key);
+    let opens = opens(packet);
+    if let Some(entry) = tables.connection(&key) {
+        if let Some(word) = current(tables, subject, entry, &key, check) {
+            let forward = word.original() == direction;
+            let old = entry.state();
+            let simultaneous = opens && old == state::OPENING;
+            if word.has(verdict::DENIED) && !(opens && !forward) {
+                touch(tables.now(), entry);
+                let mut outcome = Outcome::deny(Reason::Revoked);
+                outcome.cell = entry.cell();
+                return outcome;
+            }
+            if forward || !opens || simultaneous {
+                touch(tables.now(), entry);
+                let new = next_state(old, forward, opens, packet);
+                if new != old {
+                    entry.set_state(new);
+                }
+                return Outcome::allow(if forward { Reason::Established } else { Reason::Reply });
+            }
+            // A bare SYN in reply direction opens a connection of its own, or none.
+        }
+    }
+    open(tables, context, subject, packet, &key, check)
+}
+
+/// The entry's word if it is this key's, of this incarnation and not expired; judged again if it was judged in an
+/// earlier generation.
+#[inline(always)]
+fn current<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    subject: Subject<'_>,
+    entry: <T as FamilyTables<A>>::Connection,
+    key: &ConnectionKey<A>,
+    check: u16,
+) -> Option<ConnectionWord> {
+    let word = entry.word();
+    if word.check() != check || word.generation() < subject.record.born {
+        return None;
+    }
+    // Another CPU may have stored a later tick than this one read.
+    let idle = tables.now().wrapping_sub(entry.seen()).cast_signed();
+    let limit = timeout(tables.config(), key.protocol, entry.state());
+    if idle > limit.cast_signed() {
+        return None;
+    }
+    // A packet that read an old word while a new generation came into force leaves a later verdict alone.
+    if word.generation() >= subject.generation {
+        return Some(word);
+    }
+    let cell = if word.has(verdict::OWN_NODE) {
+        OWN_NODE
+    } else {
+        judge_direction(tables, subject, key, word.original()).unwrap_or(Cell(0))
+    };
+    let mut bits = word.bits() & !verdict::DENIED;
+    if cell.live() != Some(Verdict::Allow) {
+        bits |= verdict::DENIED;
+    }
+    let word = ConnectionWord::new(subject.generation, check, bits);
+    entry.set_cell(cell);
+    entry.set_word(word);
+    Some(word)
+}
+
+/// What tier 0 says of packets that the pod's own node generates.
+const OWN_NODE: Cell = Cell::new(Verdict::Allow, Verdict::Allow, Tier::Origin, 0);
+
+/// What policy says of a connection, in one direction.
+#[inline(always)]
+fn judge_direction<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    subject: Subject<'_>,
+    key: &ConnectionKey<A>,
+    direction: Direction,
+) -> Option<Cell> {
+    let (table, port) = match direction {
+        Direction::Ingress => (&subject.record.ingress, key.local_port),
+        Direction::Egress => (&subject.record.egress, key.remote_port),
+    };
+    decide(tables, table, &key.remote, key.protocol, port)
+}
+
+/// Judges a packet that no connection speaks for.
+#[inline(always)]
+fn open<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    subject: Subject<'_>,
+    packet: &Packet<A>,
+    key: &ConnectionKey<A>,
+    check: u16,
+) -> Outcome {
+    let direction = context.direction();
+    let own_node =
+        direction == Direction::Ingress && context.generated_here && tables.is_node(&packet.source);
+    let judged =
+        if own_node { Some(OWN_NODE) } else { judge_direction(tables, subject, key, direction) };
+    let Some(cell) = judged else {
+        return Outcome::deny(Reason::BadCell);
+    };
+    let mut outcome = Outcome { verdict: Verdict::Allow, reason: Reason::Policy, cell };
+    let mut original = direction;
+    let mut bits = 0;
+    if own_node {
+        outcome.reason = Reason::OwnNode;
+        bits = verdict::OWN_NODE;
+    } else if cell.live() == Some(Verdict::Allow) {
+        if cell.tier_number() == Tier::Default as u8 {
+            outcome.reason = Reason::NotIsolated;
+        }
+    } else if is_midstream(packet) {
+        // Older than the agent, or evicted: it may be the other direction that policy allows.
+        original = direction.opposite();
+        match judge_direction(tables, subject, key, original) {
+            Some(other) if other.live() == Some(Verdict::Allow) => outcome.cell = other,
+            _ => return Outcome { verdict: Verdict::Deny, ..outcome },
+        }
+    } else {
+        return Outcome { verdict: Verdict::Deny, ..outcome };
+    }
+    if is_midstream(packet) {
+        outcome.reason = Reason::Adopted;
+        bits |= verdict::ADOPTED;
+    }
+    if original == Direction::Egress {
+        bits |= verdict::EGRESS;
+    }
+    let connection = Connection {
+        word: ConnectionWord::new(subject.generation, check, bits),
+        cell: outcome.cell,
+        seen: tables.now(),
+        state: first_state(packet),
+    };
+    tables.track(key, &connection);
+    outcome
+}
+
+/// Judges an ICMP error: it passes with the connection that it is about, else policy judges it like any packet
+/// without ports. It opens nothing.
+#[inline(always)]
+pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    subject: Subject<'_>,
+    packet: &Packet<A>,
+) -> Outcome {
+    let direction = context.direction();
+    if let Ok(inner) = A::embedded_packet(bytes, packet) {
+        // The inner packet travelled the other way: an error to the pod is about what the pod sent.
+        let (local, remote, local_port, remote_port) = match direction {
+            Direction::Ingress => {
+                (inner.source, inner.destination, inner.source_port, inner.destination_port)
+            }
+            Direction::Egress => {
+                (inner.destination, inner.source, inner.destination_port, inner.source_port)
+            }
+        };
+        let key = ConnectionKey {
+            local,
+            remote,
+            local_port,
+            remote_port,
+            protocol: inner.protocol,
+            _pad: [0; 3],
+        };
+        // An error goes to whoever sent the packet that it is about.
+        let addressed = inner.source == packet.destination;
+        if let Some(entry) = tables.connection(&key)
+            && addressed
+            && let Some(word) = current(tables, subject, entry, &key, A::check(&key))
+            && !word.has(verdict::DENIED)
+        {
+            return Outcome::allow(Reason::Related);
+        }
+    }
+    let key = key(direction, packet);
+    match judge_direction(tables, subject, &key, direction) {
+        Some(cell) => Outcome {
+            verdict: cell.live().unwrap_or(Verdict::Deny),
+            reason: Reason::Policy,
+            cell,
+        },
+        None => Outcome::deny(Reason::BadCell),
+    }
+}
+
+/// Stores the tick only when it changed: a flow that two CPUs see costs less.
+#[inline(always)]
+fn touch<C: ConnectionRef>(now: u32, entry: C) {
+    if entry.seen() != now {
+        entry.set_seen(now);
+    }
+}
+
+/// True for a bare SYN.
+#[inline(always)]
+fn opens<A>(packet: &Packet<A>) -> bool {
+    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
+}
+
+/// True for a segment that only a connection under way has: ACK without SYN.
+#[inline(always)]
+fn is_midstream<A>(packet: &Packet<A>) -> bool {
+    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::ACK
+}
+
+#[inline(always)]
+fn first_state<A>(packet: &Packet<A>) -> u32 {
+    if opens(packet) {
+        state::OPENING
+    } else if is_midstream(packet) {
+        state::REPLIED | closing(true, packet)
+    } else {
+        closing(true, packet)
+    }
+}
+
+#[inline(always)]
+fn closing<A>(forward: bool, packet: &Packet<A>) -> u32 {
+    if packet.protocol != protocol::TCP {
+        return 0;
+    }
+    let fin = if forward { state::FIN_ORIGINAL } else { state::FIN_REPLY };
+    (if packet.tcp_flags & tcp::FIN != 0 { fin } else { 0 })
+        | (if packet.tcp_flags & tcp::RST != 0 { state::RESET } else { 0 })
+}
+
+#[inline(always)]
+fn next_state<A>(old: u32, forward: bool, opens: bool, packet: &Packet<A>) -> u32 {
+    if forward && opens {
+        // The same ports are used anew.
+        return state::OPENING;
+    }
+    let opening = if forward && old & state::REPLIED == 0 { old & state::OPENING } else { 0 };
+    let replied = if forward { 0 } else { state::REPLIED };
+    (old & !state::OPENING) | opening | replied | closing(forward, packet)
+}
+
+/// Ticks without a packet after which a connection is forgotten.
+///
+/// TCP: 5 days established, 2 minutes opening or after both FINs, 10 seconds after RST; UDP: 3 minutes once
+/// answered, else 1; ICMP 30 seconds; other protocols 10 minutes. (As Linux' own connection tracking, but for UDP's
+/// first minute.)
+#[must_use]
+#[inline(always)]
+pub const fn timeout(config: &Config, protocol: u8, bits: u32) -> u32 {
+    const CLOSED: u32 = state::FIN_ORIGINAL | state::FIN_REPLY;
+    let seconds = match protocol {
+        protocol::TCP if bits & state::RESET != 0 => 10,
+        protocol::TCP if bits & CLOSED == CLOSED => 120,
+        protocol::TCP if bits & state::OPENING != 0 => 120,
+        protocol::TCP => 5 * 24 * 3600,
+        protocol::UDP if bits & state::REPLIED != 0 => 180,
+        protocol::UDP => 60,
+        protocol::ICMP | protocol::ICMPV6 => 30,
+        _ => 600,
+    };
+    config.ticks(seconds)
+}

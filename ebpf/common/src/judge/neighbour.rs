@@ -1,0 +1,133 @@
+//! ARP (RFC 826), neighbour discovery (RFC 4861) and multicast listener discovery (RFC 2710, RFC 3810):
+//! what must work under default deny, and whom a pod may speak for.
+
+use super::{Context, Outcome};
+use crate::{
+    Hook, V6,
+    endpoint::{EndpointRecord, flags},
+    event::Reason,
+    packet::{self, Bytes, Fragment, Packet},
+    protocol,
+};
+
+const ROUTER_SOLICITATION: u8 = 133;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const REDIRECT: u8 = 137;
+const UNSPECIFIED: V6 = [0; 16];
+
+/// True for `fe80::/10`.
+#[inline(always)]
+pub(super) const fn is_link_local(address: &V6) -> bool {
+    address[0] == 0xfe && address[1] & 0xc0 == 0x80
+}
+
+/// True for neighbour discovery and multicast listener discovery.
+#[inline(always)]
+pub(super) fn is_neighbour_message(packet: &Packet<V6>) -> bool {
+    packet.protocol == protocol::ICMPV6
+        && packet.fragment != Fragment::Later
+        && matches!(packet.icmp_type, 130..=137 | 143)
+}
+
+/// Judges an ARP packet: from a pod, the sender must be the pod.
+#[inline(always)]
+pub(super) fn arp<B: Bytes + ?Sized>(
+    bytes: &B,
+    offset: usize,
+    context: &Context,
+    record: &EndpointRecord,
+) -> Outcome {
+    let sender = match packet::arp(bytes, offset) {
+        Ok(sender) => sender,
+        Err(reason) => return Outcome::deny(reason),
+    };
+    let own_address = sender.address == [0; 4] || super::Address::is_own(&sender.address, record);
+    let own_hardware =
+        record.flags & flags::HARDWARE_ADDRESS == 0 || sender.hardware == record.hardware_address;
+    if matches!(context.hook, Hook::FromPod) && !(own_address && own_hardware) {
+        return Outcome::deny(Reason::NeighbourForged);
+    }
+    Outcome::allow(Reason::Neighbour)
+}
+
+/// Judges neighbour and listener discovery; `None` for any other packet.
+#[inline(always)]
+pub(super) fn discovery<B: Bytes + ?Sized>(
+    bytes: &B,
+    context: &Context,
+    record: &EndpointRecord,
+    packet: &Packet<V6>,
+) -> Option<Outcome> {
+    if !is_neighbour_message(packet) {
+        return None;
+    }
+    if !matches!(packet.icmp_type, ROUTER_SOLICITATION..=REDIRECT) {
+        return Some(listener(context, record, packet));
+    }
+    // RFC 4861 section 6.1 and 7.1: from the link itself; RFC 6980: never in fragments.
+    if packet.hop_limit != 255 || packet.fragment != Fragment::Whole {
+        return Some(Outcome::deny(Reason::NeighbourForged));
+    }
+    if !matches!(context.hook, Hook::FromPod) {
+        return Some(Outcome::allow(Reason::Neighbour));
+    }
+    Some(match speaks_for_itself(bytes, record, packet) {
+        Ok(true) => Outcome::allow(Reason::Neighbour),
+        Ok(false) => Outcome::deny(Reason::NeighbourForged),
+        Err(reason) => Outcome::deny(reason),
+    })
+}
+
+/// True if a pod's solicitation or advertisement has only the pod's own addresses as sender.
+#[inline(always)]
+fn speaks_for_itself<B: Bytes + ?Sized>(
+    bytes: &B,
+    record: &EndpointRecord,
+    packet: &Packet<V6>,
+) -> Result<bool, Reason> {
+    let skip = match packet.icmp_type {
+        ROUTER_ADVERTISEMENT | REDIRECT => return Ok(false),
+        ROUTER_SOLICITATION => 0,
+        _ => 16,
+    };
+    let unspecified = packet.source == UNSPECIFIED;
+    if !unspecified && !is_own(&packet.source, record) {
+        return Ok(false);
+    }
+    // What a pod claims (an advertisement, or a probe for a duplicate of an address it is choosing) must be its own.
+    let claims = packet.icmp_type == NEIGHBOUR_ADVERTISEMENT
+        || packet.icmp_type == NEIGHBOUR_SOLICITATION && unspecified;
+    if claims && !is_own(&packet::nd_target(bytes, packet)?, record) {
+        return Ok(false);
+    }
+    if record.flags & flags::HARDWARE_ADDRESS == 0 {
+        return Ok(true);
+    }
+    packet::neighbour_options_are(bytes, packet, skip, &record.hardware_address)
+}
+
+/// Judges multicast listener discovery: link-local, one hop.
+#[inline(always)]
+fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> Outcome {
+    let from_pod = matches!(context.hook, Hook::FromPod);
+    let source = packet.source == UNSPECIFIED
+        || if from_pod { is_own(&packet.source, record) } else { is_link_local(&packet.source) };
+    if packet.hop_limit == 1 && source {
+        Outcome::allow(Reason::Neighbour)
+    } else {
+        Outcome::deny(Reason::NeighbourForged)
+    }
+}
+
+/// True for the endpoint's addresses, and for the link-local address that its hardware address makes (RFC 4291, appendix A).
+#[inline(always)]
+fn is_own(address: &V6, record: &EndpointRecord) -> bool {
+    if super::Address::is_own(address, record) {
+        return true;
+    }
+    let [a, b, c, d, e, f] = record.hardware_address;
+    record.flags & flags::HARDWARE_ADDRESS != 0
+        && *address == [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]
+}

@@ -1,0 +1,236 @@
+//! What the judge asks for: the maps in the kernel, collections on the host.
+
+use super::{Context, Outcome, Seen};
+use crate::{
+    Hook, V4, V6,
+    cell::Cell,
+    config::Config,
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
+    endpoint::{EndpointRecord, EndpointWord},
+    identity::Identity,
+    metadata::{MetadataWord, mapped},
+    packet::{Bytes, Packet},
+    table::ClassKey,
+};
+
+/// The tables that do not depend on the address family.
+pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
+    /// What the programs were told at load time.
+    fn config(&self) -> &Config;
+
+    /// The current tick ([`Config::tick_shift`]).
+    fn now(&self) -> u32;
+
+    /// The word of the endpoint behind this interface.
+    fn endpoint(&self, ifindex: u32) -> EndpointWord;
+
+    /// The record in this slot; `None` for slot 0.
+    fn record(&self, slot: u32) -> Option<&EndpointRecord>;
+
+    /// The class of an identity in a table; `None` is "other".
+    fn class(&self, key: ClassKey) -> Option<u16>;
+
+    /// One entry of a page of `PAGES`.
+    fn page_entry(&self, page: u32, entry: u8) -> Option<u16>;
+
+    /// One cell; `None` outside the array.
+    fn cell(&self, index: u32) -> Option<Cell>;
+
+    /// False if the address is certainly no metadata endpoint.
+    fn may_be_metadata(&self, address: &V6) -> bool;
+
+    /// The metadata endpoint at this address.
+    fn metadata(&self, address: &V6) -> Option<MetadataWord>;
+
+    /// Counts a packet that nobody needs to hear of.
+    fn count(&self, hook: Hook, outcome: &Outcome);
+
+    /// Counts a packet and, if it is an event, sends it.
+    fn report(&self, context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen);
+}
+
+/// The tables of one address family.
+pub trait FamilyTables<A> {
+    /// A handle on an entry of the connection table.
+    type Connection: ConnectionRef;
+
+    /// The identity of an exact address.
+    fn identity(&self, address: &A) -> Option<Identity>;
+
+    /// The identity of the longest network that holds the address.
+    fn network(&self, address: &A) -> Option<Identity>;
+
+    /// True if the address is the node's own.
+    fn is_node(&self, address: &A) -> bool;
+
+    /// The tracked connection.
+    fn connection(&self, key: &ConnectionKey<A>) -> Option<Self::Connection>;
+
+    /// Tracks a connection, over an entry that may be there.
+    fn track(&self, key: &ConnectionKey<A>, connection: &Connection);
+
+    /// The ports of the first fragment.
+    fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord>;
+
+    /// Remembers the ports of a first fragment.
+    fn remember_fragment(&self, key: &FragmentKey<A>, word: FragmentWord);
+}
+
+/// An entry of the connection table in place. The kernel may recycle it at any time, so each field is read and
+/// written as one word, and only [`ConnectionWord`] (which carries a check of its key) decides.
+pub trait ConnectionRef: Copy {
+    /// The deciding word.
+    fn word(self) -> ConnectionWord;
+    /// Replaces the deciding word.
+    fn set_word(self, word: ConnectionWord);
+    /// The cell that decided last.
+    fn cell(self) -> Cell;
+    /// Replaces that cell.
+    fn set_cell(self, cell: Cell);
+    /// The tick of the last packet.
+    fn seen(self) -> u32;
+    /// Replaces that tick.
+    fn set_seen(self, tick: u32);
+    /// [`crate::connection::state`] bits.
+    fn state(self) -> u32;
+    /// Replaces these bits.
+    fn set_state(self, state: u32);
+}
+
+/// An address family.
+pub trait Address: Copy + PartialEq {
+    /// The address as IPv6, IPv4 mapped.
+    fn mapped(&self) -> V6;
+
+    /// The address that it embeds, mapped: see [`crate::metadata::embedded`].
+    fn embedded(&self) -> Option<V6>;
+
+    /// True if it is one of the endpoint's.
+    fn is_own(&self, record: &EndpointRecord) -> bool;
+
+    /// 16 bits of a key.
+    fn check(key: &ConnectionKey<Self>) -> u16;
+
+    /// True for traffic that stays on the link and may therefore have a source that the endpoint's record does not
+    /// list: IPv6 link-local, and the unspecified address while one is being chosen.
+    fn is_link_local_traffic(packet: &Packet<Self>) -> bool;
+
+    /// Judges what keeps the family working below policy; `None` for everything else.
+    fn neighbour<B: Bytes + ?Sized>(
+        bytes: &B,
+        context: &Context,
+        record: &EndpointRecord,
+        packet: &Packet<Self>,
+    ) -> Option<Outcome>;
+
+    /// Reads the packet that an ICMP error is about.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    fn embedded_packet<B: Bytes + ?Sized>(
+        bytes: &B,
+        packet: &Packet<Self>,
+    ) -> Result<crate::packet::Embedded<Self>, crate::event::Reason>;
+}
+
+impl Address for V4 {
+    #[inline(always)]
+    fn mapped(&self) -> V6 {
+        mapped(self)
+    }
+
+    #[inline(always)]
+    fn embedded(&self) -> Option<V6> {
+        None
+    }
+
+    #[inline(always)]
+    fn is_own(&self, record: &EndpointRecord) -> bool {
+        *self != [0; 4]
+            && (record.addresses4[0] == *self || record.addresses4[1] == *self)
+    }
+
+    #[inline(always)]
+    fn check(key: &ConnectionKey<Self>) -> u16 {
+        key.check()
+    }
+
+    #[inline(always)]
+    fn is_link_local_traffic(_packet: &Packet<Self>) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn neighbour<B: Bytes + ?Sized>(
+        _bytes: &B,
+        _context: &Context,
+        _record: &EndpointRecord,
+        _packet: &Packet<Self>,
+    ) -> Option<Outcome> {
+        None
+    }
+
+    #[inline(always)]
+    fn embedded_packet<B: Bytes + ?Sized>(
+        bytes: &B,
+        packet: &Packet<Self>,
+    ) -> Result<crate::packet::Embedded<Self>, crate::event::Reason> {
+        crate::packet::embedded_v4(bytes, packet)
+    }
+}
+
+impl Address for V6 {
+    #[inline(always)]
+    fn mapped(&self) -> V6 {
+        *self
+    }
+
+    #[inline(always)]
+    fn embedded(&self) -> Option<V6> {
+        crate::metadata::embedded(self)
+    }
+
+    #[inline(always)]
+    fn is_own(&self, record: &EndpointRecord) -> bool {
+        *self != [0; 16]
+            && (record.addresses6[0] == *self
+                || record.addresses6[1] == *self
+                || record.addresses6[2] == *self
+                || record.addresses6[3] == *self)
+    }
+
+    #[inline(always)]
+    fn check(key: &ConnectionKey<Self>) -> u16 {
+        key.check()
+    }
+
+    #[inline(always)]
+    fn is_link_local_traffic(packet: &Packet<Self>) -> bool {
+        let source = super::neighbour::is_link_local(&packet.source)
+            || super::neighbour::is_neighbour_message(packet) && packet.source == [0; 16];
+        source
+            && (super::neighbour::is_link_local(&packet.destination)
+                || packet.destination[0] == 0xff
+                || super::neighbour::is_neighbour_message(packet))
+    }
+
+    #[inline(always)]
+    fn neighbour<B: Bytes + ?Sized>(
+        bytes: &B,
+        context: &Context,
+        record: &EndpointRecord,
+        packet: &Packet<Self>,
+    ) -> Option<Outcome> {
+        super::neighbour::discovery(bytes, context, record, packet)
+    }
+
+    #[inline(always)]
+    fn embedded_packet<B: Bytes + ?Sized>(
+        bytes: &B,
+        packet: &Packet<Self>,
+    ) -> Result<crate::packet::Embedded<Self>, crate::event::Reason> {
+        crate::packet::embedded_v6(bytes, packet)
+    }
+}
+

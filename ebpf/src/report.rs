@@ -1,0 +1,65 @@
+//! Events to user space: few, cheap, and counted when they are lost.
+
+use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_ktime_get_ns};
+use ringfence_common::{
+    config::Config,
+    event::{Event, LOST_EVENTS},
+    judge::{Context, Outcome, Seen},
+};
+
+use crate::{maps, tables::add_one};
+
+/// Takes one event from this CPU's allowance for the tick.
+#[inline(always)]
+pub fn may_send(config: &Config, now: u32) -> bool {
+    let Some(rate) = maps::RATE.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: this CPU's own value; no other program run touches it while this one is on the CPU.
+    let rate = unsafe { &mut *rate };
+    if rate.tick != now {
+        rate.tick = now;
+        rate.sent = 0;
+    }
+    if rate.sent >= config.events_per_tick {
+        add_one(LOST_EVENTS);
+        return false;
+    }
+    rate.sent += 1;
+    true
+}
+
+/// Sends an event. The reader wakes by its own timer: waking it here costs more than the rest of the program.
+#[inline(never)]
+pub fn send(context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen, length: u32) {
+    output(&Event {
+        // SAFETY: the helper takes no arguments and reads a clock.
+        time: unsafe { bpf_ktime_get_ns() },
+        cell: outcome.cell.0,
+        source: seen.source,
+        destination: seen.destination,
+        endpoint,
+        ifindex: context.ifindex,
+        length,
+        source_port: seen.source_port,
+        destination_port: seen.destination_port,
+        protocol: seen.protocol,
+        hook: context.hook as u8,
+        reason: outcome.reason as u8,
+        verdict: outcome.verdict as u8,
+        _pad: 0,
+        cgroup: 0,
+    });
+}
+
+/// Writes an event to the ring, or counts it as lost.
+#[inline(always)]
+pub fn output(event: &Event) {
+    match maps::EVENTS.reserve(0) {
+        Some(mut entry) => {
+            entry.write(*event);
+            entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+        }
+        None => add_one(LOST_EVENTS),
+    }
+}

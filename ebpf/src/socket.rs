@@ -1,0 +1,120 @@
+//! The socket hooks: a process that may not reach a metadata endpoint learns it at once (EPERM).
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_ns},
+    programs::SockAddrContext,
+};
+use ringfence_common::{
+    Hook, V6,
+    cell::Verdict,
+    event::{Event, Reason},
+    judge::{Outcome, Tables as _},
+    metadata::{embedded, mapped},
+};
+
+use crate::{
+    maps, report,
+    tables::{Maps, count},
+};
+
+const REFUSE: i32 = 0;
+const PASS: i32 = 1;
+
+/// Levels of the cgroup hierarchy that are searched for a grant: a pod's cgroup lies a few levels below the root,
+/// its containers' below that.
+const LEVELS: i32 = 12;
+
+/// `connect4` and `sendmsg4`.
+#[inline(always)]
+pub fn v4(context: &SockAddrContext) -> i32 {
+    // SAFETY: the context is valid for the whole run of the program.
+    let (address, port, protocol) = unsafe {
+        let raw = &*context.sock_addr;
+        (raw.user_ip4, raw.user_port, raw.protocol)
+    };
+    judge(&mapped(&address.to_ne_bytes()), port, protocol)
+}
+
+/// `connect6` and `sendmsg6`.
+#[inline(always)]
+pub fn v6(context: &SockAddrContext) -> i32 {
+    // SAFETY: the context is valid for the whole run of the program.
+    let ([a, b, c, d], port, protocol) = unsafe {
+        let raw = &*context.sock_addr;
+        let words = [raw.user_ip6[0], raw.user_ip6[1], raw.user_ip6[2], raw.user_ip6[3]];
+        (words.map(u32::to_ne_bytes), raw.user_port, raw.protocol)
+    };
+    let address = [
+        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
+    ];
+    let verdict = judge(&address, port, protocol);
+    match embedded(&address) {
+        Some(inner) if verdict == PASS => judge(&inner, port, protocol),
+        _ => verdict,
+    }
+}
+
+#[inline(always)]
+fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
+    let Some(tables) = Maps::new(0) else {
+        return REFUSE;
+    };
+    if !tables.may_be_metadata(address) {
+        return PASS;
+    }
+    let Some(word) = tables.metadata(address) else {
+        return PASS;
+    };
+    let port = u16::from_be(port as u16);
+    if !word.is_of(address) || word.is_open(protocol as u8, Some(port)) {
+        return PASS;
+    }
+    let granted = word.granted(grants());
+    let outcome =
+        if granted { Outcome::allow(Reason::Granted) } else { Outcome::deny(Reason::Metadata) };
+    count(Hook::Socket, &outcome);
+    if granted {
+        return PASS;
+    }
+    if report::may_send(tables.config(), tables.now()) {
+        report::output(&Event {
+            // SAFETY: the helper takes no arguments and reads a clock.
+            time: unsafe { bpf_ktime_get_ns() },
+            cell: 0,
+            source: [0; 16],
+            destination: *address,
+            endpoint: 0,
+            ifindex: 0,
+            length: 0,
+            source_port: 0,
+            destination_port: port,
+            protocol: protocol as u8,
+            hook: Hook::Socket as u8,
+            reason: outcome.reason as u8,
+            verdict: Verdict::Deny as u8,
+            _pad: 0,
+            // SAFETY: the helper takes no arguments.
+            cgroup: unsafe { bpf_get_current_cgroup_id() },
+        });
+    }
+    REFUSE
+}
+
+/// The grants of the process' cgroup and of those above it. A cgroup that nobody has written down has none.
+#[inline(always)]
+fn grants() -> u64 {
+    let mut grants = 0;
+    for level in 1..LEVELS {
+        // SAFETY: the helper takes a level and answers 0 where there is no such ancestor.
+        let id = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
+        if id == 0 {
+            break;
+        }
+        // SAFETY: the value is read at once; ids of cgroups are never used twice, and a recycled element belongs to
+        // another pod that was granted access in the same moment.
+        if let Some(granted) = unsafe { maps::GRANTS.get(id) } {
+            grants |= *granted;
+        }
+    }
+    grants
+}

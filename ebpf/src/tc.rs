@@ -1,0 +1,72 @@
+//! The TC hooks.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::generated::bpf_jiffies64,
+    programs::TcContext,
+};
+use ringfence_common::{
+    Hook,
+    cell::Verdict,
+    judge::{self, Context},
+};
+
+use crate::{bytes::Linear, tables::Maps};
+
+/// Bytes that are pulled in when the headers are not in the linear part: as far as [`Linear`] looks.
+const PULL: u32 = 0x0fff;
+
+/// Judges a packet at a pod's hook.
+///
+/// Allowed packets go on to the CNI's own programs: `TC_ACT_UNSPEC` is `TCX_NEXT`, while `TC_ACT_OK` and
+/// `TC_ACT_PIPE` would skip them.
+#[inline(always)]
+pub fn pod(context: &TcContext, hook: Hook) -> i32 {
+    gather(context);
+    let bytes = Linear::of(context);
+    let Some(tables) = Maps::new(context.len()) else {
+        return TC_ACT_SHOT;
+    };
+    let at = at(context, hook);
+    action(judge::judge(&tables, &bytes, &at).verdict)
+}
+
+/// The kernel's clock in jiffies, its low 32 bits.
+#[inline(always)]
+pub fn jiffies() -> i32 {
+    // SAFETY: the helper takes no arguments and reads the kernel's jiffies.
+    (unsafe { bpf_jiffies64() }) as i32
+}
+
+#[inline(always)]
+fn action(verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Allow => TC_ACT_UNSPEC,
+        Verdict::Deny => TC_ACT_SHOT,
+    }
+}
+
+/// Makes sure that the headers are in the linear part.
+///
+/// The stack puts its own headers there; a packet from a packet socket or a tunnel may have none of them there, and
+/// pulling costs a copy, so it is done only where less than the longest ordinary headers (Ethernet, IPv6, TCP) is
+/// linear.
+#[inline(always)]
+fn gather(context: &TcContext) {
+    const ORDINARY: usize = 14 + 40 + 20;
+    let linear = Linear::of(context);
+    if linear.is_partial() && context.data() + ORDINARY > context.data_end() {
+        let wanted = if context.len() < PULL { context.len() } else { PULL };
+        // If it fails, the parser finds the packet truncated and it is dropped.
+        let _: Result<(), _> = context.pull_data(wanted);
+    }
+}
+
+#[inline(always)]
+fn at(context: &TcContext, hook: Hook) -> Context {
+    let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
+    // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
+    let (ifindex, ingress_ifindex) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
+    Context { hook, ifindex, generated_here: ingress_ifindex == 0 }
+}
