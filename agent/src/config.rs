@@ -12,7 +12,7 @@ use crate::{
     dataplane::Attach,
     diff::Limits,
     cli::failure::Failure,
-    model::Selector,
+    compile::{self, AnnotatedPods},
 };
 
 /// What the agent does.
@@ -35,7 +35,7 @@ pub struct Config {
     /// Where metrics are served.
     pub http: Option<SocketAddr>,
     /// Whose annotations count.
-    pub metadata_annotations: MetadataAnnotations,
+    pub metadata_annotations: AnnotatedPods,
     /// The IAM role annotation counts too.
     pub iam_role_annotation: bool,
     /// Sizes of maps.
@@ -50,17 +50,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How much to log.
     pub verbosity: u8,
-}
-
-/// Whose annotation that asks for metadata access counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MetadataAnnotations {
-    /// Every pod's.
-    All,
-    /// Nobody's.
-    None,
-    /// That of pods in namespaces with these labels.
-    Namespaces(Selector),
 }
 
 impl Config {
@@ -146,6 +135,15 @@ impl Config {
             verbosity: verbose,
         })
     }
+
+    /// What the compiler is told.
+    #[must_use]
+    pub fn compile_options(&self) -> compile::Options {
+        compile::Options {
+            annotated_pods: self.metadata_annotations.clone(),
+            iam_role_annotation: self.iam_role_annotation,
+        }
+    }
 }
 
 fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
@@ -166,11 +164,11 @@ fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {
     })
 }
 
-fn parse_annotations(text: &str) -> Result<MetadataAnnotations, Failure> {
+fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
     Ok(match text {
-        "all" => MetadataAnnotations::All,
-        "none" => MetadataAnnotations::None,
-        selector => MetadataAnnotations::Namespaces(parse_selector(selector).map_err(|what| {
+        "all" => AnnotatedPods::All,
+        "none" => AnnotatedPods::None,
+        selector => AnnotatedPods::Namespaces(parse_selector(selector).map_err(|what| {
             Failure::new(format!("{selector:?} is no label selector: {what}"))
                 .at(format!("--metadata-annotations {selector}"))
                 .help("write all, none, or labels of namespaces as in team=infra,env!=dev,zone in (a,b),audited,!legacy")
@@ -229,7 +227,7 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!(config.mark, MarkLayout::DEFAULT);
         assert_eq!(config.http, Some("127.0.0.1:9765".parse().unwrap()));
-        assert_eq!(config.metadata_annotations, MetadataAnnotations::All);
+        assert_eq!(config.metadata_annotations, AnnotatedPods::All);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    compile,
     config::Config,
     dataplane,
     run::{Compile, Open},

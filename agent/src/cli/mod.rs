@@ -5,15 +5,22 @@
 
 pub mod failure;
 
+mod agent;
 mod bpf;
+mod can;
 mod client;
 mod completion;
-mod detach;
 mod ct;
+mod detach;
+mod endpoint;
 mod endpoints;
+mod kernel;
 mod man;
+mod manifests;
+mod matrix;
 mod observe;
 mod output;
+mod question;
 mod status;
 mod version;
 
@@ -65,6 +72,9 @@ fn command(program: Option<&OsString>) -> clap::Command {
 
 fn dispatch(verb: Verb) -> Outcome {
     match verb {
+        Verb::Agent(args) => agent::run(*args),
+        Verb::Can(args) => can::run(&args),
+        Verb::Matrix(args) => matrix::run(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Endpoints(args) => endpoints::run(&args),
         Verb::Observe(args) => observe::run(&args),
@@ -74,7 +84,6 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Completion(args) => completion::run(&args),
         Verb::Man(args) => man::run(&args),
         Verb::Detach(args) => detach::run(args),
-        _ => todo!(),
     }
 }
 
