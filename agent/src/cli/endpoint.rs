@@ -81,9 +81,13 @@ impl Name {
         name: &str,
         snapshot: &'a Snapshot,
     ) -> Result<&'a Service, Failure> {
+        let here = || snapshot.services.keys().filter(|(of, _)| of == namespace).map(|(_, name)| name.as_str());
         snapshot.services.get(&(namespace.to_owned(), name.to_owned())).ok_or_else(|| {
-            Failure::new(format!("there is no service {namespace}/{name} in the manifests"))
-                .help("are all manifests named with -f?")
+            let failure = Failure::new(format!("there is no service {namespace}/{name} in the manifests"));
+            match here().next() {
+                Some(_) => failure.help(format!("in this namespace there are: {}", here().collect::<Vec<_>>().join(", "))),
+                None => failure.help("are all manifests named with -f?"),
+            }
         })
     }
 }
@@ -142,7 +146,7 @@ impl Port {
             Ok(0) => Err(refuse("port 0 does not exist".to_owned())),
             Ok(port) => Ok(Self::Number(protocol, port)),
             Err(_) if !text.contains('/') && is_port_name(port) => Ok(Self::Name(port.to_owned())),
-            Err(error) => Err(refuse(format!("{port:?} is no port: {error}"))),
+            Err(_) => Err(refuse(format!("{port:?} is no port number from 1 to 65535"))),
         }
     }
 }
