@@ -1,24 +1,25 @@
 //! Packet bytes in place (direct packet access).
 
-use aya_ebpf::programs::TcContext;
-use ringfence_common::packet::Bytes;
+use aya_ebpf::{EbpfContext as _, bindings::__sk_buff, programs::TcContext};
+use ringfence_common::{
+    event::Reason,
+    packet::{Bytes, Chain, ChainWord, MAX_HEADERS, walk_extensions},
+};
 
 /// The linear part of a packet.
 pub struct Linear {
+    skb: *mut __sk_buff,
     start: usize,
     end: usize,
     length: usize,
 }
 
-/// No header lies further in: 8 extension headers of ordinary length and the headers around them fit by far. It
-/// bounds the offset for the verifier.
-const FURTHEST: usize = 0x0fff;
-
 impl Linear {
     /// The packet as the hook sees it now; pulling data in makes it stale.
     #[inline(always)]
     pub fn of(context: &TcContext) -> Self {
-        Self { start: context.data(), end: context.data_end(), length: context.len() as usize }
+        let skb = context.as_ptr().cast();
+        Self { skb, start: context.data(), end: context.data_end(), length: context.len() as usize }
     }
 
     /// Bytes that are not in the linear part.
@@ -36,7 +37,8 @@ impl Bytes for Linear {
 
     #[inline(always)]
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
-        if offset > FURTHEST {
+        // It bounds the offset for the verifier too.
+        if offset > MAX_HEADERS {
             return None;
         }
         let start = self.start + offset;
@@ -48,4 +50,38 @@ impl Bytes for Linear {
         // the packet while `self` lives.
         Some(unsafe { &*(start as *const [u8; N]) })
     }
+
+    #[inline(always)]
+    fn walk(&self, next: u8, offset: usize, end: usize) -> Result<Chain, Reason> {
+        let start = ChainStart { next, offset, end };
+        ChainWord(walk(self.skb, start.word())).chain()
+    }
+}
+
+/// Where a walk over extension headers begins: next header, offset, end of the packet.
+struct ChainStart {
+    next: u8,
+    offset: usize,
+    end: usize,
+}
+
+impl ChainStart {
+    #[inline(always)]
+    fn word(&self) -> u64 {
+        u64::from(self.next) | (self.offset as u64 & 0xffff) << 8 | (self.end as u64) << 24
+    }
+
+    #[inline(always)]
+    fn of(word: u64) -> Self {
+        Self { next: word as u8, offset: (word >> 8) as usize & 0xffff, end: (word >> 24) as usize }
+    }
+}
+
+/// The walk as a global function: the verifier checks it once, by itself, with any arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk(skb: *mut __sk_buff, start: u64) -> u64 {
+    let ChainStart { next, offset, end } = ChainStart::of(start);
+    let bytes = Linear::of(&TcContext::new(skb));
+    ChainWord::new(walk_extensions(&bytes, next, offset, end)).0
 }

@@ -10,12 +10,13 @@ use ringfence_common::{
     Hook,
     cell::Verdict,
     judge::{self, Context},
+    packet::MAX_HEADERS,
 };
 
 use crate::{bytes::Linear, tables::Maps};
 
-/// Bytes that are pulled in when the headers are not in the linear part: as far as [`Linear`] looks.
-const PULL: u32 = 0x0fff;
+/// Bytes that are pulled in when the headers are not in the linear part: as far as the parser looks.
+const PULL: u32 = MAX_HEADERS as u32;
 
 /// Judges a packet at a pod's hook.
 ///

@@ -1,1 +1,4 @@
 //! Harness of the tests that need a kernel.
+
+pub mod packet;
+pub mod sandbox;

@@ -54,12 +54,6 @@ impl Pins {
         ))
     }
 
-    /// Directory of this version's pins.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// Directory of all versions' pins.
     #[must_use]
     pub fn base(&self) -> &Path {

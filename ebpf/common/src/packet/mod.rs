@@ -6,7 +6,10 @@ mod v6;
 use crate::{event::Reason, protocol};
 
 pub use v4::{Arp, arp, embedded_v4, v4};
-pub use v6::{MAX_EXTENSIONS, embedded_v6, neighbour_options_are, nd_target, v6};
+pub use v6::{
+    Chain, ChainWord, MAX_EXTENSIONS, embedded_v6, nd_target, neighbour_options_are, v6,
+    walk_extensions,
+};
 
 /// Where a packet's bytes are.
 pub trait Bytes {
@@ -15,6 +18,15 @@ pub trait Bytes {
 
     /// The `N` bytes at `offset`; `None` if they are not all there.
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
+
+    /// Walks over IPv6 extension headers: [`walk_extensions`], wherever that is best done.
+    ///
+    /// # Errors
+    ///
+    /// Why the packet cannot be judged.
+    fn walk(&self, next: u8, offset: usize, end: usize) -> Result<Chain, Reason> {
+        walk_extensions(self, next, offset, end)
+    }
 
     /// True if there is nothing.
     fn is_empty(&self) -> bool {
@@ -31,6 +43,10 @@ impl Bytes for [u8] {
         self.get(offset..)?.first_chunk()
     }
 }
+
+/// Every header begins within this many bytes, else the packet is refused. Eight extension headers of ordinary length
+/// and the headers around them fit by far.
+pub const MAX_HEADERS: usize = 0x0fff;
 
 /// `EtherType` of IPv4.
 pub const ETH_IPV4: u16 = 0x0800;
@@ -81,13 +97,14 @@ pub fn frame<B: Bytes + ?Sized>(bytes: &B) -> Result<Frame, Reason> {
 
 /// A packet's part in a fragmented one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Fragment {
     /// Not fragmented (IPv6 atomic fragments included).
-    Whole,
+    Whole = 0,
     /// The first one, which has the ports.
-    First,
+    First = 1,
     /// A later one: its ports are those that the first had.
-    Later,
+    Later = 2,
 }
 
 /// What the judge needs to know of an IP packet. Addresses in network order, ports in the machine's.

@@ -1,6 +1,6 @@
 //! IPv6 (RFC 8200), its extension headers, and neighbour discovery's addresses (RFC 4861).
 
-use super::{Bytes, Embedded, Fragment, Packet, Transport, embedded_ports, transport};
+use super::{Bytes, Embedded, Fragment, MAX_HEADERS, Packet, Transport, embedded_ports, transport};
 use crate::{V6, event::Reason, protocol};
 
 /// Extension headers that one packet may have.
@@ -63,18 +63,70 @@ pub fn v6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V6>, Rea
     })
 }
 
-struct Chain {
-    protocol: u8,
-    offset: usize,
-    fragment: Fragment,
-    identification: u32,
+/// Where a chain of extension headers ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The first header that is no extension.
+    pub protocol: u8,
+    /// Where that begins.
+    pub offset: usize,
+    /// Part in a fragmented packet.
+    pub fragment: Fragment,
+    /// Identification, if fragmented.
+    pub identification: u32,
+}
+
+/// Where to begin, or how it ended, as one word: what the kernel passes to and from a function that its verifier
+/// checks by itself. Checked where it is called, the walk would multiply with everything that follows it.
+///
+/// Bits 0-7 protocol, 8-15 fragment (0 whole, 1 first, 2 later) or 16 and more: 16 + a [`Reason`], 16-27 offset
+/// (at most [`MAX_HEADERS`]), 32-63 identification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainWord(pub u64);
+
+impl ChainWord {
+    /// The word of a walk's end.
+    #[must_use]
+    #[inline(always)]
+    pub fn new(walked: Result<Chain, Reason>) -> Self {
+        match walked {
+            Ok(chain) => Self(
+                u64::from(chain.protocol)
+                    | (chain.fragment as u64) << 8
+                    | (chain.offset as u64 & MAX_HEADERS as u64) << 16
+                    | u64::from(chain.identification) << 32,
+            ),
+            Err(reason) => Self((16 + reason as u64) << 8),
+        }
+    }
+
+    /// The walk's end.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be judged.
+    #[inline(always)]
+    pub fn chain(self) -> Result<Chain, Reason> {
+        let fragment = match (self.0 >> 8) as u8 {
+            0 => Fragment::Whole,
+            1 => Fragment::First,
+            2 => Fragment::Later,
+            other => return Err(Reason::from_u8(other.wrapping_sub(16)).unwrap_or(Reason::Extensions)),
+        };
+        Ok(Chain {
+            protocol: self.0 as u8,
+            offset: (self.0 >> 16) as usize & MAX_HEADERS,
+            fragment,
+            identification: (self.0 >> 32) as u32,
+        })
+    }
 }
 
 const fn is_extension(next: u8) -> bool {
     matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 
-/// Walks from the header `next` at `offset` to the first that is no extension.
+/// Finds the first header from `next` at `offset` on that is no extension.
 #[inline(always)]
 fn extensions<B: Bytes + ?Sized>(
     bytes: &B,
@@ -82,10 +134,25 @@ fn extensions<B: Bytes + ?Sized>(
     offset: usize,
     end: usize,
 ) -> Result<Chain, Reason> {
-    let mut chain = Chain { protocol: next, offset, fragment: Fragment::Whole, identification: 0 };
-    if !is_extension(next) {
-        return Ok(chain);
+    if is_extension(next) {
+        return bytes.walk(next, offset, end);
     }
+    Ok(Chain { protocol: next, offset, fragment: Fragment::Whole, identification: 0 })
+}
+
+/// Walks over extension headers, of which `next` at `offset` is the first.
+///
+/// # Errors
+///
+/// Why it cannot be judged.
+#[inline(always)]
+pub fn walk_extensions<B: Bytes + ?Sized>(
+    bytes: &B,
+    next: u8,
+    offset: usize,
+    end: usize,
+) -> Result<Chain, Reason> {
+    let mut chain = Chain { protocol: next, offset, fragment: Fragment::Whole, identification: 0 };
     let mut fragmented = false;
     for index in 0..MAX_EXTENSIONS {
         let head: &[u8; 8] = bytes.window(chain.offset).ok_or(Reason::Truncated)?;
@@ -113,6 +180,9 @@ fn extensions<B: Bytes + ?Sized>(
         chain.offset += length;
         if chain.offset > end {
             return Err(Reason::Malformed);
+        }
+        if chain.offset > MAX_HEADERS {
+            return Err(Reason::Extensions);
         }
         // What follows the fragment header of a later fragment is data.
         if chain.fragment == Fragment::Later || !is_extension(chain.protocol) {
