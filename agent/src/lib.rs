@@ -18,3 +18,5 @@ pub mod model;
 
 pub mod compile;
 pub mod dataplane;
+
+pub mod lab;

@@ -1,0 +1,74 @@
+//! The lab: a node made of network namespaces, with pods that have real sockets, for the demo, for tests and
+//! for playing.
+//!
+//! A lab NAME has the network namespaces `rf-NAME-node`, `rf-NAME-outside` and one per pod; a cgroup per pod
+//! below `rf-NAME`; a bpffs of its own; a process per namespace that serves ports and probes others'.
+//!
+//! **Invariants.** Nothing outside these names is changed: no address, route, parameter or mount of the machine
+//! itself. Everything can be found again by the names alone, so a lab can be taken down whatever became of
+//! its maker. Processes end with their maker unless the lab is kept.
+
+pub mod args;
+mod cgroup;
+mod down;
+mod exec;
+pub mod interrupt;
+mod manifests;
+pub mod names;
+mod netns;
+mod pod_process;
+mod probe;
+mod process;
+pub mod spec;
+pub mod state;
+mod status;
+mod topology;
+mod up;
+pub mod wire;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+
+pub use down::leftovers;
+pub use netns::inside as inside_netns;
+pub use probe::{Actor, Outcome, Probe};
+pub use process::ProcessId;
+pub use spec::{LabFile, LabPod, LabSpec, OutsideHost, OutsidePort};
+pub use up::Lab;
+
+use args::{LabArgs, LabCommand};
+
+/// Runs a `lab` verb.
+pub fn run(args: LabArgs) -> Result<ExitCode> {
+    match args.command {
+        LabCommand::Up { directory, name } => {
+            interrupt::watch()?;
+            let lab = Lab::up(&spec_of(&directory, &name.name)?)?;
+            let example = lab.actors().map(|(actor, _)| actor.to_string()).find(|actor| actor.contains('/'));
+            lab.keep()?;
+            println!("The lab {} is up. `ringfence lab status` shows it.", name.name);
+            if let Some(pod) = example {
+                println!("A shell in a pod: `ringfence lab exec --name {} {pod}`.", name.name);
+            }
+        }
+        LabCommand::Exec { name, whom, program } => match exec::exec(&name.name, &whom, &program)? {},
+        LabCommand::Down { name } => {
+            Lab::down_by_name(&name.name)?;
+            println!("Nothing is left of the lab {}.", name.name);
+        }
+        LabCommand::Status { name, output } => status::print(name.as_deref(), output)?,
+        LabCommand::Demo { .. } => anyhow::bail!("not yet"),
+        LabCommand::Pod => pod_process::run()?,
+        LabCommand::Enter { cgroup, program } => match exec::enter(&cgroup, &program)? {},
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The lab that a directory describes.
+fn spec_of(directory: &Path, name: &str) -> Result<LabSpec> {
+    let file = LabFile::read(directory)?;
+    let snapshot = manifests::read(&directory.join(spec::MANIFESTS))?;
+    let binary = std::env::current_exe().context("cannot find the own binary")?;
+    LabSpec::new(name, binary, &snapshot, file)
+}
