@@ -13,7 +13,6 @@
 //! [`compile`] and `diff` do no I/O, read no clock, and are deterministic and total.
 #![deny(unsafe_code)]
 
-
 pub mod model;
 
 pub mod compile;

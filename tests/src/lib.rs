@@ -1,1 +1,3 @@
 //! Harness of the tests that need a kernel.
+
+pub mod lab;

@@ -18,7 +18,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The mount point of cgroup version 2, wherever this machine has it.
 pub fn mount_point() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     mounts.lines().find_map(cgroup2_of).map(PathBuf::from).context(
         "no cgroup version 2 is mounted; mount it, as in `mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified`",
     )
@@ -28,7 +29,10 @@ pub fn mount_point() -> Result<PathBuf> {
 /// `ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS`.
 fn cgroup2_of(line: &str) -> Option<&str> {
     let (mount, filesystem) = line.split_once(" - ")?;
-    filesystem.starts_with("cgroup2 ").then(|| mount.split(' ').nth(4)).flatten()
+    filesystem
+        .starts_with("cgroup2 ")
+        .then(|| mount.split(' ').nth(4))
+        .flatten()
 }
 
 /// Makes a cgroup, and those above it.
@@ -49,7 +53,9 @@ pub fn processes(path: &Path) -> Result<Vec<i32>> {
         match fs::read_to_string(cgroup.join("cgroup.procs")) {
             Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
             Err(error) if gone(&error) => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", cgroup.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", cgroup.display()));
+            }
         }
     }
     Ok(found)
@@ -74,7 +80,8 @@ pub fn delete(path: &Path) -> Result<()> {
                 Ok(()) => {}
                 Err(error) if gone(&error) || error.kind() == ErrorKind::ResourceBusy => {}
                 Err(error) => {
-                    return Err(error).with_context(|| format!("cannot remove the cgroup {}", cgroup.display()));
+                    return Err(error)
+                        .with_context(|| format!("cannot remove the cgroup {}", cgroup.display()));
                 }
             }
         }
@@ -100,7 +107,9 @@ fn tree(path: &Path) -> Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&cgroup) {
             Ok(entries) => entries,
             Err(error) if gone(&error) => continue,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", cgroup.display())),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", cgroup.display()));
+            }
         };
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -114,7 +123,8 @@ fn tree(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// True if a cgroup went away meanwhile.
 fn gone(error: &std::io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
+    error.kind() == ErrorKind::NotFound
+        || error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
 }
 
 #[cfg(test)]
@@ -124,9 +134,18 @@ mod tests {
     #[test]
     fn the_mount_point_is_found_on_unified_and_on_hybrid_hosts() {
         for (line, expect) in [
-            ("31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate", Some("/sys/fs/cgroup")),
-            ("41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 none rw", Some("/sys/fs/cgroup/unified")),
-            ("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu", None),
+            (
+                "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate",
+                Some("/sys/fs/cgroup"),
+            ),
+            (
+                "41 31 0:38 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 none rw",
+                Some("/sys/fs/cgroup/unified"),
+            ),
+            (
+                "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu",
+                None,
+            ),
             ("", None),
         ] {
             assert_eq!(cgroup2_of(line), expect, "{line}");

@@ -32,8 +32,12 @@ pub(super) fn down_by_name(name: &str) -> Result<()> {
     spec::check_name(name)?;
     let steps: [(&str, fn(&str) -> Result<()>); 6] = [
         ("its processes", kill_recorded),
-        ("the pods' cgroups", |name| cgroup_gone(names::pods_cgroup(name))),
-        ("the host's cgroup", |name| cgroup_gone(names::host_cgroup(name))),
+        ("the pods' cgroups", |name| {
+            cgroup_gone(names::pods_cgroup(name))
+        }),
+        ("the host's cgroup", |name| {
+            cgroup_gone(names::host_cgroup(name))
+        }),
         ("its mounts", unmount),
         ("its network namespaces", delete_netns),
         ("its folder", state::remove),
@@ -46,7 +50,10 @@ pub(super) fn down_by_name(name: &str) -> Result<()> {
         }
     }
     if !failures.is_empty() {
-        bail!("cannot take the lab {name} down wholly; `ringfence lab down --name {name}` tries again: {}", failures.join("; "));
+        bail!(
+            "cannot take the lab {name} down wholly; `ringfence lab down --name {name}` tries again: {}",
+            failures.join("; ")
+        );
     }
     Ok(())
 }
@@ -58,16 +65,32 @@ pub fn leftovers(name: &str) -> Result<Vec<String>> {
     for netns in netns::with_prefix(&names::netns_prefix(name))? {
         found.push(format!("network namespace {netns}"));
     }
-    for cgroup in [names::pods_cgroup(name), names::host_cgroup(name)].into_iter().flatten() {
+    for cgroup in [names::pods_cgroup(name), names::host_cgroup(name)]
+        .into_iter()
+        .flatten()
+    {
         if cgroup.exists() {
             found.push(format!("cgroup {}", cgroup.display()));
-            found.extend(cgroup::processes(&cgroup)?.into_iter().map(|pid| format!("process {pid}")));
+            found.extend(
+                cgroup::processes(&cgroup)?
+                    .into_iter()
+                    .map(|pid| format!("process {pid}")),
+            );
         }
     }
     let folder = state::folder(name);
-    found.extend(mounts_below(&folder)?.into_iter().map(|mount| format!("mount {mount}")));
+    found.extend(
+        mounts_below(&folder)?
+            .into_iter()
+            .map(|mount| format!("mount {mount}")),
+    );
     if let Some(state) = State::load(name) {
-        found.extend(state.ids().filter(|id| id.is_alive()).map(|id| format!("process {}", id.pid)));
+        found.extend(
+            state
+                .ids()
+                .filter(|id| id.is_alive())
+                .map(|id| format!("process {}", id.pid)),
+        );
     }
     if folder.exists() {
         found.push(format!("folder {}", folder.display()));
@@ -77,7 +100,9 @@ pub fn leftovers(name: &str) -> Result<Vec<String>> {
 }
 
 fn kill_recorded(name: &str) -> Result<()> {
-    let Some(state) = State::load(name) else { return Ok(()) };
+    let Some(state) = State::load(name) else {
+        return Ok(());
+    };
     let deadline = Instant::now() + KILL_LIMIT;
     loop {
         let alive: Vec<ProcessId> = state.ids().filter(|id| id.is_alive()).collect();
@@ -85,7 +110,10 @@ fn kill_recorded(name: &str) -> Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("the processes {:?} do not end", alive.iter().map(|id| id.pid).collect::<Vec<_>>());
+            bail!(
+                "the processes {:?} do not end",
+                alive.iter().map(|id| id.pid).collect::<Vec<_>>()
+            );
         }
         alive.into_iter().for_each(ProcessId::kill);
         thread::sleep(Duration::from_millis(2));
@@ -109,12 +137,15 @@ fn unmount(name: &str) -> Result<()> {
 }
 
 fn delete_netns(name: &str) -> Result<()> {
-    netns::with_prefix(&names::netns_prefix(name))?.iter().try_for_each(|netns| netns::delete(netns))
+    netns::with_prefix(&names::netns_prefix(name))?
+        .iter()
+        .try_for_each(|netns| netns::delete(netns))
 }
 
 /// Mount points below a folder, in the order in which they were mounted.
 fn mounts_below(folder: &Path) -> Result<Vec<String>> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     Ok(mounts
         .lines()
         .filter_map(|line| line.split(' ').nth(4))

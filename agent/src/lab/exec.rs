@@ -1,6 +1,9 @@
 //! Becoming another program in somebody's place.
 
-use std::{convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, path::Path, process::Command};
+use std::{
+    convert::Infallible, ffi::OsString, os::unix::process::CommandExt as _, path::Path,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::{prctl, signal::Signal};
@@ -30,7 +33,9 @@ pub(super) fn enter(cgroup: &Path, program: &[OsString]) -> Result<Infallible> {
 }
 
 fn become_program(program: &[OsString]) -> Result<Infallible> {
-    let Some((name, arguments)) = program.split_first() else { bail!("no program was named") };
+    let Some((name, arguments)) = program.split_first() else {
+        bail!("no program was named")
+    };
     let error = Command::new(name).args(arguments).exec();
     Err(error).with_context(|| format!("cannot run {}", name.display()))
 }
@@ -38,7 +43,11 @@ fn become_program(program: &[OsString]) -> Result<Infallible> {
 fn find<'a>(state: &'a State, whom: &str) -> Result<&'a ProcessState> {
     if whom == "outside" {
         let netns = super::names::outside_netns(&state.name);
-        return state.processes.iter().find(|process| process.netns == netns).context("the lab has no outside");
+        return state
+            .processes
+            .iter()
+            .find(|process| process.netns == netns)
+            .context("the lab has no outside");
     }
     let bare: Vec<&str> = state
         .actors

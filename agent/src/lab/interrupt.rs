@@ -18,11 +18,18 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// From now on SIGINT, SIGTERM and SIGHUP are only noted.
 pub fn watch() -> Result<()> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
     let handlers = {
         let _guard = runtime.enter();
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
-            .map(|kind| signal(kind).context("cannot watch for signals"))
+        [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .map(|kind| signal(kind).context("cannot watch for signals"))
     };
     let [interrupt, terminate, hangup] = handlers;
     let (mut interrupt, mut terminate, mut hangup) = (interrupt?, terminate?, hangup?);
@@ -49,5 +56,9 @@ pub fn requested() -> bool {
 
 /// An error once a signal came.
 pub fn check() -> Result<()> {
-    if requested() { bail!("interrupted") } else { Ok(()) }
+    if requested() {
+        bail!("interrupted")
+    } else {
+        Ok(())
+    }
 }

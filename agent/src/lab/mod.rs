@@ -45,14 +45,27 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
         LabCommand::Up { directory, name } => {
             interrupt::watch()?;
             let lab = Lab::up(&spec_of(&directory, &name.name)?)?;
-            let example = lab.actors().map(|(actor, _)| actor.to_string()).find(|actor| actor.contains('/'));
+            let example = lab
+                .actors()
+                .map(|(actor, _)| actor.to_string())
+                .find(|actor| actor.contains('/'));
             lab.keep()?;
-            println!("The lab {} is up. `ringfence lab status` shows it.", name.name);
+            println!(
+                "The lab {} is up. `ringfence lab status` shows it.",
+                name.name
+            );
             if let Some(pod) = example {
-                println!("A shell in a pod: `ringfence lab exec --name {} {pod}`.", name.name);
+                println!(
+                    "A shell in a pod: `ringfence lab exec --name {} {pod}`.",
+                    name.name
+                );
             }
         }
-        LabCommand::Exec { name, whom, program } => match exec::exec(&name.name, &whom, &program)? {},
+        LabCommand::Exec {
+            name,
+            whom,
+            program,
+        } => match exec::exec(&name.name, &whom, &program)? {},
         LabCommand::Down { name } => {
             Lab::down_by_name(&name.name)?;
             println!("Nothing is left of the lab {}.", name.name);

@@ -36,9 +36,16 @@ pub fn create(name: &str) -> Result<()> {
         .open(&path)
         .with_context(|| format!("cannot make the network namespace {}", path.display()))?;
     on_thread(|| {
-        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace (root is needed)")?;
-        mount(Some("/proc/thread-self/ns/net"), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .with_context(|| format!("cannot bind a network namespace to {}", path.display()))
+        unshare(CloneFlags::CLONE_NEWNET)
+            .context("cannot make a network namespace (root is needed)")?;
+        mount(
+            Some("/proc/thread-self/ns/net"),
+            &path,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        )
+        .with_context(|| format!("cannot bind a network namespace to {}", path.display()))
     })
     .inspect_err(|_| drop(fs::remove_file(&path)))
 }
@@ -84,7 +91,8 @@ pub fn with_prefix(prefix: &str) -> Result<Vec<String>> {
 /// Opens a namespace by its name.
 pub fn open(name: &str) -> Result<File> {
     let path = path(name);
-    File::open(&path).with_context(|| format!("cannot open the network namespace {}", path.display()))
+    File::open(&path)
+        .with_context(|| format!("cannot open the network namespace {}", path.display()))
 }
 
 /// Moves the calling thread into a namespace. Threads that it starts afterwards are there too.
@@ -109,7 +117,11 @@ pub fn set_parameter(parameter: &str, value: &str) -> Result<()> {
 
 /// Like [`set_parameter`], for what not every kernel has.
 pub fn set_parameter_if_present(parameter: &str, value: &str) -> Result<()> {
-    if Path::new("/proc/sys").join(parameter).exists() { set_parameter(parameter, value) } else { Ok(()) }
+    if Path::new("/proc/sys").join(parameter).exists() {
+        set_parameter(parameter, value)
+    } else {
+        Ok(())
+    }
 }
 
 fn on_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -120,7 +132,10 @@ fn on_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
                 .downcast_ref::<&str>()
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned());
-            bail!(anyhow!("panic in a network namespace: {}", message.unwrap_or_default()))
+            bail!(anyhow!(
+                "panic in a network namespace: {}",
+                message.unwrap_or_default()
+            ))
         }
     })
 }

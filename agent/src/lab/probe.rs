@@ -45,7 +45,10 @@ impl Actor {
     /// A pod.
     #[must_use]
     pub fn pod(namespace: &str, name: &str) -> Self {
-        Self::Pod { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self::Pod {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// A host outside.
@@ -133,9 +136,17 @@ impl fmt::Display for Outcome {
 
 impl From<Connected> for Outcome {
     fn from(answer: Connected) -> Self {
-        let Connected { ok, who, error, errno, ms: _ } = answer;
+        let Connected {
+            ok,
+            who,
+            error,
+            errno,
+            ms: _,
+        } = answer;
         if ok {
-            return Self::Answered { who: who.unwrap_or_default() };
+            return Self::Answered {
+                who: who.unwrap_or_default(),
+            };
         }
         match errno.map(Errno::from_raw) {
             Some(Errno::ETIMEDOUT) => Self::Timeout,
@@ -159,15 +170,23 @@ impl Lab {
     ) -> Result<Outcome> {
         let (control, from) = self.sender(from, to)?;
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let command = Command::Connect(Connect { protocol, from, to, port, timeout_ms });
-        let answer: Connected = wire::command(control, &command, timeout.saturating_add(CONTROL_LIMIT))?;
+        let command = Command::Connect(Connect {
+            protocol,
+            from,
+            to,
+            port,
+            timeout_ms,
+        });
+        let answer: Connected =
+            wire::command(control, &command, timeout.saturating_add(CONTROL_LIMIT))?;
         Ok(answer.into())
     }
 
     /// Asks all of these, many at once; the outcomes are in the order of the probes.
     pub fn probe_all(&self, probes: &[Probe]) -> Result<Vec<Outcome>> {
         let next = AtomicUsize::new(0);
-        let outcomes: Mutex<Vec<Option<Result<Outcome>>>> = Mutex::new(probes.iter().map(|_| None).collect());
+        let outcomes: Mutex<Vec<Option<Result<Outcome>>>> =
+            Mutex::new(probes.iter().map(|_| None).collect());
         thread::scope(|scope| {
             for _ in 0..IN_FLIGHT.min(probes.len()) {
                 scope.spawn(|| {
@@ -175,7 +194,13 @@ impl Lab {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         probes.get(index).map(|probe| (index, probe))
                     } {
-                        let Probe { from, to, port, protocol, timeout } = probe;
+                        let Probe {
+                            from,
+                            to,
+                            port,
+                            protocol,
+                            timeout,
+                        } = probe;
                         let outcome = self.probe(from, *to, *port, *protocol, *timeout);
                         let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
                         if let Some(slot) = outcomes.get_mut(index) {
@@ -185,7 +210,12 @@ impl Lab {
                 });
             }
         });
-        let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| bail!("a probe was not made"))).collect()
+        let outcomes = outcomes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(|| bail!("a probe was not made")))
+            .collect()
     }
 }

@@ -75,6 +75,12 @@ mod tests {
     fn the_own_process_is_alive_and_its_number_with_another_start_is_not() {
         let own = ProcessId::own().unwrap();
         assert!(own.is_alive());
-        assert!(!ProcessId { started: own.started + 1, ..own }.is_alive());
+        assert!(
+            !ProcessId {
+                started: own.started + 1,
+                ..own
+            }
+            .is_alive()
+        );
     }
 }

@@ -109,7 +109,8 @@ impl LabFile {
                 path.display()
             )
         })?;
-        serde_saphyr::from_str(&text).with_context(|| format!("{}: not a description of a lab", path.display()))
+        serde_saphyr::from_str(&text)
+            .with_context(|| format!("{}: not a description of a lab", path.display()))
     }
 }
 
@@ -117,16 +118,26 @@ impl LabSpec {
     /// A lab of the pods in a snapshot that have a network namespace, and of what `lab.yaml` adds.
     pub fn new(name: &str, binary: PathBuf, snapshot: &Snapshot, file: LabFile) -> Result<Self> {
         let pods = snapshot.pods.values().filter_map(LabPod::of).collect();
-        let spec = Self { name: name.to_owned(), binary, node: file.node.addresses, pods, outside: file.outside };
+        let spec = Self {
+            name: name.to_owned(),
+            binary,
+            node: file.node.addresses,
+            pods,
+            outside: file.outside,
+        };
         spec.check()?;
         Ok(spec)
     }
 
-    /// A name that no other lab of this machine has, for tests.
+    /// A name that no other lab of this machine has, and that begins no other such name: for tests.
     #[must_use]
     pub fn unique_name(begin: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        format!("{begin}{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{begin}{}x{}z",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        )
     }
 
     /// Refuses what cannot be built, before anything is.
@@ -141,7 +152,9 @@ impl LabSpec {
             }
             for &address in list {
                 if let Some(other) = addresses.insert(address, owner.clone()) {
-                    bail!("{address} belongs to {other} and to {owner}; an address can have one owner");
+                    bail!(
+                        "{address} belongs to {other} and to {owner}; an address can have one owner"
+                    );
                 }
             }
         }
@@ -151,16 +164,28 @@ impl LabSpec {
                 .with_context(|| format!("annotation ringfence.dev/netns of {pod_name}"))?;
             check_file_name(&pod.cgroup_name()).with_context(|| format!("cgroup of {pod_name}"))?;
             if !netns.insert(&pod.netns) {
-                bail!("{pod_name}: the network namespace {:?} is another's; `node` and `outside` are the lab's own", pod.netns);
+                bail!(
+                    "{pod_name}: the network namespace {:?} is another's; `node` and `outside` are the lab's own",
+                    pod.netns
+                );
             }
             if !cgroups.insert(pod.cgroup_name()) {
-                bail!("{pod_name}: the cgroup {:?} is another's", pod.cgroup_name());
+                bail!(
+                    "{pod_name}: the cgroup {:?} is another's",
+                    pod.cgroup_name()
+                );
             }
         }
         let mut hosts = BTreeSet::from(["node", "outside"]);
         for host in &self.outside {
-            if host.name.is_empty() || host.name.contains(['/', ' ', '\n']) || !hosts.insert(&host.name) {
-                bail!("outside host {:?}: a name is needed that no other has, without `/` and spaces, and neither `node` nor `outside`", host.name);
+            if host.name.is_empty()
+                || host.name.contains(['/', ' ', '\n'])
+                || !hosts.insert(&host.name)
+            {
+                bail!(
+                    "outside host {:?}: a name is needed that no other has, without `/` and spaces, and neither `node` nor `outside`",
+                    host.name
+                );
             }
         }
         Ok(())
@@ -168,7 +193,10 @@ impl LabSpec {
 
     fn owners(&self) -> impl Iterator<Item = (Actor, &Vec<IpAddr>)> {
         let pods = self.pods.iter().map(|pod| (pod.actor(), &pod.addresses));
-        let outside = self.outside.iter().map(|host| (Actor::outside(&host.name), &host.addresses));
+        let outside = self
+            .outside
+            .iter()
+            .map(|host| (Actor::outside(&host.name), &host.addresses));
         pods.chain(outside).chain([(Actor::Node, &self.node)])
     }
 }
@@ -177,14 +205,22 @@ impl LabPod {
     /// The lab's view of a pod: `None` if it has no network namespace of its own, or has ended.
     #[must_use]
     pub fn of(pod: &model::Pod) -> Option<Self> {
-        let Some(Place::Netns(netns)) = &pod.place else { return None };
+        let Some(Place::Netns(netns)) = &pod.place else {
+            return None;
+        };
         (pod.is_running() && !pod.host_network).then(|| Self {
             namespace: pod.key.namespace.clone(),
             name: pod.key.name.clone(),
             netns: netns.clone(),
             cgroup: pod.cgroup.clone(),
             addresses: pod.addresses.clone(),
-            ports: pod.ports.iter().map(|port| port.port).collect::<BTreeSet<_>>().into_iter().collect(),
+            ports: pod
+                .ports
+                .iter()
+                .map(|port| port.port)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
         })
     }
 
@@ -197,22 +233,36 @@ impl LabPod {
     /// Name of its cgroup below the pods' root.
     #[must_use]
     pub fn cgroup_name(&self) -> String {
-        self.cgroup.clone().unwrap_or_else(|| format!("{}_{}", self.namespace, self.name))
+        self.cgroup
+            .clone()
+            .unwrap_or_else(|| format!("{}_{}", self.namespace, self.name))
     }
 }
 
 /// A lab's name is a part of other names, and must not make one lab's look like another's.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let fits = (1..=NAME_LIMIT).contains(&name.len());
-    if !fits || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()) {
-        bail!("{name:?} cannot be a lab's name: 1 to {NAME_LIMIT} lowercase letters and digits can");
+    if !fits
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    {
+        bail!(
+            "{name:?} cannot be a lab's name: 1 to {NAME_LIMIT} lowercase letters and digits can"
+        );
     }
     Ok(())
 }
 
 fn check_file_name(name: &str) -> Result<()> {
-    if name.is_empty() || name.len() > 200 || name.starts_with('.') || name.contains(['/', '\0', '\n', ' ']) {
-        bail!("{name:?} cannot be a file's name: 1 to 200 characters without `/` and spaces, not beginning with a dot");
+    if name.is_empty()
+        || name.len() > 200
+        || name.starts_with('.')
+        || name.contains(['/', '\0', '\n', ' '])
+    {
+        bail!(
+            "{name:?} cannot be a file's name: 1 to 200 characters without `/` and spaces, not beginning with a dot"
+        );
     }
     Ok(())
 }
@@ -243,12 +293,22 @@ mod tests {
     fn what_cannot_be_built_is_refused_with_the_reason() {
         spec().check().unwrap();
         let cases: [(&str, fn(&mut LabSpec)); 6] = [
-            ("cannot be a lab's name", |spec| spec.name = "a-b".to_owned()),
-            ("one owner", |spec| spec.pods[1].addresses.clone_from(&spec.pods[0].addresses)),
-            ("is another's", |spec| spec.pods[1].netns = "outside".to_owned()),
-            ("cannot be a file's name", |spec| spec.pods[1].netns = "../x".to_owned()),
+            ("cannot be a lab's name", |spec| {
+                spec.name = "a-b".to_owned()
+            }),
+            ("one owner", |spec| {
+                spec.pods[1].addresses.clone_from(&spec.pods[0].addresses)
+            }),
+            ("is another's", |spec| {
+                spec.pods[1].netns = "outside".to_owned()
+            }),
+            ("cannot be a file's name", |spec| {
+                spec.pods[1].netns = "../x".to_owned()
+            }),
             ("no address", |spec| spec.node.clear()),
-            ("is another's", |spec| spec.pods[1].cgroup = Some("shop_web".to_owned())),
+            ("is another's", |spec| {
+                spec.pods[1].cgroup = Some("shop_web".to_owned())
+            }),
         ];
         for (expect, spoil) in cases {
             let mut spec = spec();
@@ -260,9 +320,16 @@ mod tests {
 
     #[test]
     fn a_misspelt_field_is_refused() {
-        let file = "outside: [{name: a, addresses: [192.0.2.1], serves: [{protocol: tcp, port: 80}]}]";
+        let file =
+            "outside: [{name: a, addresses: [192.0.2.1], serves: [{protocol: tcp, port: 80}]}]";
         let read: LabFile = serde_saphyr::from_str(file).unwrap();
-        assert_eq!(read.outside[0].serves, [OutsidePort { protocol: Transport::Tcp, port: 80 }]);
+        assert_eq!(
+            read.outside[0].serves,
+            [OutsidePort {
+                protocol: Transport::Tcp,
+                port: 80
+            }]
+        );
         assert!(serde_saphyr::from_str::<LabFile>(&file.replace("serves", "serve")).is_err());
     }
 }

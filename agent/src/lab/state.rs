@@ -93,7 +93,10 @@ impl State {
             Ok(()) => Ok(true),
             Err(error) => {
                 drop(fs::remove_dir_all(&draft));
-                if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) {
+                if matches!(
+                    error.kind(),
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists
+                ) {
                     Ok(false)
                 } else {
                     Err(error).with_context(cannot)
@@ -123,7 +126,10 @@ impl State {
 
     /// The processes that end with the lab.
     pub fn ids(&self) -> impl Iterator<Item = ProcessId> {
-        self.processes.iter().filter_map(|process| process.id).chain(self.companions.iter().copied())
+        self.processes
+            .iter()
+            .filter_map(|process| process.id)
+            .chain(self.companions.iter().copied())
     }
 }
 

@@ -61,12 +61,20 @@ impl Link {
         while device.len() > NAME_LIMIT {
             device.pop();
         }
-        Self { name: device, netns, addresses }
+        Self {
+            name: device,
+            netns,
+            addresses,
+        }
     }
 
     /// The link to outside.
     pub(super) fn uplink(netns: String, addresses: Vec<IpAddr>) -> Self {
-        Self { name: UPLINK.to_owned(), netns, addresses }
+        Self {
+            name: UPLINK.to_owned(),
+            netns,
+            addresses,
+        }
     }
 }
 
@@ -80,14 +88,21 @@ pub(super) fn lay(node: &str, node_addresses: &[IpAddr], links: &[Link]) -> Resu
             for link in links {
                 node_side(handle, link, node_addresses)
                     .await
-                    .with_context(|| format!("cannot lay {} to the network namespace {}", link.name, link.netns))?;
+                    .with_context(|| {
+                        format!(
+                            "cannot lay {} to the network namespace {}",
+                            link.name, link.netns
+                        )
+                    })?;
             }
             Ok(())
         })
     })?;
     for link in links {
-        netns::inside(&link.netns, || run(async |handle| inner_side(handle, link).await))
-            .with_context(|| format!("cannot set up the network namespace {}", link.netns))?;
+        netns::inside(&link.netns, || {
+            run(async |handle| inner_side(handle, link).await)
+        })
+        .with_context(|| format!("cannot set up the network namespace {}", link.netns))?;
     }
     Ok(())
 }
@@ -114,15 +129,29 @@ pub(super) fn prepare() -> Result<()> {
 /// Makes a link and, on the node, its gateway addresses and the routes into it.
 async fn node_side(handle: &Handle, link: &Link, node_addresses: &[IpAddr]) -> Result<()> {
     let other = netns::open(&link.netns)?;
-    let peer = LinkMessageBuilder::<LinkUnspec>::new().name(INNER).setns_by_fd(other.as_raw_fd()).build();
-    let veth = LinkVeth::new(&link.name, INNER).set_info_data(InfoData::Veth(InfoVeth::Peer(peer))).up().build();
-    handle.link().add(veth).execute().await.context("cannot make a veth pair")?;
+    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(INNER)
+        .setns_by_fd(other.as_raw_fd())
+        .build();
+    let veth = LinkVeth::new(&link.name, INNER)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .up()
+        .build();
+    handle
+        .link()
+        .add(veth)
+        .execute()
+        .await
+        .context("cannot make a veth pair")?;
     let index = index(handle, &link.name).await?;
 
     let mut gateway = handle.address().add(index, GATEWAY_V4.into(), 32);
     // Of the link's scope, so that the node never takes it as its own address towards others.
     gateway.message_mut().header.scope = AddressScope::Link;
-    gateway.execute().await.context("cannot set the IPv4 gateway address")?;
+    gateway
+        .execute()
+        .await
+        .context("cannot set the IPv4 gateway address")?;
     add_address(handle, index, GATEWAY_V6.into(), 64).await?;
     if link.name == UPLINK {
         for &address in node_addresses {
@@ -136,16 +165,39 @@ async fn node_side(handle: &Handle, link: &Link, node_addresses: &[IpAddr]) -> R
                     .destination_prefix(address, 32)
                     .output_interface(index)
                     .scope(RouteScope::Link);
-                let own = node_addresses.iter().find_map(|own| if let IpAddr::V4(own) = own { Some(*own) } else { None });
-                own.into_iter().fold(route, RouteMessageBuilder::<Ipv4Addr>::pref_source).build()
+                let own = node_addresses.iter().find_map(|own| {
+                    if let IpAddr::V4(own) = own {
+                        Some(*own)
+                    } else {
+                        None
+                    }
+                });
+                own.into_iter()
+                    .fold(route, RouteMessageBuilder::<Ipv4Addr>::pref_source)
+                    .build()
             }
             IpAddr::V6(address) => {
-                let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(address, 128).output_interface(index);
-                let own = node_addresses.iter().find_map(|own| if let IpAddr::V6(own) = own { Some(*own) } else { None });
-                own.into_iter().fold(route, RouteMessageBuilder::<Ipv6Addr>::pref_source).build()
+                let route = RouteMessageBuilder::<Ipv6Addr>::new()
+                    .destination_prefix(address, 128)
+                    .output_interface(index);
+                let own = node_addresses.iter().find_map(|own| {
+                    if let IpAddr::V6(own) = own {
+                        Some(*own)
+                    } else {
+                        None
+                    }
+                });
+                own.into_iter()
+                    .fold(route, RouteMessageBuilder::<Ipv6Addr>::pref_source)
+                    .build()
             }
         };
-        handle.route().add(message).execute().await.with_context(|| format!("cannot route {address}"))?;
+        handle
+            .route()
+            .add(message)
+            .execute()
+            .await
+            .with_context(|| format!("cannot route {address}"))?;
     }
     Ok(())
 }
@@ -158,10 +210,27 @@ async fn inner_side(handle: &Handle, link: &Link) -> Result<()> {
     for &address in &link.addresses {
         add_address(handle, index, address, full_length(address)).await?;
     }
-    let v4 = RouteMessageBuilder::<Ipv4Addr>::new().gateway(GATEWAY_V4).output_interface(index).onlink().build();
-    handle.route().add(v4).execute().await.context("cannot set the IPv4 default route")?;
-    let v6 = RouteMessageBuilder::<Ipv6Addr>::new().gateway(GATEWAY_V6).output_interface(index).build();
-    handle.route().add(v6).execute().await.context("cannot set the IPv6 default route")
+    let v4 = RouteMessageBuilder::<Ipv4Addr>::new()
+        .gateway(GATEWAY_V4)
+        .output_interface(index)
+        .onlink()
+        .build();
+    handle
+        .route()
+        .add(v4)
+        .execute()
+        .await
+        .context("cannot set the IPv4 default route")?;
+    let v6 = RouteMessageBuilder::<Ipv6Addr>::new()
+        .gateway(GATEWAY_V6)
+        .output_interface(index)
+        .build();
+    handle
+        .route()
+        .add(v6)
+        .execute()
+        .await
+        .context("cannot set the IPv6 default route")
 }
 
 async fn add_address(handle: &Handle, index: u32, address: IpAddr, prefix: u8) -> Result<()> {
@@ -170,7 +239,10 @@ async fn add_address(handle: &Handle, index: u32, address: IpAddr, prefix: u8) -
         // Without it the address is tentative, and no source, until the other side is up.
         request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
     }
-    request.execute().await.with_context(|| format!("cannot set the address {address}"))
+    request
+        .execute()
+        .await
+        .with_context(|| format!("cannot set the address {address}"))
 }
 
 const fn full_length(address: IpAddr) -> u8 {
@@ -182,20 +254,38 @@ const fn full_length(address: IpAddr) -> u8 {
 
 async fn index(handle: &Handle, name: &str) -> Result<u32> {
     let mut links = handle.link().get().match_name(name).execute();
-    let link = links.try_next().await.with_context(|| format!("cannot look up the device {name}"))?;
-    Ok(link.with_context(|| format!("no device {name}"))?.header.index)
+    let link = links
+        .try_next()
+        .await
+        .with_context(|| format!("cannot look up the device {name}"))?;
+    Ok(link
+        .with_context(|| format!("no device {name}"))?
+        .header
+        .index)
 }
 
 async fn up(handle: &Handle, index: u32) -> Result<()> {
-    let message = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
-    handle.link().set(message).execute().await.with_context(|| format!("cannot set device {index} up"))
+    let message = LinkMessageBuilder::<LinkUnspec>::new()
+        .index(index)
+        .up()
+        .build();
+    handle
+        .link()
+        .set(message)
+        .execute()
+        .await
+        .with_context(|| format!("cannot set device {index} up"))
 }
 
 /// Talks netlink in the calling thread's namespace.
 fn run<T>(work: impl AsyncFnOnce(&Handle) -> Result<T>) -> Result<T> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
     runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection().context("cannot open a netlink socket")?;
+        let (connection, handle, _) =
+            rtnetlink::new_connection().context("cannot open a netlink socket")?;
         let connection = tokio::spawn(connection);
         let result = work(&handle).await;
         connection.abort();
@@ -209,8 +299,15 @@ mod tests {
 
     #[test]
     fn names_of_devices_fit() {
-        for (number, name, expect) in [(0, "web", "p0-web"), (12, "web-version1-abcdef", "p12-web-version"), (1, "ééééééééé", "p1-éééééé")] {
-            assert_eq!(Link::of_pod(number, name, String::new(), Vec::new()).name, expect);
+        for (number, name, expect) in [
+            (0, "web", "p0-web"),
+            (12, "web-version1-abcdef", "p12-web-version"),
+            (1, "ééééééééé", "p1-éééééé"),
+        ] {
+            assert_eq!(
+                Link::of_pod(number, name, String::new(), Vec::new()).name,
+                expect
+            );
         }
     }
 }

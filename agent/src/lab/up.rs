@@ -43,7 +43,10 @@ impl Lab {
         let (state, configs) = plan(spec)?;
         let living = |name: &str| State::load(name).is_some_and(|state| state.is_alive());
         if living(&spec.name) {
-            bail!("a lab {0:?} is up; `ringfence lab down --name {0}` removes it", spec.name);
+            bail!(
+                "a lab {0:?} is up; `ringfence lab down --name {0}` removes it",
+                spec.name
+            );
         }
         if !down::leftovers(&spec.name)?.is_empty() {
             down::down_by_name(&spec.name)?;
@@ -51,14 +54,22 @@ impl Lab {
         if !state.claim()? {
             bail!("somebody else is making a lab {:?} right now", spec.name);
         }
-        let mut lab = Self { state, children: Vec::new(), owned: true };
+        let mut lab = Self {
+            state,
+            children: Vec::new(),
+            owned: true,
+        };
         lab.build(spec, &configs)?;
         Ok(lab)
     }
 
     /// A lab that somebody else made. Dropping it does nothing.
     pub fn open(name: &str) -> Result<Self> {
-        Ok(Self { state: State::of_running(name)?, children: Vec::new(), owned: false })
+        Ok(Self {
+            state: State::of_running(name)?,
+            children: Vec::new(),
+            owned: false,
+        })
     }
 
     /// What is known about it.
@@ -77,7 +88,8 @@ impl Lab {
     pub fn keep(mut self) -> Result<()> {
         for child in &mut self.children {
             if let Some(lifeline) = &mut child.stdin {
-                writeln!(lifeline, "{}", pod_process::KEEP).context("cannot tell a process to stay")?;
+                writeln!(lifeline, "{}", pod_process::KEEP)
+                    .context("cannot tell a process to stay")?;
             }
         }
         self.owned = false;
@@ -150,7 +162,9 @@ impl Lab {
     /// Records a process that is to end with the lab.
     pub fn add_companion(&mut self, pid: u32) -> Result<()> {
         let id = pid.try_into().ok().and_then(ProcessId::of);
-        self.state.companions.push(id.with_context(|| format!("the process {pid} has ended"))?);
+        self.state
+            .companions
+            .push(id.with_context(|| format!("the process {pid} has ended"))?);
         self.state.save()
     }
 
@@ -162,13 +176,22 @@ impl Lab {
         if *from == Actor::Node {
             return Ok((control, None));
         }
-        let source = actor.addresses.iter().copied().find(|own| own.is_ipv4() == to.is_ipv4());
-        let source = source.with_context(|| format!("{from} has no address to send to {to} from"))?;
+        let source = actor
+            .addresses
+            .iter()
+            .copied()
+            .find(|own| own.is_ipv4() == to.is_ipv4());
+        let source =
+            source.with_context(|| format!("{from} has no address to send to {to} from"))?;
         Ok((control, Some(source)))
     }
 
     fn ask<T: DeserializeOwned>(&self, actor: &Actor, command: &Command) -> Result<T> {
-        wire::command(&self.process(self.actor(actor)?)?.control, command, CONTROL_LIMIT)
+        wire::command(
+            &self.process(self.actor(actor)?)?.control,
+            command,
+            CONTROL_LIMIT,
+        )
     }
 
     fn actor(&self, actor: &Actor) -> Result<&ActorState> {
@@ -181,8 +204,19 @@ impl Lab {
 
     fn build(&mut self, spec: &LabSpec, configs: &[ProcessConfig]) -> Result<()> {
         let bpffs = state::bpffs(&spec.name);
-        mount(Some("bpf"), &bpffs, Some("bpf"), MsFlags::empty(), None::<&str>)
-            .with_context(|| format!("cannot mount a bpffs at {} (root is needed)", bpffs.display()))?;
+        mount(
+            Some("bpf"),
+            &bpffs,
+            Some("bpf"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .with_context(|| {
+            format!(
+                "cannot mount a bpffs at {} (root is needed)",
+                bpffs.display()
+            )
+        })?;
         for process in &self.state.processes {
             interrupt::check()?;
             cgroup::create(&process.cgroup)?;
@@ -237,12 +271,18 @@ impl State {
     pub(super) fn actor(&self, actor: &Actor) -> Result<&ActorState> {
         self.actors.get(&actor.to_string()).with_context(|| {
             let known: Vec<&str> = self.actors.keys().map(String::as_str).collect();
-            format!("the lab {} has no {actor}; it has {}", self.name, known.join(", "))
+            format!(
+                "the lab {} has no {actor}; it has {}",
+                self.name,
+                known.join(", ")
+            )
         })
     }
 
     pub(super) fn process(&self, actor: &ActorState) -> Result<&ProcessState> {
-        self.processes.get(actor.process).context("the lab's state names a process that it does not have")
+        self.processes
+            .get(actor.process)
+            .context("the lab's state names a process that it does not have")
     }
 }
 
@@ -260,25 +300,51 @@ fn plan(spec: &LabSpec) -> Result<(State, Vec<ProcessConfig>)> {
         companions: Vec::new(),
     };
     let mut configs = Vec::new();
-    let mut add = |netns: String, cgroup: PathBuf, actors: Vec<(Actor, Vec<IpAddr>)>, listen: Vec<Listen>| {
-        let number = state.processes.len();
-        let control = state::control_folder(&state::folder(lab)).join(number.to_string());
-        for (actor, addresses) in actors {
-            state.actors.insert(actor.to_string(), ActorState { process: number, addresses });
-        }
-        configs.push(ProcessConfig {
-            netns: netns.clone(),
-            cgroup: cgroup.clone(),
-            control: control.clone(),
-            listen,
-        });
-        state.processes.push(ProcessState { netns, cgroup, control, id: None });
-    };
-    add(names::node_netns(lab), host.clone(), vec![(Actor::Node, spec.node.clone())], Vec::new());
-    let hosts = spec.outside.iter().map(|host| (Actor::outside(&host.name), host.addresses.clone())).collect();
+    let mut add =
+        |netns: String, cgroup: PathBuf, actors: Vec<(Actor, Vec<IpAddr>)>, listen: Vec<Listen>| {
+            let number = state.processes.len();
+            let control = state::control_folder(&state::folder(lab)).join(number.to_string());
+            for (actor, addresses) in actors {
+                state.actors.insert(
+                    actor.to_string(),
+                    ActorState {
+                        process: number,
+                        addresses,
+                    },
+                );
+            }
+            configs.push(ProcessConfig {
+                netns: netns.clone(),
+                cgroup: cgroup.clone(),
+                control: control.clone(),
+                listen,
+            });
+            state.processes.push(ProcessState {
+                netns,
+                cgroup,
+                control,
+                id: None,
+            });
+        };
+    add(
+        names::node_netns(lab),
+        host.clone(),
+        vec![(Actor::Node, spec.node.clone())],
+        Vec::new(),
+    );
+    let hosts = spec
+        .outside
+        .iter()
+        .map(|host| (Actor::outside(&host.name), host.addresses.clone()))
+        .collect();
     let served = spec.outside.iter().flat_map(|host| {
         host.serves.iter().flat_map(|served| {
-            listen(&Actor::outside(&host.name), &host.addresses, &[served.port], &[served.protocol])
+            listen(
+                &Actor::outside(&host.name),
+                &host.addresses,
+                &[served.port],
+                &[served.protocol],
+            )
         })
     });
     add(names::outside_netns(lab), host, hosts, served.collect());
@@ -293,21 +359,40 @@ fn plan(spec: &LabSpec) -> Result<(State, Vec<ProcessConfig>)> {
     Ok((state, configs))
 }
 
-fn listen(who: &Actor, addresses: &[IpAddr], ports: &[u16], protocols: &[Transport]) -> Vec<Listen> {
+fn listen(
+    who: &Actor,
+    addresses: &[IpAddr],
+    ports: &[u16],
+    protocols: &[Transport],
+) -> Vec<Listen> {
     let mut all = Vec::new();
     for &address in addresses {
         for &port in ports {
-            all.extend(protocols.iter().map(|&protocol| Listen { name: who.to_string(), protocol, address, port }));
+            all.extend(protocols.iter().map(|&protocol| Listen {
+                name: who.to_string(),
+                protocol,
+                address,
+                port,
+            }));
         }
     }
     all
 }
 
 fn links(spec: &LabSpec) -> Vec<Link> {
-    let outside = spec.outside.iter().flat_map(|host| host.addresses.iter().copied()).collect();
+    let outside = spec
+        .outside
+        .iter()
+        .flat_map(|host| host.addresses.iter().copied())
+        .collect();
     let mut links = vec![Link::uplink(names::outside_netns(&spec.name), outside)];
     links.extend(spec.pods.iter().enumerate().map(|(number, pod)| {
-        Link::of_pod(number, &pod.name, names::netns_prefix(&spec.name) + &pod.netns, pod.addresses.clone())
+        Link::of_pod(
+            number,
+            &pod.name,
+            names::netns_prefix(&spec.name) + &pod.netns,
+            pod.addresses.clone(),
+        )
     }));
     links
 }
@@ -327,7 +412,10 @@ fn start(binary: &Path, config: &ProcessConfig, log: &Path) -> Result<Child> {
         .with_context(|| format!("cannot run {}", binary.display()))?;
     let mut config = serde_json::to_string(config).context("a configuration has no JSON form")?;
     config.push('\n');
-    let written = child.stdin.as_mut().map(|input| input.write_all(config.as_bytes()));
+    let written = child
+        .stdin
+        .as_mut()
+        .map(|input| input.write_all(config.as_bytes()));
     // A process that ended already says why in its log.
     drop(written);
     Ok(child)
@@ -335,9 +423,14 @@ fn start(binary: &Path, config: &ProcessConfig, log: &Path) -> Result<Child> {
 
 /// Waits until everything listens in the process, or it ends.
 fn wait_until_ready(child: &mut Child, log: &Path) -> Result<()> {
-    let output = child.stdout.take().context("the process's output was taken")?;
+    let output = child
+        .stdout
+        .take()
+        .context("the process's output was taken")?;
     let mut line = String::new();
-    BufReader::new(output).read_line(&mut line).context("cannot read the process's output")?;
+    BufReader::new(output)
+        .read_line(&mut line)
+        .context("cannot read the process's output")?;
     if line.trim_end() == pod_process::READY {
         return Ok(());
     }

@@ -197,7 +197,11 @@ pub(super) struct Refusal {
 }
 
 /// Gives a pod process a command and waits for its answer for at most `limit`.
-pub fn command<T: DeserializeOwned>(control: &Path, command: &Command, limit: Duration) -> Result<T> {
+pub fn command<T: DeserializeOwned>(
+    control: &Path,
+    command: &Command,
+    limit: Duration,
+) -> Result<T> {
     let say = || format!("control socket {}", control.display());
     let stream = UnixStream::connect(control).with_context(say)?;
     stream.set_read_timeout(Some(limit)).with_context(say)?;
@@ -205,7 +209,9 @@ pub fn command<T: DeserializeOwned>(control: &Path, command: &Command, limit: Du
     line.push('\n');
     (&stream).write_all(line.as_bytes()).with_context(say)?;
     let mut answer = String::new();
-    BufReader::new(&stream).read_line(&mut answer).with_context(say)?;
+    BufReader::new(&stream)
+        .read_line(&mut answer)
+        .with_context(say)?;
     if let Ok(Refusal { refusal }) = serde_json::from_str(&answer) {
         bail!("{}: {refusal}", say());
     }

@@ -25,15 +25,28 @@ pub(super) async fn connect(wanted: &Connect) -> Connected {
     };
     let result = time::timeout(Duration::from_millis(wanted.timeout_ms), attempt).await;
     let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let failed = |error, errno| Connected { ok: false, who: None, error: Some(error), errno, ms };
+    let failed = |error, errno| Connected {
+        ok: false,
+        who: None,
+        error: Some(error),
+        errno,
+        ms,
+    };
     match result {
         Err(_) => failed("timeout".to_owned(), None),
         Ok(Err(error)) => failed(in_words(&error), error.raw_os_error()),
         Ok(Ok(answer)) => match answer.trim_end().strip_suffix(QUESTION) {
-            Some(who) => {
-                Connected { ok: true, who: Some(who.trim_end().to_owned()), error: None, errno: None, ms }
-            }
-            None => failed(format!("closed, or an answer that is none: {answer:?}"), None),
+            Some(who) => Connected {
+                ok: true,
+                who: Some(who.trim_end().to_owned()),
+                error: None,
+                errno: None,
+                ms,
+            },
+            None => failed(
+                format!("closed, or an answer that is none: {answer:?}"),
+                None,
+            ),
         },
     }
 }
@@ -59,8 +72,12 @@ fn in_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionRefused => "refused".to_owned(),
         io::ErrorKind::ConnectionReset => "reset".to_owned(),
         io::ErrorKind::TimedOut => "timeout".to_owned(),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => format!("unreachable ({error})"),
-        io::ErrorKind::PermissionDenied if error.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) => {
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            format!("unreachable ({error})")
+        }
+        io::ErrorKind::PermissionDenied
+            if error.raw_os_error() == Some(nix::errno::Errno::EPERM as i32) =>
+        {
             "denied (EPERM)".to_owned()
         }
         _ => error.to_string(),

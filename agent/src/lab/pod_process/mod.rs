@@ -30,8 +30,11 @@ pub(super) const KEEP: &str = "keep";
 /// Runs the verb, until the process is killed or its lifeline ends.
 pub fn run() -> Result<()> {
     let mut line = String::new();
-    io::stdin().read_line(&mut line).context("cannot read the configuration from standard input")?;
-    let config: ProcessConfig = serde_json::from_str(&line).context("the configuration is not what is expected")?;
+    io::stdin()
+        .read_line(&mut line)
+        .context("cannot read the configuration from standard input")?;
+    let config: ProcessConfig =
+        serde_json::from_str(&line).context("the configuration is not what is expected")?;
     thread::spawn(lifeline);
     // The network namespace is the thread's, and so it does not matter which threads the caller has.
     match thread::spawn(move || serve_all(&config)).join() {
@@ -66,24 +69,36 @@ fn serve_all(config: &ProcessConfig) -> Result<()> {
         for listen in &config.listen {
             listen_on(listen, &visits).await?;
         }
-        let control = UnixListener::bind(&config.control)
-            .with_context(|| format!("cannot make the control socket {}", config.control.display()))?;
+        let control = UnixListener::bind(&config.control).with_context(|| {
+            format!(
+                "cannot make the control socket {}",
+                config.control.display()
+            )
+        })?;
         println!("{READY}");
         obey(&control, &visits, &config.control).await
     })
 }
 
 async fn listen_on(listen: &Listen, visits: &Arc<serve::Visits>) -> Result<()> {
-    let Listen { name, protocol, address, port } = listen;
+    let Listen {
+        name,
+        protocol,
+        address,
+        port,
+    } = listen;
     let at = SocketAddr::new(*address, *port);
     match protocol {
         Transport::Tcp => {
-            let listener =
-                TcpListener::bind(at).await.with_context(|| format!("{name} cannot listen on {at}/tcp"))?;
+            let listener = TcpListener::bind(at)
+                .await
+                .with_context(|| format!("{name} cannot listen on {at}/tcp"))?;
             tokio::spawn(serve::tcp(listener, name.clone(), at, Arc::clone(visits)));
         }
         Transport::Udp => {
-            let socket = UdpSocket::bind(at).await.with_context(|| format!("{name} cannot listen on {at}/udp"))?;
+            let socket = UdpSocket::bind(at)
+                .await
+                .with_context(|| format!("{name} cannot listen on {at}/udp"))?;
             tokio::spawn(serve::udp(socket, name.clone(), at, Arc::clone(visits)));
         }
     }
@@ -105,13 +120,19 @@ async fn obey(control: &UnixListener, visits: &Arc<serve::Visits>, path: &Path) 
     }
 }
 
-async fn talk(client: UnixStream, visits: &serve::Visits, streams: &stream::Streams) -> io::Result<()> {
+async fn talk(
+    client: UnixStream,
+    visits: &serve::Visits,
+    streams: &stream::Streams,
+) -> io::Result<()> {
     let (read, mut write) = client.into_split();
     let mut lines = BufReader::new(read).lines();
     while let Some(line) = lines.next_line().await? {
         let mut answer = match answer(&line, visits, streams).await {
             Ok(answer) => answer,
-            Err(error) => serde_json::to_string(&Refusal { refusal: format!("{error:#}") })?,
+            Err(error) => serde_json::to_string(&Refusal {
+                refusal: format!("{error:#}"),
+            })?,
         };
         answer.push('\n');
         write.write_all(answer.as_bytes()).await?;
@@ -120,22 +141,30 @@ async fn talk(client: UnixStream, visits: &serve::Visits, streams: &stream::Stre
 }
 
 async fn answer(line: &str, visits: &serve::Visits, streams: &stream::Streams) -> Result<String> {
-    let answer = match serde_json::from_str(line).with_context(|| format!("not a command: {line}"))? {
-        Command::Connect(wanted) => serde_json::to_string(&connect::connect(&wanted).await),
-        Command::Stream(wanted) => {
-            streams.start(wanted).await?;
-            Ok("{}".to_owned())
-        }
-        Command::Report { id } => serde_json::to_string(&streams.report(&id)?),
-        Command::Stop { id } => serde_json::to_string(&streams.stop(&id).await?),
-        Command::Served {} => serde_json::to_string(&visits.list()),
-    };
+    let answer =
+        match serde_json::from_str(line).with_context(|| format!("not a command: {line}"))? {
+            Command::Connect(wanted) => serde_json::to_string(&connect::connect(&wanted).await),
+            Command::Stream(wanted) => {
+                streams.start(wanted).await?;
+                Ok("{}".to_owned())
+            }
+            Command::Report { id } => serde_json::to_string(&streams.report(&id)?),
+            Command::Stop { id } => serde_json::to_string(&streams.stop(&id).await?),
+            Command::Served {} => serde_json::to_string(&visits.list()),
+        };
     answer.context("the answer has no JSON form")
 }
 
 /// A TCP connection from a chosen source address.
-async fn tcp_to(from: Option<std::net::IpAddr>, to: SocketAddr) -> io::Result<tokio::net::TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+async fn tcp_to(
+    from: Option<std::net::IpAddr>,
+    to: SocketAddr,
+) -> io::Result<tokio::net::TcpStream> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     if let Some(from) = from {
         socket.bind(SocketAddr::new(from, 0))?;
     }

@@ -35,7 +35,10 @@ impl Visits {
 
     pub(super) fn list(&self) -> ServedList {
         let visits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        ServedList { visits: visits.0.iter().cloned().collect(), forgotten: visits.1 }
+        ServedList {
+            visits: visits.0.iter().cloned().collect(),
+            forgotten: visits.1,
+        }
     }
 }
 
@@ -44,7 +47,12 @@ pub(super) async fn tcp(listener: TcpListener, name: String, at: SocketAddr, vis
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                visits.add(Visit { protocol: Transport::Tcp, address: at.ip(), port: at.port(), peer: peer.ip() });
+                visits.add(Visit {
+                    protocol: Transport::Tcp,
+                    address: at.ip(),
+                    port: at.port(),
+                    peer: peer.ip(),
+                });
                 let name = name.clone();
                 tokio::spawn(async move {
                     // A connection that breaks is the client's to report.
@@ -73,11 +81,17 @@ async fn converse(stream: TcpStream, name: &str) -> io::Result<()> {
             );
             write.write_all(answer.as_bytes()).await?;
             // Until the end of the request: closing earlier would reset the connection.
-            while lines.next_line().await?.is_some_and(|line| !line.is_empty()) {}
+            while lines
+                .next_line()
+                .await?
+                .is_some_and(|line| !line.is_empty())
+            {}
             return write.shutdown().await;
         }
         first = false;
-        write.write_all(format!("{name} {line}\n").as_bytes()).await?;
+        write
+            .write_all(format!("{name} {line}\n").as_bytes())
+            .await?;
     }
     Ok(())
 }
@@ -88,7 +102,12 @@ pub(super) async fn udp(socket: UdpSocket, name: String, at: SocketAddr, visits:
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, peer)) => {
-                visits.add(Visit { protocol: Transport::Udp, address: at.ip(), port: at.port(), peer: peer.ip() });
+                visits.add(Visit {
+                    protocol: Transport::Udp,
+                    address: at.ip(),
+                    port: at.port(),
+                    peer: peer.ip(),
+                });
                 let payload = buffer.get(..length).unwrap_or_default();
                 let answer = [name.as_bytes(), b" ", payload].concat();
                 if let Err(error) = socket.send_to(&answer, peer).await {

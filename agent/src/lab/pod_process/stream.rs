@@ -39,7 +39,10 @@ impl Streams {
             bail!("there is a stream {:?} already; stop it first", wanted.id);
         }
         let line = Line::open(&wanted).await.with_context(|| {
-            format!("cannot open a stream to {} port {}/{:?}", wanted.to, wanted.port, wanted.protocol)
+            format!(
+                "cannot open a stream to {} port {}/{:?}",
+                wanted.to, wanted.port, wanted.protocol
+            )
         })?;
         let running = Arc::new(Running {
             counts: Mutex::new(Counts::new(retransmitted())),
@@ -47,7 +50,9 @@ impl Streams {
             stop: Notify::new(),
             ended: Notify::new(),
         });
-        tokio::spawn(Arc::clone(&running).run(line, Duration::from_millis(wanted.interval_ms.max(1))));
+        tokio::spawn(
+            Arc::clone(&running).run(line, Duration::from_millis(wanted.interval_ms.max(1))),
+        );
         lock(&self.0).insert(wanted.id, running);
         Ok(())
     }
@@ -55,14 +60,18 @@ impl Streams {
     /// The figures so far.
     pub(super) fn report(&self, id: &str) -> Result<StreamReport> {
         let streams = lock(&self.0);
-        let running = streams.get(id).with_context(|| format!("no stream {id:?}"))?;
+        let running = streams
+            .get(id)
+            .with_context(|| format!("no stream {id:?}"))?;
         let counts = lock(&running.counts);
         Ok(counts.report())
     }
 
     /// Ends it and gives its last figures.
     pub(super) async fn stop(&self, id: &str) -> Result<StreamReport> {
-        let running = lock(&self.0).remove(id).with_context(|| format!("no stream {id:?}"))?;
+        let running = lock(&self.0)
+            .remove(id)
+            .with_context(|| format!("no stream {id:?}"))?;
         running.stopping.store(true, Ordering::Relaxed);
         running.stop.notify_one();
         running.ended.notified().await;
@@ -150,15 +159,26 @@ impl Line {
     /// The number of the next answer. Nothing is lost if this is given up half-way.
     async fn receive(&mut self) -> io::Result<u64> {
         let answer = match self {
-            Self::Tcp(lines, _) => lines.next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?,
+            Self::Tcp(lines, _) => lines
+                .next_line()
+                .await?
+                .ok_or(io::ErrorKind::UnexpectedEof)?,
             Self::Udp(socket) => {
                 let mut buffer = [0; 512];
                 let length = socket.recv(&mut buffer).await?;
                 String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned()
             }
         };
-        let number = answer.rsplit(' ').next().and_then(|number| number.parse().ok());
-        number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no number in {answer:?}")))
+        let number = answer
+            .rsplit(' ')
+            .next()
+            .and_then(|number| number.parse().ok());
+        number.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("no number in {answer:?}"),
+            )
+        })
     }
 }
 
@@ -213,13 +233,18 @@ impl Counts {
     }
 
     fn gap(&self, now: Instant) -> Duration {
-        self.last_answer.map_or(Duration::ZERO, |last| now.duration_since(last))
+        self.last_answer
+            .map_or(Duration::ZERO, |last| now.duration_since(last))
     }
 
     fn report(&self) -> StreamReport {
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         // With nothing on its way there is no gap that has not ended.
-        let open_gap = if self.outstanding.is_empty() { Duration::ZERO } else { self.gap(Instant::now()) };
+        let open_gap = if self.outstanding.is_empty() {
+            Duration::ZERO
+        } else {
+            self.gap(Instant::now())
+        };
         StreamReport {
             sent: self.sent,
             answered: self.answered,
@@ -237,7 +262,9 @@ impl Counts {
 fn retransmitted() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/net/snmp").unwrap_or_default();
     let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (Some(names), Some(values)) = (tcp.next(), tcp.next()) else { return 0 };
+    let (Some(names), Some(values)) = (tcp.next(), tcp.next()) else {
+        return 0;
+    };
     names
         .split(' ')
         .zip(values.split(' '))
