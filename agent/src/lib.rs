@@ -15,6 +15,10 @@
 
 pub mod model;
 
+pub mod watch;
+
+pub mod index;
+
 pub mod compile;
 pub mod dataplane;
 

@@ -1,0 +1,105 @@
+//! The newest state for whoever wants it.
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::Index;
+use crate::{
+    model::{Diagnostic, Snapshot},
+    watch::{Batch, Source},
+};
+
+/// Batches that wait for the index, at most; a source that is faster waits.
+const QUEUE: usize = 256;
+
+/// The state of all objects, and what is wrong with some.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The objects; without `local` and `node_addresses`, which no source knows.
+    pub snapshot: Snapshot,
+    /// What is wrong, sorted.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every kind has been named in full. Until then the snapshot is empty and means nothing.
+    pub synced: bool,
+}
+
+/// Follows a source. The receiver has the newest state only: whoever is slow misses those between.
+///
+/// Until the source has synced, only diagnostics are published. The task ends when nobody holds a
+/// receiver any more, or with the source's error; then the last state stays in the receiver.
+pub fn follow(
+    source: impl Source,
+) -> (watch::Receiver<Arc<State>>, JoinHandle<anyhow::Result<()>>) {
+    let (sender, receiver) = watch::channel(Arc::new(State::default()));
+    (receiver, tokio::spawn(run(source, sender)))
+}
+
+async fn run(source: impl Source, states: watch::Sender<Arc<State>>) -> anyhow::Result<()> {
+    let (sender, mut batches) = mpsc::channel::<Batch>(QUEUE);
+    let mut index = Index::default();
+    let mut changed = false;
+    let mut source = Box::pin(source.run(sender));
+    loop {
+        tokio::select! {
+            // What was delivered before the source's end counts.
+            biased;
+            batch = batches.recv() => match batch {
+                Some(batch) => {
+                    changed |= take(&mut index, batch);
+                    // What has piled up meanwhile is one change.
+                    while let Ok(batch) = batches.try_recv() {
+                        changed |= take(&mut index, batch);
+                    }
+                    if changed || index.is_synced() != states.borrow().synced {
+                        publish(&index, &states);
+                        // What changes while a kind is named anew is published at its end.
+                        changed &= !index.is_synced();
+                    }
+                }
+                None => return source.await,
+            },
+            () = states.closed() => return Ok(()),
+            ended = &mut source => {
+                while let Ok(batch) = batches.try_recv() {
+                    take(&mut index, batch);
+                }
+                publish(&index, &states);
+                return ended;
+            }
+        }
+    }
+}
+
+fn take(index: &mut Index, batch: Batch) -> bool {
+    batch
+        .into_iter()
+        .fold(false, |changed, event| index.apply(event) | changed)
+}
+
+fn publish(index: &Index, states: &watch::Sender<Arc<State>>) {
+    let diagnostics = index.diagnostics();
+    states.send_if_modified(|state| {
+        // While a kind is named anew, the objects of before and of now are mixed.
+        let next = if index.is_synced() {
+            State {
+                snapshot: index.snapshot().clone(),
+                diagnostics,
+                synced: true,
+            }
+        } else {
+            State {
+                diagnostics,
+                ..State::clone(state)
+            }
+        };
+        let changed = **state != next;
+        if changed {
+            *state = Arc::new(next);
+        }
+        changed
+    });
+}

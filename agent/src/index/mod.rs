@@ -1,0 +1,325 @@
+//! The index: objects of the Kubernetes API to the model. Kubernetes types stop here.
+//!
+//! What the API server would default is defaulted here, and what it would refuse is refused, so that
+//! manifests mean offline what they mean in a cluster.
+//!
+//! **Invariants.**
+//! - The snapshot depends on the last event of each object only, not on the order among objects.
+//! - An object that is invalid or cannot be decoded keeps its last good state. A policy that has none
+//!   isolates the pods that it selects, if it can be told which they are.
+//! - [`Index::is_synced`] is false until every kind was named in full, and while one is named anew.
+
+mod check;
+mod follow;
+mod namespace;
+mod node;
+mod pod;
+mod policy;
+mod selector;
+mod service;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use self::check::Findings;
+use crate::{
+    model::{Diagnostic, PodKey, PolicyKey, Snapshot},
+    watch::{self, Broken, Event, Kind, Object, ObjectKey, Read},
+};
+
+pub use follow::{State, follow};
+
+/// The state of all objects.
+#[derive(Debug, Default)]
+pub struct Index {
+    snapshot: Snapshot,
+    /// What is wrong, by object.
+    findings: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    /// Policies whose state is a substitute that isolates.
+    substitutes: BTreeSet<ObjectKey>,
+    /// What is wrong with the source.
+    source: Vec<Diagnostic>,
+    /// Objects named since `Init`, of the kinds that are being named.
+    named: BTreeMap<Kind, BTreeSet<ObjectKey>>,
+    /// Kinds that were named in full.
+    synced: BTreeSet<Kind>,
+}
+
+/// Reads manifests once into a snapshot. Any problem is an error; all of them are named, sorted.
+pub fn load(paths: &[PathBuf], options: watch::Options) -> Result<Snapshot, Vec<Diagnostic>> {
+    let (reads, mut diagnostics) = watch::load_all(paths, options);
+    let mut index = Index::default();
+    for read in &reads {
+        if let Err(found) = index.put(read) {
+            diagnostics.extend(found);
+        }
+    }
+    diagnostics.sort();
+    if diagnostics.is_empty() {
+        Ok(index.snapshot)
+    } else {
+        Err(diagnostics)
+    }
+}
+
+// === impl Index ===
+
+impl Index {
+    /// Takes an event; true if that changed the snapshot or the diagnostics.
+    pub fn apply(&mut self, event: Event) -> bool {
+        match event {
+            Event::Init(kind) => {
+                self.named.insert(kind, BTreeSet::new());
+                false
+            }
+            Event::InitDone(kind) => self.reset(kind),
+            Event::Apply(read) => {
+                self.name(&read.key);
+                self.read(&read)
+            }
+            Event::Broken(broken) => {
+                self.name(&broken.key);
+                let Broken {
+                    key,
+                    remnant,
+                    diagnostics,
+                    ..
+                } = *broken;
+                let substitute = remnant
+                    .as_deref()
+                    .and_then(|policy| policy::substitute(&key, policy, &broken.origin));
+                self.refuse(key, diagnostics, substitute)
+            }
+            Event::Delete(key) => {
+                if let Some(named) = self.named.get_mut(&key.kind) {
+                    named.remove(&key);
+                }
+                self.delete(&key)
+            }
+            Event::Diagnostics(diagnostics) => {
+                let changed = self.source != diagnostics;
+                self.source = diagnostics;
+                changed
+            }
+        }
+    }
+
+    /// The state of all objects; what is known of this machine itself is not in it.
+    #[must_use]
+    pub const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Everything that is wrong, sorted.
+    #[must_use]
+    pub fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut all = self.source.clone();
+        all.extend(self.findings.values().flatten().cloned());
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// True if every kind has been named in full and none is being named anew.
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.named.is_empty() && Kind::ALL.iter().all(|kind| self.synced.contains(kind))
+    }
+
+    fn name(&mut self, key: &ObjectKey) {
+        if let Some(named) = self.named.get_mut(&key.kind) {
+            named.insert(key.clone());
+        }
+    }
+
+    /// Removes what was not named since `Init`.
+    fn reset(&mut self, kind: Kind) -> bool {
+        self.synced.insert(kind);
+        let Some(named) = self.named.remove(&kind) else {
+            return false;
+        };
+        let mut known = self.keys(kind);
+        known.extend(self.findings.keys().filter(|key| key.kind == kind).cloned());
+        known
+            .difference(&named)
+            .fold(false, |changed, key| self.delete(key) | changed)
+    }
+
+    fn read(&mut self, read: &Read) -> bool {
+        match self.put(read) {
+            Ok(changed) => {
+                let mended = self.findings.remove(&read.key).is_some();
+                self.substitutes.remove(&read.key) | mended | changed
+            }
+            Err(found) => {
+                let substitute = match &read.object {
+                    Object::NetworkPolicy(policy) => {
+                        policy::substitute(&read.key, policy, &read.origin)
+                    }
+                    _ => None,
+                };
+                self.refuse(read.key.clone(), found, substitute)
+            }
+        }
+    }
+
+    /// Puts a valid object in force; true if it was not in force before.
+    fn put(&mut self, read: &Read) -> Result<bool, Vec<Diagnostic>> {
+        let mut findings = Findings::new(read);
+        let snapshot = &mut self.snapshot;
+        let key = &read.key;
+        check::identity(&mut findings);
+        Ok(match &read.object {
+            Object::Namespace(object) => {
+                let namespace = namespace::convert(object, &mut findings);
+                findings.none()?;
+                set(&mut snapshot.namespaces, key.name.clone(), namespace)
+            }
+            Object::Node(object) => {
+                let node = node::convert(object, &mut findings);
+                findings.none()?;
+                set(&mut snapshot.nodes, key.name.clone(), node)
+            }
+            Object::Pod(object) => {
+                let pod = pod::convert(object, &mut findings);
+                findings.none()?;
+                set(&mut snapshot.pods, pod.key.clone(), pod)
+            }
+            Object::Service(object) => {
+                let service = service::convert(object, &mut findings);
+                findings.none()?;
+                set(
+                    &mut snapshot.services,
+                    (key.namespace.clone(), key.name.clone()),
+                    service,
+                )
+            }
+            Object::NetworkPolicy(object) => {
+                let policy = policy::convert(object, &mut findings);
+                findings.none()?;
+                set(&mut snapshot.policies, policy.key.clone(), policy)
+            }
+        })
+    }
+
+    /// Leaves the last good state of an object in force, or isolates the pods of a policy without one.
+    fn refuse(
+        &mut self,
+        key: ObjectKey,
+        mut found: Vec<Diagnostic>,
+        substitute: Option<crate::model::Policy>,
+    ) -> bool {
+        let mut changed = false;
+        let in_force = if self.has(&key) && !self.substitutes.contains(&key) {
+            "not in force; its last good state stays so until this is mended".to_owned()
+        } else if let Some(policy) = substitute {
+            let message = policy::describe_substitute(&policy);
+            changed |= set(&mut self.snapshot.policies, policy.key.clone(), policy);
+            self.substitutes.insert(key.clone());
+            message
+        } else if self.substitutes.contains(&key) {
+            "not in force; the pods that it last selected stay isolated until this is mended"
+                .to_owned()
+        } else {
+            "not in force, and no good state of it is known".to_owned()
+        };
+        if let Some(first) = found.first() {
+            let origin = first.origin.clone();
+            let object = key.to_string();
+            found.push(Diagnostic {
+                origin,
+                object,
+                field: String::new(),
+                message: in_force,
+            });
+        }
+        if self.findings.get(&key) != Some(&found) {
+            self.findings.insert(key, found);
+            changed = true;
+        }
+        changed
+    }
+
+    fn delete(&mut self, key: &ObjectKey) -> bool {
+        let ObjectKey {
+            kind,
+            namespace,
+            name,
+        } = key.clone();
+        let snapshot = &mut self.snapshot;
+        let gone = match kind {
+            Kind::Namespace => snapshot.namespaces.remove(&name).is_some(),
+            Kind::Node => snapshot.nodes.remove(&name).is_some(),
+            Kind::Pod => snapshot.pods.remove(&PodKey { namespace, name }).is_some(),
+            Kind::Service => snapshot.services.remove(&(namespace, name)).is_some(),
+            Kind::NetworkPolicy => snapshot
+                .policies
+                .remove(&PolicyKey { namespace, name })
+                .is_some(),
+        };
+        let forgotten = self.findings.remove(key).is_some();
+        self.substitutes.remove(key);
+        gone | forgotten
+    }
+
+    fn has(&self, key: &ObjectKey) -> bool {
+        let ObjectKey {
+            kind,
+            namespace,
+            name,
+        } = key.clone();
+        let snapshot = &self.snapshot;
+        match kind {
+            Kind::Namespace => snapshot.namespaces.contains_key(&name),
+            Kind::Node => snapshot.nodes.contains_key(&name),
+            Kind::Pod => snapshot.pods.contains_key(&PodKey { namespace, name }),
+            Kind::Service => snapshot.services.contains_key(&(namespace, name)),
+            Kind::NetworkPolicy => snapshot
+                .policies
+                .contains_key(&PolicyKey { namespace, name }),
+        }
+    }
+
+    fn keys(&self, kind: Kind) -> BTreeSet<ObjectKey> {
+        let snapshot = &self.snapshot;
+        let key = |namespace: &str, name: &str| ObjectKey::new(kind, Some(namespace), name);
+        match kind {
+            Kind::Namespace => snapshot
+                .namespaces
+                .keys()
+                .map(|name| key("", name))
+                .collect(),
+            Kind::Node => snapshot.nodes.keys().map(|name| key("", name)).collect(),
+            Kind::Pod => snapshot
+                .pods
+                .keys()
+                .map(|pod| key(&pod.namespace, &pod.name))
+                .collect(),
+            Kind::Service => snapshot
+                .services
+                .keys()
+                .map(|(ns, name)| key(ns, name))
+                .collect(),
+            Kind::NetworkPolicy => {
+                let policies = snapshot.policies.keys();
+                policies
+                    .map(|policy| key(&policy.namespace, &policy.name))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Sets a value; true if it was another one or none.
+fn set<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    if map.get(&key) == Some(&value) {
+        return false;
+    }
+    map.insert(key, value);
+    true
+}

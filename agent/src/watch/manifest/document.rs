@@ -1,0 +1,366 @@
+//! A file's text as objects, good and broken.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::networking::v1::{NetworkPolicy, NetworkPolicySpec},
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use serde::de::DeserializeOwned;
+
+use super::{
+    super::{
+        object::{Broken, Kind, Object, ObjectKey, Read},
+        suggest::nearest,
+    },
+    decode::{Problem, decode},
+    tree::{self, Node, Position, Value},
+};
+use crate::model::{Diagnostic, Origin};
+
+/// What a file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reading {
+    pub items: Vec<Item>,
+    /// What is wrong apart from those objects.
+    pub diagnostics: Vec<Diagnostic>,
+    /// There is more in the file than those objects, and it cannot be told what.
+    pub incomplete: bool,
+}
+
+/// An object of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Item {
+    Good(Box<Read>),
+    Broken(Box<Broken>),
+}
+
+/// Reads a file's text.
+pub(super) fn read(file: &str, text: &str, ignore_other_kinds: bool) -> Reading {
+    let mut reader = Reader {
+        file,
+        ignore_other_kinds,
+        reading: Reading::default(),
+    };
+    match tree::parse(text) {
+        Ok(documents) => documents.iter().for_each(|node| reader.object(node, None)),
+        Err(unreadable) => reader.unidentified(unreadable.position, "", unreadable.message),
+    }
+    reader.reading
+}
+
+// === impl Item ===
+
+impl Item {
+    pub fn key(&self) -> &ObjectKey {
+        match self {
+            Self::Good(read) => &read.key,
+            Self::Broken(broken) => &broken.key,
+        }
+    }
+
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Good(read) => &read.origin,
+            Self::Broken(broken) => &broken.origin,
+        }
+    }
+}
+
+// === impl Reader ===
+
+struct Reader<'a> {
+    file: &'a str,
+    ignore_other_kinds: bool,
+    reading: Reading,
+}
+
+impl Reader<'_> {
+    fn origin(&self, position: Position) -> Origin {
+        Origin {
+            file: self.file.to_owned(),
+            line: position.line,
+        }
+    }
+
+    /// Something that may be an object, and no one can tell which.
+    fn unidentified(&mut self, position: Position, field: &str, message: impl Into<String>) {
+        let (origin, object) = (self.origin(position), String::new());
+        let (field, message) = (field.to_owned(), message.into());
+        self.reading.diagnostics.push(Diagnostic {
+            origin,
+            object,
+            field,
+            message,
+        });
+        self.reading.incomplete = true;
+    }
+
+    /// Reads an object or a list of them; items of a typed list may leave out their kind.
+    fn object(&mut self, node: &Node, kind_of_list: Option<Kind>) {
+        let Value::Mapping(entries) = &node.value else {
+            return self.unidentified(
+                node.position,
+                "",
+                "an object is needed here: a mapping with apiVersion, kind and metadata",
+            );
+        };
+        // Two objects without a `---` between them look like one with its keys twice.
+        for (index, (key, _)) in entries.iter().enumerate() {
+            if let Some((first, _)) = entries[..index]
+                .iter()
+                .find(|(have, _)| have.text == key.text)
+            {
+                let message = format!(
+                    "`{}` stands here a second time (first in line {}); keep one of them, or write \
+                     `---` between two objects",
+                    key.text, first.position.line
+                );
+                return self.unidentified(key.position, &key.text, message);
+            }
+        }
+        let known: Vec<&str> = vec!["apiVersion", "kind", "metadata", "spec", "status", "items"];
+        let text = |field: &str| match node.get(field) {
+            Some(value) => value
+                .text()
+                .map(Some)
+                .ok_or_else(|| (value.position, format!("`{field}` must be a string"))),
+            None => Ok(None),
+        };
+        let (kind, version) = match (text("kind"), text("apiVersion")) {
+            (Ok(kind), Ok(version)) => (kind, version),
+            (Err((position, message)), _) | (_, Err((position, message))) => {
+                return self.unidentified(position, "", message);
+            }
+        };
+        let (kind, version) = match (kind, version, kind_of_list) {
+            (Some(kind), Some(version), _) => (kind, version),
+            (None, None, Some(kind)) => (kind.as_str(), kind.api_version()),
+            (kind, ..) => {
+                let missing = if kind.is_none() { "kind" } else { "apiVersion" };
+                let slip = entries
+                    .iter()
+                    .map(|(key, _)| key.text.as_str())
+                    .find(|key| {
+                        !known.contains(key) && nearest(key, known.clone()) == Some(missing)
+                    });
+                let slip =
+                    slip.map_or_else(String::new, |slip| format!("; is `{slip}` meant to be it?"));
+                return self.unidentified(
+                    node.position,
+                    "",
+                    format!(
+                        "`{missing}` is missing{slip} The kinds that are read: {}",
+                        kinds()
+                    ),
+                );
+            }
+        };
+        let place = node.get("kind").map_or(node.position, |kind| kind.position);
+        if kind == "List" && version == "v1" {
+            return self.list(node, None);
+        }
+        if let Some(item) = kind.strip_suffix("List").and_then(Kind::by_name)
+            && version == item.api_version()
+        {
+            return self.list(node, Some(item));
+        }
+        match Kind::by_name(kind) {
+            Some(known) if known.api_version() == version => self.known(known, node),
+            Some(_) if self.ignore_other_kinds && foreign(version) => {}
+            Some(known) => {
+                let place = node
+                    .get("apiVersion")
+                    .map_or(place, |version| version.position);
+                self.unidentified(
+                    place,
+                    "apiVersion",
+                    format!(
+                        "{kind} of `{version}` is not read; the version that is: `{}`",
+                        known.api_version()
+                    ),
+                );
+            }
+            None => {
+                let meant = nearest(kind, Kind::ALL.map(Kind::as_str));
+                if meant.is_none() && self.ignore_other_kinds {
+                    return;
+                }
+                let hint = meant.map_or_else(
+                    || "; --ignore-other-kinds passes over it".to_owned(),
+                    |meant| format!("; did you mean `{meant}`?"),
+                );
+                let message = format!(
+                    "unknown kind `{kind}`{hint} The kinds that are read: {}",
+                    kinds()
+                );
+                self.unidentified(place, "kind", message);
+            }
+        }
+    }
+
+    fn list(&mut self, node: &Node, kind: Option<Kind>) {
+        if let Value::Mapping(entries) = &node.value {
+            for (key, _) in entries {
+                if !["apiVersion", "kind", "metadata", "items"].contains(&key.text.as_str()) {
+                    let message = format!(
+                        "unknown field `{}` of a list (allowed here: apiVersion, kind, metadata, items)",
+                        key.text
+                    );
+                    self.unidentified(key.position, &key.text, message);
+                }
+            }
+        }
+        match node.get("items") {
+            Some(Node {
+                value: Value::List(items),
+                ..
+            }) => {
+                items.iter().for_each(|item| self.object(item, kind));
+            }
+            Some(items) if items.is_null() => {}
+            Some(items) => {
+                self.unidentified(items.position, "items", "`items` must be a list of objects");
+            }
+            None => self.unidentified(node.position, "items", "`items` is missing from this list"),
+        }
+    }
+
+    fn known(&mut self, kind: Kind, node: &Node) {
+        let key = match identify(kind, node) {
+            Ok(key) => key,
+            Err((position, field, message)) => return self.unidentified(position, field, message),
+        };
+        let origin = self.origin(node.position);
+        let decoded = match kind {
+            Kind::Namespace => typed(node, Object::Namespace),
+            Kind::Node => typed(node, Object::Node),
+            Kind::Pod => typed(node, Object::Pod),
+            Kind::Service => typed(node, Object::Service),
+            Kind::NetworkPolicy => typed(node, Object::NetworkPolicy),
+        };
+        self.reading.items.push(match decoded {
+            Ok((object, lines)) => Item::Good(Box::new(Read {
+                key,
+                object,
+                origin,
+                lines,
+            })),
+            Err(problems) => {
+                let diagnostics = problems
+                    .into_iter()
+                    .map(|problem| Diagnostic {
+                        origin: self.origin(problem.position),
+                        object: key.to_string(),
+                        field: problem.field,
+                        message: problem.message,
+                    })
+                    .collect();
+                let remnant = (kind == Kind::NetworkPolicy)
+                    .then(|| remnant(&key, node))
+                    .flatten();
+                Item::Broken(Box::new(Broken {
+                    key,
+                    origin,
+                    remnant,
+                    diagnostics,
+                }))
+            }
+        });
+    }
+}
+
+/// The kinds that are read, for messages.
+fn kinds() -> String {
+    let names = Kind::ALL.map(|kind| format!("{} {}", kind.api_version(), kind.as_str()));
+    format!("{}, and lists of them", names.join(", "))
+}
+
+/// True for a version that never was one of the kinds': another project's `NetworkPolicy`, say.
+fn foreign(version: &str) -> bool {
+    version.split_once('/').is_some_and(|(group, _)| {
+        !["networking.k8s.io", "extensions"].contains(&group)
+            && nearest(group, ["networking.k8s.io"]).is_none()
+    })
+}
+
+/// Which object this is. Where that is in doubt, it is none that is known.
+fn identify(kind: Kind, node: &Node) -> Result<ObjectKey, (Position, &'static str, String)> {
+    let Some(metadata) = node.get("metadata") else {
+        let message = "`metadata` is missing; an object needs a name".to_owned();
+        return Err((node.position, "metadata", message));
+    };
+    let Value::Mapping(entries) = &metadata.value else {
+        let message = "`metadata` must be a mapping with a name".to_owned();
+        return Err((metadata.position, "metadata", message));
+    };
+    let one = |field: &'static str, path: &'static str| {
+        let mut found = entries.iter().filter(|(key, _)| key.text == field);
+        let (Some((_, value)), second) = (found.next(), found.next()) else {
+            return Ok(None);
+        };
+        if let Some((key, _)) = second {
+            let message = format!("`{field}` stands here a second time; keep one of them");
+            return Err((key.position, path, message));
+        }
+        match value.text() {
+            Some(text) => Ok(Some(text)),
+            None if value.is_null() && field == "namespace" => Ok(None),
+            None => {
+                let message = format!("`{field}` must be a string: put it in quotes");
+                Err((value.position, path, message))
+            }
+        }
+    };
+    let namespace = one("namespace", "metadata.namespace")?;
+    match one("name", "metadata.name")? {
+        None | Some("") => {
+            let message = "`name` is missing (generateName gives none without an API server)";
+            Err((metadata.position, "metadata.name", message.to_owned()))
+        }
+        Some(name) => Ok(ObjectKey::new(kind, namespace, name)),
+    }
+}
+
+fn typed<T: DeserializeOwned>(
+    node: &Node,
+    wrap: fn(Box<T>) -> Object,
+) -> Result<(Object, BTreeMap<String, usize>), Vec<Problem>> {
+    decode(node).map(|(object, lines)| (wrap(Box::new(object)), lines))
+}
+
+/// What says whom a broken policy is about; nothing if that is not certain.
+fn remnant(key: &ObjectKey, node: &Node) -> Option<Box<NetworkPolicy>> {
+    let metadata = decode::<ObjectMeta>(node.get("metadata")?).map_or_else(
+        |_| ObjectMeta {
+            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        |(metadata, _)| metadata,
+    );
+    let spec = node.get("spec")?;
+    let Value::Mapping(entries) = &spec.value else {
+        return None;
+    };
+    let twice = |field| entries.iter().filter(|(key, _)| key.text == field).count() > 1;
+    if twice("podSelector") {
+        return None;
+    }
+    // Without a podSelector it is either about every pod, or the field is misspelt.
+    let (pod_selector, _) = decode::<LabelSelector>(spec.get("podSelector")?).ok()?;
+    let types = spec.get("policyTypes").filter(|_| !twice("policyTypes"));
+    let types = types
+        .and_then(|types| decode::<Vec<String>>(types).ok())
+        .map(|(types, _)| types);
+    // Its rules may have been meant for either direction.
+    let types = types.unwrap_or_else(|| vec!["Ingress".to_owned(), "Egress".to_owned()]);
+    Some(Box::new(NetworkPolicy {
+        metadata,
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(pod_selector),
+            policy_types: Some(types),
+            ..NetworkPolicySpec::default()
+        }),
+    }))
+}
