@@ -19,7 +19,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let Verb::Lab(args) = Args::parse().verb;
-    match lab::run(args) {
+    match lab::run(args, None) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("ringfence: {error:#}");

@@ -29,12 +29,12 @@ fn machine(name: &str) -> Vec<String> {
     let mine =
         |text: &str| text.contains(&format!("rf-{name}")) || text.contains(&format!("/lab/{name}"));
     let mut found: Vec<String> = fs::read_to_string("/proc/self/mountinfo")
-        .unwrap()
+        .expect("mounts")
         .lines()
         .filter(|line| mine(line))
         .map(str::to_owned)
         .collect();
-    for process in fs::read_dir("/proc").unwrap().flatten() {
+    for process in fs::read_dir("/proc").expect("processes").flatten() {
         let cgroup = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
         // An ended process that nobody has waited for yet still names its cgroup.
         if mine(&cgroup) && !cgroup.contains("(deleted)") {
@@ -189,7 +189,7 @@ fn forward(lab: &Lab, value: &str) {
         fs::write("/proc/sys/net/ipv4/ip_forward", value)?;
         Ok(fs::write("/proc/sys/net/ipv6/conf/all/forwarding", value)?)
     })
-    .unwrap();
+    .expect("a node that can be told");
 }
 
 #[test]

@@ -65,12 +65,15 @@ pub enum LabCommand {
     /// Be a pod
     #[command(hide = true)]
     Pod,
-    /// Become a program in a cgroup, which ends with its parent
+    /// Become a program in a cgroup
     #[command(hide = true)]
     Enter {
         /// The cgroup
         #[arg(long)]
         cgroup: PathBuf,
+        /// Be killed when the parent ends
+        #[arg(long)]
+        die_with_parent: bool,
         /// The program and its arguments
         #[arg(last = true, required = true)]
         program: Vec<OsString>,

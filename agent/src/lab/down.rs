@@ -27,10 +27,13 @@ use super::{
 /// How long killed processes may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Part of taking a lab down, by its name.
+type Step = fn(&str) -> Result<()>;
+
 /// Removes everything that a lab of this name has or left. Nothing there is no error.
 pub(super) fn down_by_name(name: &str) -> Result<()> {
     spec::check_name(name)?;
-    let steps: [(&str, fn(&str) -> Result<()>); 6] = [
+    let steps: [(&str, Step); 6] = [
         ("its processes", kill_recorded),
         ("the pods' cgroups", |name| {
             cgroup_gone(names::pods_cgroup(name))

@@ -25,9 +25,16 @@ pub(super) fn exec(lab: &str, whom: &str, program: &[OsString]) -> Result<Infall
     become_program(if program.is_empty() { &shell } else { program })
 }
 
-/// Becomes a program in a cgroup, which ends with its parent.
-pub(super) fn enter(cgroup: &Path, program: &[OsString]) -> Result<Infallible> {
-    prctl::set_pdeathsig(Signal::SIGKILL).context("cannot ask for a signal at the parent's end")?;
+/// Becomes a program in a cgroup, which ends with its parent if that is wanted.
+pub(super) fn enter(
+    cgroup: &Path,
+    die_with_parent: bool,
+    program: &[OsString],
+) -> Result<Infallible> {
+    if die_with_parent {
+        prctl::set_pdeathsig(Signal::SIGKILL)
+            .context("cannot ask for a signal at the parent's end")?;
+    }
     cgroup::enter(cgroup)?;
     become_program(program)
 }

@@ -10,10 +10,10 @@
 
 pub mod args;
 mod cgroup;
+pub mod demo;
 mod down;
 mod exec;
 pub mod interrupt;
-mod manifests;
 pub mod names;
 mod netns;
 mod pod_process;
@@ -28,33 +28,38 @@ pub mod wire;
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 pub use down::leftovers;
 pub use netns::inside as inside_netns;
-pub use probe::{Actor, Outcome, Probe};
+pub use probe::{Actor, Outcome, Probe, Question};
 pub use process::ProcessId;
 pub use spec::{LabFile, LabPod, LabSpec, OutsideHost, OutsidePort};
 pub use up::Lab;
 
+use crate::{
+    index,
+    model::{Diagnostic, Snapshot},
+    watch,
+};
 use args::{LabArgs, LabCommand};
 
-/// Runs a `lab` verb.
-pub fn run(args: LabArgs) -> Result<ExitCode> {
+/// Runs a `lab` verb. The demo compares what it measures with what `offline` says, if that is given.
+pub fn run(args: LabArgs, offline: Option<&demo::Offline>) -> Result<ExitCode> {
     match args.command {
         LabCommand::Up { directory, name } => {
             interrupt::watch()?;
-            let lab = Lab::up(&spec_of(&directory, &name.name)?)?;
-            let example = lab
+            let lab = Lab::up(&read(&directory, &name.name)?.0)?;
+            let pod = lab
                 .actors()
-                .map(|(actor, _)| actor.to_string())
-                .find(|actor| actor.contains('/'));
+                .map(|(actor, _)| actor)
+                .find(|actor| matches!(actor, Actor::Pod { .. }));
             lab.keep()?;
             println!(
                 "The lab {} is up. `ringfence lab status` shows it.",
                 name.name
             );
-            if let Some(pod) = example {
+            if let Some(pod) = pod {
                 println!(
                     "A shell in a pod: `ringfence lab exec --name {} {pod}`.",
                     name.name
@@ -71,17 +76,39 @@ pub fn run(args: LabArgs) -> Result<ExitCode> {
             println!("Nothing is left of the lab {}.", name.name);
         }
         LabCommand::Status { name, output } => status::print(name.as_deref(), output)?,
-        LabCommand::Demo { .. } => anyhow::bail!("not yet"),
+        LabCommand::Demo {
+            directory,
+            name,
+            keep,
+        } => {
+            let (spec, snapshot) = read(&directory, &name.name)?;
+            return demo::run(&directory, &spec, &snapshot, offline, keep);
+        }
         LabCommand::Pod => pod_process::run()?,
-        LabCommand::Enter { cgroup, program } => match exec::enter(&cgroup, &program)? {},
+        LabCommand::Enter {
+            cgroup,
+            die_with_parent,
+            program,
+        } => match exec::enter(&cgroup, die_with_parent, &program)? {},
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The lab that a directory describes.
-fn spec_of(directory: &Path, name: &str) -> Result<LabSpec> {
+/// The lab that a directory describes, and its manifests.
+fn read(directory: &Path, name: &str) -> Result<(LabSpec, Snapshot)> {
     let file = LabFile::read(directory)?;
-    let snapshot = manifests::read(&directory.join(spec::MANIFESTS))?;
+    let manifests = vec![directory.join(spec::MANIFESTS)];
+    let snapshot = match index::load(&manifests, watch::Options::default()) {
+        Ok(snapshot) => snapshot,
+        Err(found) => bail!(
+            "{}",
+            found
+                .iter()
+                .map(Diagnostic::to_string)
+                .collect::<Vec<_>>()
+                .join("\n")
+        ),
+    };
     let binary = std::env::current_exe().context("cannot find the own binary")?;
-    LabSpec::new(name, binary, &snapshot, file)
+    Ok((LabSpec::new(name, binary, &snapshot, file)?, snapshot))
 }

@@ -96,6 +96,21 @@ pub struct Probe {
     pub timeout: Duration,
 }
 
+/// What a probe asks of policy: who, from which address, to which address and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Who sends.
+    pub from: Actor,
+    /// Address that is sent from.
+    pub source: IpAddr,
+    /// Address that is sent to.
+    pub to: IpAddr,
+    /// Port that is sent to.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Transport,
+}
+
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

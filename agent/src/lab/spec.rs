@@ -271,6 +271,8 @@ fn check_file_name(name: &str) -> Result<()> {
 mod tests {
     use super::*;
 
+    type Spoil = fn(&mut LabSpec);
+
     fn spec() -> LabSpec {
         let pod = |name: &str, address: &str| LabPod {
             namespace: "shop".to_owned(),
@@ -292,12 +294,12 @@ mod tests {
     #[test]
     fn what_cannot_be_built_is_refused_with_the_reason() {
         spec().check().unwrap();
-        let cases: [(&str, fn(&mut LabSpec)); 6] = [
+        let cases: [(&str, Spoil); 6] = [
             ("cannot be a lab's name", |spec| {
                 spec.name = "a-b".to_owned()
             }),
             ("one owner", |spec| {
-                spec.pods[1].addresses.clone_from(&spec.pods[0].addresses)
+                spec.pods[1].addresses = spec.pods[0].addresses.clone()
             }),
             ("is another's", |spec| {
                 spec.pods[1].netns = "outside".to_owned()

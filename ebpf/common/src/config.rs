@@ -27,13 +27,7 @@ impl Config {
         // The largest power of two that is at most one second.
         let hz = if hz == 0 { 1 } else { hz };
         let tick_shift = 31 - hz.leading_zeros();
-        Self {
-            mark,
-            tick_shift,
-            ticks_per_64s: (64 * hz) >> tick_shift,
-            events_per_tick,
-            _pad: 0,
-        }
+        Self { mark, tick_shift, ticks_per_64s: (64 * hz) >> tick_shift, events_per_tick, _pad: 0 }
     }
 
     /// Seconds as ticks, rounded up.

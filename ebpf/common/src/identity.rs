@@ -13,7 +13,9 @@ pub const UNKNOWN: Identity = 0;
 /// Value of `ADDRESSES4`, `ADDRESSES6`, `NETWORKS4` and `NETWORKS6`: bits 0-31 the identity, 32-63 a
 /// check of the address (see [`crate::table::ClassWord`] for why; 0 for networks, whose elements are
 /// freed after a grace period).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(transparent)]
 pub struct IdentityWord(pub u64);
 
@@ -39,11 +41,7 @@ impl IdentityWord {
     /// The identity, if the word belongs to the address that folds to `fold`.
     #[must_use]
     pub const fn of(self, fold: u32) -> Option<Identity> {
-        if (self.0 >> 32) as u32 == fold {
-            Some(self.0 as u32)
-        } else {
-            None
-        }
+        if (self.0 >> 32) as u32 == fold { Some(self.0 as u32) } else { None }
     }
 
     /// The identity, whoever's it is.

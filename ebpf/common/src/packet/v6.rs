@@ -71,10 +71,7 @@ struct Chain {
 }
 
 const fn is_extension(next: u8) -> bool {
-    matches!(
-        next,
-        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
-    )
+    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
 }
 
 /// Walks from the header `next` at `offset` to the first that is no extension.
@@ -85,12 +82,7 @@ fn extensions<B: Bytes + ?Sized>(
     offset: usize,
     end: usize,
 ) -> Result<Chain, Reason> {
-    let mut chain = Chain {
-        protocol: next,
-        offset,
-        fragment: Fragment::Whole,
-        identification: 0,
-    };
+    let mut chain = Chain { protocol: next, offset, fragment: Fragment::Whole, identification: 0 };
     if !is_extension(next) {
         return Ok(chain);
     }
@@ -173,10 +165,7 @@ pub fn nd_target<B: Bytes + ?Sized>(bytes: &B, packet: &Packet<V6>) -> Result<V6
     if packet.end < packet.transport + 24 {
         return Err(Reason::Malformed);
     }
-    bytes
-        .window(packet.transport + 8)
-        .copied()
-        .ok_or(Reason::Truncated)
+    bytes.window(packet.transport + 8).copied().ok_or(Reason::Truncated)
 }
 
 /// Options of a neighbour discovery message that are looked at.
@@ -211,9 +200,5 @@ pub fn neighbour_options_are<B: Bytes + ?Sized>(
         }
         offset += length;
     }
-    if offset >= packet.end {
-        Ok(true)
-    } else {
-        Err(Reason::Malformed)
-    }
+    if offset >= packet.end { Ok(true) } else { Err(Reason::Malformed) }
 }
