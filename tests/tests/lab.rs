@@ -1,13 +1,21 @@
 //! The lab itself: sockets meet as its topology says, and taking it down leaves nothing.
 
-use std::{fs, net::IpAddr, panic, time::Duration};
+use std::{
+    env, fs,
+    io::{self, BufRead as _, BufReader, Read as _},
+    net::IpAddr,
+    panic,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use nix::{sys::signal, unistd::Pid};
 use ringfence_agent::lab::{
-    self, Actor, Lab, Outcome, Probe, names,
+    self, Actor, Lab, LabSpec, Outcome, Probe, names,
     wire::{Stream, Transport, Visit},
 };
-use ringfence_tests::lab::{addresses, eventually, small};
+use ringfence_tests::lab::{addresses, binary, eventually, small};
 
 /// For what must be answered: long, since the machine may be busy.
 const PATIENT: Duration = Duration::from_secs(10);
@@ -313,4 +321,78 @@ fn a_question_across_families_that_the_asker_lacks_is_an_error() {
         .unwrap_err();
     assert!(error.to_string().contains("no address to send"), "{error}");
     lab.down().unwrap();
+}
+
+/// Set for the child process that is the maker in the next test.
+const MAKER: &str = "RINGFENCE_TEST_LAB_MAKER";
+
+#[test]
+fn a_lab_whose_maker_is_killed_ends_by_itself_and_can_be_removed() {
+    let mut spec = small("maker", &["a"], &[80]);
+    if let Ok(name) = env::var(MAKER) {
+        spec.name = name;
+        let lab = Lab::up(&spec).unwrap();
+        println!("\nup");
+        // Until the parent's end.
+        let _: io::Result<usize> = io::stdin().read(&mut [0]);
+        drop(lab);
+        return;
+    }
+    let mut maker = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "a_lab_whose_maker_is_killed_ends_by_itself_and_can_be_removed",
+            "--nocapture",
+        ])
+        .env(MAKER, &spec.name)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(maker.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    assert!(said.any(|line| line == "up"), "the maker made no lab");
+    let ids: Vec<_> = Lab::open(&spec.name).unwrap().state().ids().collect();
+    assert!(ids.len() == 3 && ids.iter().all(|id| id.is_alive()));
+    maker.kill().unwrap();
+    maker.wait().unwrap();
+    for id in ids {
+        eventually("a process without a maker ends", || {
+            (!id.is_alive()).then_some(())
+        });
+    }
+    assert!(!lab::leftovers(&spec.name).unwrap().is_empty());
+    Lab::down_by_name(&spec.name).unwrap();
+    assert_eq!(machine(&spec.name), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupted_demo_leaves_nothing() {
+    for (signal, after) in [
+        (signal::Signal::SIGINT, "[1/"),
+        (signal::Signal::SIGTERM, "[2/"),
+    ] {
+        let name = LabSpec::unique_name("interrupt");
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/hybrid-cloud");
+        let mut demo = Command::new(binary())
+            .args(["lab", "demo", "--name", &name])
+            .arg(example)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(demo.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        assert!(
+            said.any(|line| line.starts_with(after)),
+            "the demo did not come to step {after}"
+        );
+        // It may have failed meanwhile, which is no matter here: it must leave nothing either way.
+        let _: nix::Result<()> = signal::kill(Pid::from_raw(demo.id().try_into().unwrap()), signal);
+        said.for_each(drop);
+        assert!(!demo.wait().unwrap().success());
+        assert_eq!(machine(&name), Vec::<String>::new());
+    }
 }

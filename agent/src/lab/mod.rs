@@ -112,3 +112,43 @@ fn read(directory: &Path, name: &str) -> Result<(LabSpec, Snapshot)> {
     let binary = std::env::current_exe().context("cannot find the own binary")?;
     Ok((LabSpec::new(name, binary, &snapshot, file)?, snapshot))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::read;
+
+    #[test]
+    fn the_example_is_a_lab_without_a_slip() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/hybrid-cloud");
+        let (spec, snapshot) = read(&example, "demo").unwrap();
+        assert_eq!(
+            spec.pods.len(),
+            snapshot.pods.len(),
+            "every pod has a network namespace"
+        );
+        let own: Vec<_> = snapshot
+            .nodes
+            .values()
+            .flat_map(|node| &node.addresses)
+            .collect();
+        assert_eq!(
+            own,
+            spec.node.iter().collect::<Vec<_>>(),
+            "the node is the same in both"
+        );
+        for pod in &spec.pods {
+            assert_eq!(pod.addresses.len(), 2, "{} has both families", pod.actor());
+            let policies = snapshot
+                .policies
+                .values()
+                .filter(|policy| policy.key.namespace == pod.namespace);
+            assert!(
+                policies.count() >= 2,
+                "{}: its namespace has a default and an exception",
+                pod.actor()
+            );
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Cell, Color, Table, presets};
 
 use super::{
     super::{
@@ -184,31 +184,36 @@ impl Matrix {
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        let header = self.columns.iter().map(|(whom, port)| {
-            let short = match whom {
-                Actor::Pod { name, .. } => name.clone(),
-                Actor::Outside(_) | Actor::Node => whom.to_string(),
+        if show.has_colours() {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        let mut header = vec![String::new()];
+        let mut last = None;
+        for (whom, port) in &self.columns {
+            let name = match whom {
+                _ if last == Some(whom) => "",
+                Actor::Pod { name, .. } | Actor::Outside(name) => name.as_str(),
+                Actor::Node => "node",
             };
-            format!("{short}\n:{port}")
-        });
-        table.set_header([String::new()].into_iter().chain(header));
+            header.push(format!("{name}\n:{port}"));
+            last = Some(whom);
+        }
+        table.set_header(header);
         for from in &self.rows {
-            let row =
-                self.columns
-                    .iter()
-                    .map(|(whom, port)| match cells.get(&(from, whom, *port)) {
-                        Some(trials) => cell(show, trials),
-                        None => String::new(),
-                    });
-            table.add_row([from.to_string()].into_iter().chain(row));
+            let row = self.columns.iter().map(|(whom, port)| {
+                cells
+                    .get(&(from, whom, *port))
+                    .map_or_else(|| Cell::new(""), |trials| cell(trials))
+            });
+            table.add_row([Cell::new(from)].into_iter().chain(row));
         }
         for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Center);
+            column.set_padding((0, 1));
         }
-        format!(
-            "{table}\n{}",
-            show.dim("  ✓ answered   ✗ dropped   ⊘ refused at once (EPERM)   ! otherwise   4/6 where IPv4 and IPv6 differ")
-        )
+        let legend = "✓ answered  ✗ dropped  ⊘ refused at once (EPERM)  ! otherwise; 4 and 6 where IPv4 and IPv6 differ";
+        format!("{table}\n {}", show.dim(legend))
     }
 }
 
@@ -239,32 +244,25 @@ impl Trial {
     }
 }
 
-fn cell(show: &Show, trials: &[Judged<'_>]) -> String {
-    let paint = |(trial, right): &Judged<'_>, text: &str| match (right, trial.outcome.is_answered())
-    {
-        (false, _) => show.bad(text),
-        (true, true) => show.good(text),
-        (true, false) => show.denied(text),
-    };
-    match trials {
-        [] => String::new(),
-        [one, rest @ ..]
-            if rest
-                .iter()
-                .all(|other| other.0.sign() == one.0.sign() && other.1 == one.1) =>
-        {
-            paint(one, one.0.sign())
-        }
-        all => all
+fn cell(trials: &[Judged<'_>]) -> Cell {
+    let mut signs = trials.iter().map(|(trial, _)| trial.sign());
+    let first = signs.next().unwrap_or_default();
+    let text = if signs.all(|sign| sign == first) {
+        first.to_owned()
+    } else {
+        trials
             .iter()
-            .map(|one| {
-                paint(
-                    one,
-                    &format!("{}{}", family(one.0.question.to), one.0.sign()),
-                )
-            })
-            .collect(),
-    }
+            .map(|(trial, _)| format!("{}{}", family(trial.question.to), trial.sign()))
+            .collect()
+    };
+    let colour = if trials.iter().any(|(_, right)| !right) {
+        Color::Red
+    } else if trials.iter().all(|(trial, _)| trial.outcome.is_answered()) {
+        Color::Green
+    } else {
+        Color::Yellow
+    };
+    Cell::new(text).fg(colour)
 }
 
 const fn family(address: IpAddr) -> &'static str {

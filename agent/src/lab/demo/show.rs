@@ -48,14 +48,9 @@ impl Show {
         }
     }
 
-    /// Something good.
-    pub(super) fn good(&self, text: &str) -> String {
-        self.paint("32", text)
-    }
-
-    /// Something denied.
-    pub(super) fn denied(&self, text: &str) -> String {
-        self.paint("33", text)
+    /// True if a person looks, who has not said that colours are unwanted.
+    pub(super) const fn has_colours(&self) -> bool {
+        self.colours
     }
 
     /// Something wrong.
