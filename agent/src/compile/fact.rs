@@ -1,0 +1,273 @@
+//! What can be said about a peer: the vocabulary of signatures.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Write as _},
+};
+
+use super::address::canonical_net;
+use crate::model::{IpBlock, Labels, Operator, Protocol, Selector};
+
+/// Something that is true of an address or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fact {
+    /// It is a pod's that these select.
+    Pods {
+        /// Namespaces.
+        namespaces: Scope,
+        /// Pods in them.
+        pods: Selector,
+    },
+    /// It lies in this network and in none of its exceptions.
+    Block(IpBlock),
+    /// It is a pod's whose container port of this name has this number.
+    Port {
+        /// Protocol.
+        protocol: Protocol,
+        /// Name.
+        name: String,
+        /// Number.
+        number: u16,
+    },
+}
+
+/// Namespaces.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The one of this name.
+    Named(String),
+    /// Those with such labels.
+    Selected(Selector),
+}
+
+impl Fact {
+    /// The fact of a block in canonical form: two blocks that hold the same networks without the same
+    /// exceptions are the same fact.
+    #[must_use]
+    pub fn block(block: &IpBlock) -> Self {
+        let cidr = canonical_net(block.cidr);
+        let inside: Vec<_> = block
+            .except
+            .iter()
+            .map(|&except| canonical_net(except))
+            // One that is wider than the block leaves nothing of it.
+            .map(|except| if except.contains(&cidr) { cidr } else { except })
+            .filter(|except| cidr.contains(except))
+            .collect();
+        let mut except: Vec<_> = inside
+            .iter()
+            .copied()
+            .filter(|it| !inside.iter().any(|other| other != it && other.contains(it)))
+            .collect();
+        except.sort_unstable();
+        except.dedup();
+        Self::Block(IpBlock { cidr, except })
+    }
+}
+
+/// The text says all that the fact means, and nothing else: equal texts are equal facts.
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pods {
+                namespaces: Scope::Named(name),
+                pods,
+            } => {
+                write!(f, "pods [{}] in namespace {}", Text(pods), Quoted(name))
+            }
+            Self::Pods {
+                namespaces: Scope::Selected(selector),
+                pods,
+            } => {
+                write!(
+                    f,
+                    "pods [{}] in namespaces [{}]",
+                    Text(pods),
+                    Text(selector)
+                )
+            }
+            Self::Block(IpBlock { cidr, except }) => {
+                write!(f, "block {cidr}")?;
+                for (index, except) in except.iter().enumerate() {
+                    write!(f, "{}{except}", if index == 0 { " except " } else { ", " })?;
+                }
+                Ok(())
+            }
+            Self::Port {
+                protocol,
+                name,
+                number,
+            } => {
+                write!(f, "port {}/{protocol} is {number}", Quoted(name))
+            }
+        }
+    }
+}
+
+/// A selector as text, in the notation of `kubectl -l`.
+struct Text<'a>(&'a Selector);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, requirement) in self.0.requirements.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            let key = Quoted(&requirement.key);
+            match &requirement.operator {
+                Operator::In(values) => write!(f, "{key} in ").and_then(|()| list(f, values)),
+                Operator::NotIn(values) => write!(f, "{key} notin ").and_then(|()| list(f, values)),
+                Operator::Exists => write!(f, "{key}"),
+                Operator::DoesNotExist => write!(f, "!{key}"),
+            }?;
+        }
+        Ok(())
+    }
+}
+
+fn list<'a>(
+    f: &mut fmt::Formatter<'_>,
+    values: impl IntoIterator<Item = &'a String>,
+) -> fmt::Result {
+    f.write_char('(')?;
+    for (index, value) in values.into_iter().enumerate() {
+        write!(f, "{}{}", if index == 0 { "" } else { "," }, Quoted(value))?;
+    }
+    f.write_char(')')
+}
+
+/// A word as it is if it is a label's or a name's, else in quotation marks: no text can be taken for another.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        if !self.0.is_empty() && self.0.bytes().all(plain) {
+            f.write_str(self.0)
+        } else {
+            write!(f, "{:?}", self.0)
+        }
+    }
+}
+
+/// Number of a fact within one [`Facts`].
+pub type FactId = usize;
+
+/// Facts that rules ask about, each once.
+#[derive(Debug, Default)]
+pub struct Facts {
+    list: Vec<Fact>,
+    ids: HashMap<Fact, FactId>,
+}
+
+impl Facts {
+    /// The fact's number.
+    pub fn intern(&mut self, fact: Fact) -> FactId {
+        if let Some(&id) = self.ids.get(&fact) {
+            return id;
+        }
+        let id = self.list.len();
+        self.ids.insert(fact.clone(), id);
+        self.list.push(fact);
+        id
+    }
+
+    /// The fact of this number.
+    #[must_use]
+    pub fn get(&self, id: FactId) -> Option<&Fact> {
+        self.list.get(id)
+    }
+
+    /// All of them, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (FactId, &Fact)> {
+        self.list.iter().enumerate()
+    }
+}
+
+/// The labels of a namespace that has no object.
+pub(super) fn bare_namespace(name: &str) -> Labels {
+    Labels::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::model::Requirement;
+
+    fn selector(key: &str, operator: Operator) -> Selector {
+        Selector {
+            requirements: BTreeSet::from([Requirement {
+                key: key.into(),
+                operator,
+            }]),
+        }
+    }
+
+    #[test]
+    fn a_text_says_what_the_fact_means_and_cannot_be_forged() {
+        let value = |value: &str| Operator::In(BTreeSet::from([value.to_owned()]));
+        let pods = |pods| Fact::Pods {
+            namespaces: Scope::Named("shop".into()),
+            pods,
+        };
+        for (fact, expect) in [
+            (pods(Selector::default()), "pods [] in namespace shop"),
+            (
+                pods(selector("app", value("db"))),
+                "pods [app in (db)] in namespace shop",
+            ),
+            (
+                pods(selector("app", value("db,web"))),
+                "pods [app in (\"db,web\")] in namespace shop",
+            ),
+            (
+                pods(selector("a)", Operator::DoesNotExist)),
+                "pods [!\"a)\"] in namespace shop",
+            ),
+            (
+                Fact::Pods {
+                    namespaces: Scope::Selected(selector("team", Operator::Exists)),
+                    pods: selector("app", Operator::NotIn(BTreeSet::new())),
+                },
+                "pods [app notin ()] in namespaces [team]",
+            ),
+            (
+                Fact::Port {
+                    protocol: Protocol::Udp,
+                    name: "dns".into(),
+                    number: 53,
+                },
+                "port dns/UDP is 53",
+            ),
+        ] {
+            assert_eq!(fact.to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn blocks_that_mean_the_same_are_one_fact() {
+        let block = |cidr: &str, except: &[&str]| {
+            Fact::block(&IpBlock {
+                cidr: cidr.parse().unwrap(),
+                except: except.iter().map(|it| it.parse().unwrap()).collect(),
+            })
+        };
+        let one = block("10.0.0.0/8", &["10.2.0.0/16", "10.1.0.0/16"]);
+        let same = block(
+            "10.9.9.9/8",
+            &["10.1.0.0/16", "10.2.3.4/16", "10.2.7.0/24", "11.0.0.0/8"],
+        );
+        assert_eq!(one, same);
+        assert_eq!(
+            one.to_string(),
+            "block 10.0.0.0/8 except 10.1.0.0/16, 10.2.0.0/16"
+        );
+        assert_ne!(one, block("10.0.0.0/8", &["10.1.0.0/16"]));
+        assert_eq!(
+            block("10.0.0.0/8", &["0.0.0.0/0"]),
+            block("10.0.0.0/8", &["10.0.0.0/8"])
+        );
+    }
+}

@@ -1,0 +1,436 @@
+//! The tier walk: all rules of one subject and direction, and the one function that decides by them.
+
+use std::sync::Arc;
+
+use ringfence_common::cell::{Tier, Verdict};
+
+use super::{
+    DesiredCell,
+    fact::{Fact, FactId, Facts},
+};
+use crate::model::Protocol;
+
+/// Number of a rule's name.
+pub type NameId = usize;
+
+/// A protocol and port, or `None` for a protocol without ports.
+pub type Port = Option<(Protocol, u16)>;
+
+/// All rules of a subject in a direction. What no tier decides is allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruleset {
+    /// Strongest first.
+    pub tiers: Vec<TierRules>,
+}
+
+/// One tier's part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TierRules {
+    /// Which tier.
+    pub tier: Tier,
+    /// Rules; the first that matches decides.
+    pub rules: Vec<Rule>,
+    /// What happens where none matches.
+    pub unmatched: Unmatched,
+}
+
+/// What a tier does with what none of its rules matches: `Some` denies, by the isolation of that name; `None`
+/// leaves it to the next tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmatched {
+    /// Of what is enforced.
+    pub live: Option<NameId>,
+    /// Of everything, what is in audit included.
+    pub staged: Option<NameId>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The other side.
+    pub peers: Peers,
+    /// Ports of the destination.
+    pub ports: Arc<PortSet>,
+    /// What it says.
+    pub action: Action,
+    /// Its name.
+    pub name: NameId,
+    /// Only the staged verdict counts it.
+    pub audit: bool,
+}
+
+/// The other side of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Every address.
+    Everybody,
+    /// Addresses of which any of these facts holds; sorted.
+    AnyOf(Arc<[FactId]>),
+}
+
+/// What a rule says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Allowed, and no later tier is asked.
+    Accept,
+    /// Denied.
+    Deny,
+    /// The rest of this tier is skipped.
+    Pass,
+}
+
+/// Ports of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortSet {
+    /// Every protocol and port, those without ports included.
+    Any,
+    /// Some.
+    Of {
+        /// First and last of each run, by protocol; sorted and apart.
+        ranges: [Vec<(u16, u16)>; Protocol::ALL.len()],
+        /// Ports that the peer names.
+        named: Vec<(Protocol, String)>,
+    },
+}
+
+impl PortSet {
+    /// The set of these ranges (first and last; one that ends before it begins is empty) and names.
+    #[must_use]
+    pub fn of(ranges: &[(Protocol, u16, u16)], mut named: Vec<(Protocol, String)>) -> Self {
+        named.sort_unstable();
+        named.dedup();
+        let ranges = Protocol::ALL.map(|protocol| {
+            let mut runs: Vec<(u16, u16)> = ranges
+                .iter()
+                .filter(|&&(of, first, last)| of == protocol && first <= last)
+                .map(|&(_, first, last)| (first, last))
+                .collect();
+            runs.sort_unstable();
+            runs.dedup_by(|next, previous| {
+                let joined = u32::from(next.0) <= u32::from(previous.1) + 1;
+                if joined {
+                    previous.1 = previous.1.max(next.1);
+                }
+                joined
+            });
+            runs
+        });
+        Self::Of { ranges, named }
+    }
+
+    /// Names of ports that the peer must resolve.
+    #[must_use]
+    pub fn named(&self) -> &[(Protocol, String)] {
+        match self {
+            Self::Any => &[],
+            Self::Of { named, .. } => named,
+        }
+    }
+
+    fn contains(&self, port: Port) -> bool {
+        match (self, port) {
+            (Self::Any, _) => true,
+            (Self::Of { .. }, None) => false,
+            (Self::Of { ranges, .. }, Some((protocol, number))) => {
+                let runs = &ranges[protocol as usize];
+                let after = runs.partition_point(|&(first, _)| first <= number);
+                after
+                    .checked_sub(1)
+                    .is_some_and(|index| number <= runs[index].1)
+            }
+        }
+    }
+}
+
+impl Ruleset {
+    /// The rules that are about this peer: all that the verdict depends on but the port.
+    #[must_use]
+    pub fn facing<'a>(&'a self, facts: &Facts, peer: &[FactId]) -> Facing<'a> {
+        let tiers = self
+            .tiers
+            .iter()
+            .map(|tier| FacingTier {
+                tier: tier.tier,
+                unmatched: tier.unmatched,
+                rules: tier
+                    .rules
+                    .iter()
+                    .filter(|rule| rule.peers.contains(peer))
+                    .map(|rule| (rule, resolved(rule.ports.named(), facts, peer)))
+                    .collect(),
+            })
+            .collect();
+        Facing { tiers }
+    }
+
+    /// All rules, strongest tier first.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.tiers.iter().flat_map(|tier| &tier.rules)
+    }
+}
+
+impl Peers {
+    fn contains(&self, peer: &[FactId]) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::AnyOf(any) => peer.iter().any(|fact| any.binary_search(fact).is_ok()),
+        }
+    }
+}
+
+/// What these names are on the peer.
+fn resolved(named: &[(Protocol, String)], facts: &Facts, peer: &[FactId]) -> Vec<(Protocol, u16)> {
+    if named.is_empty() {
+        return Vec::new();
+    }
+    peer.iter()
+        .filter_map(|&fact| match facts.get(fact) {
+            Some(Fact::Port {
+                protocol,
+                name,
+                number,
+            }) if named.iter().any(|(of, it)| of == protocol && it == name) => {
+                Some((*protocol, *number))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// A ruleset as one peer sees it.
+#[derive(Clone, Debug)]
+pub struct Facing<'a> {
+    tiers: Vec<FacingTier<'a>>,
+}
+
+#[derive(Clone, Debug)]
+struct FacingTier<'a> {
+    tier: Tier,
+    /// With the ports that the peer's names stand for.
+    rules: Vec<(&'a Rule, Vec<(Protocol, u16)>)>,
+    unmatched: Unmatched,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    Live,
+    Staged,
+}
+
+impl<'a> Facing<'a> {
+    /// The verdict on a port; its rule is a [`NameId`].
+    ///
+    /// The rule and tier are those of the live verdict; where the staged one differs, those of the staged one.
+    #[must_use]
+    pub fn decide(&self, port: Port) -> DesiredCell {
+        let (live, tier, rule) = self.walk(port, View::Live);
+        let staged = self.walk(port, View::Staged);
+        let (tier, rule) = if staged.0 == live {
+            (tier, rule)
+        } else {
+            (staged.1, staged.2)
+        };
+        DesiredCell {
+            live,
+            staged: staged.0,
+            tier,
+            rule,
+        }
+    }
+
+    /// The rules that are about the peer, whatever the port.
+    pub fn rules(&self) -> impl Iterator<Item = &'a Rule> {
+        self.tiers
+            .iter()
+            .flat_map(|tier| tier.rules.iter().map(|&(rule, _)| rule))
+    }
+
+    fn walk(&self, port: Port, view: View) -> (Verdict, Tier, Option<NameId>) {
+        for tier in &self.tiers {
+            let rule = tier.rules.iter().find(|(rule, named)| {
+                (view == View::Staged || !rule.audit)
+                    && (rule.ports.contains(port) || port.is_some_and(|port| named.contains(&port)))
+            });
+            let unmatched = match view {
+                View::Live => tier.unmatched.live,
+                View::Staged => tier.unmatched.staged,
+            };
+            match (rule.map(|&(rule, _)| (rule.action, rule.name)), unmatched) {
+                (Some((Action::Accept, name)), _) => {
+                    return (Verdict::Allow, tier.tier, Some(name));
+                }
+                (Some((Action::Deny, name)), _) | (None, Some(name)) => {
+                    return (Verdict::Deny, tier.tier, Some(name));
+                }
+                (Some((Action::Pass, _)), _) | (None, None) => {}
+            }
+        }
+        (Verdict::Allow, Tier::Default, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HTTP: Port = Some((Protocol::Tcp, 80));
+
+    fn rule(peers: Peers, ports: PortSet, action: Action, name: NameId) -> Rule {
+        Rule {
+            peers,
+            ports: Arc::new(ports),
+            action,
+            name,
+            audit: false,
+        }
+    }
+
+    fn tier(tier: Tier, rules: Vec<Rule>, unmatched: Option<NameId>) -> TierRules {
+        TierRules {
+            tier,
+            rules,
+            unmatched: Unmatched {
+                live: unmatched,
+                staged: unmatched,
+            },
+        }
+    }
+
+    fn decide(tiers: Vec<TierRules>, peer: &[FactId], port: Port) -> DesiredCell {
+        Ruleset { tiers }
+            .facing(&Facts::default(), peer)
+            .decide(port)
+    }
+
+    #[test]
+    fn the_first_tier_that_decides_wins_and_a_pass_leaves_its_tier() {
+        let admin = |action| {
+            let peers = Peers::AnyOf([1].into());
+            let rules = vec![
+                rule(peers, PortSet::Any, action, 10),
+                rule(
+                    Peers::Everybody,
+                    PortSet::of(&[(Protocol::Tcp, 80, 80)], vec![]),
+                    Action::Deny,
+                    11,
+                ),
+            ];
+            tier(Tier::ClusterAdmin, rules, None)
+        };
+        let policy = tier(Tier::NetworkPolicy, vec![], Some(20));
+        for (action, peer, port, expect) in [
+            (
+                Action::Accept,
+                1,
+                HTTP,
+                (Verdict::Allow, Tier::ClusterAdmin, Some(10)),
+            ),
+            (
+                Action::Deny,
+                1,
+                HTTP,
+                (Verdict::Deny, Tier::ClusterAdmin, Some(10)),
+            ),
+            (
+                Action::Pass,
+                1,
+                HTTP,
+                (Verdict::Deny, Tier::NetworkPolicy, Some(20)),
+            ),
+            (
+                Action::Accept,
+                2,
+                HTTP,
+                (Verdict::Deny, Tier::ClusterAdmin, Some(11)),
+            ),
+            (
+                Action::Accept,
+                2,
+                None,
+                (Verdict::Deny, Tier::NetworkPolicy, Some(20)),
+            ),
+        ] {
+            let cell = decide(vec![admin(action), policy.clone()], &[peer], port);
+            assert_eq!(
+                (cell.live, cell.tier, cell.rule),
+                expect,
+                "{action:?} {peer} {port:?}"
+            );
+            assert_eq!(cell.staged, cell.live);
+        }
+        let cell = decide(vec![admin(Action::Pass)], &[1], HTTP);
+        assert_eq!(
+            (cell.live, cell.tier, cell.rule),
+            (Verdict::Allow, Tier::Default, None)
+        );
+    }
+
+    #[test]
+    fn a_cell_names_the_live_rule_unless_the_staged_verdict_differs() {
+        let accept = |name, audit| Rule {
+            audit,
+            ..rule(
+                Peers::Everybody,
+                PortSet::of(&[(Protocol::Tcp, 80, 80)], vec![]),
+                Action::Accept,
+                name,
+            )
+        };
+        let with = |rules, live, staged| {
+            vec![TierRules {
+                tier: Tier::NetworkPolicy,
+                rules,
+                unmatched: Unmatched { live, staged },
+            }]
+        };
+        let both = decide(
+            with(vec![accept(1, true), accept(2, false)], Some(3), Some(4)),
+            &[],
+            HTTP,
+        );
+        assert_eq!(
+            (both.live, both.staged, both.rule),
+            (Verdict::Allow, Verdict::Allow, Some(2))
+        );
+        let opened = decide(with(vec![accept(1, true)], Some(3), Some(4)), &[], HTTP);
+        assert_eq!(
+            (opened.live, opened.staged, opened.rule),
+            (Verdict::Deny, Verdict::Allow, Some(1))
+        );
+        let closed = decide(with(vec![accept(1, true)], None, Some(4)), &[], None);
+        assert_eq!(
+            (closed.live, closed.staged, closed.rule),
+            (Verdict::Allow, Verdict::Deny, Some(4))
+        );
+        assert_eq!(closed.tier, Tier::NetworkPolicy);
+    }
+
+    #[test]
+    fn ranges_join_and_an_empty_one_matches_nothing() {
+        let set = PortSet::of(
+            &[
+                (Protocol::Tcp, 90, 95),
+                (Protocol::Tcp, 80, 89),
+                (Protocol::Tcp, 93, 93),
+                (Protocol::Udp, 9, 8),
+                (Protocol::Sctp, 0, 65535),
+            ],
+            vec![],
+        );
+        let PortSet::Of { ranges, .. } = &set else {
+            panic!("{set:?}")
+        };
+        assert_eq!(ranges, &[vec![(80, 95)], vec![], vec![(0, 65535)]]);
+        for (port, expect) in [
+            (Some((Protocol::Tcp, 79)), false),
+            (Some((Protocol::Tcp, 80)), true),
+            (Some((Protocol::Tcp, 95)), true),
+            (Some((Protocol::Tcp, 96)), false),
+            (Some((Protocol::Udp, 9)), false),
+            (Some((Protocol::Sctp, 65535)), true),
+            (None, false),
+        ] {
+            assert_eq!(set.contains(port), expect, "{port:?}");
+        }
+    }
+}
