@@ -33,3 +33,5 @@ pub mod metadata;
 
 pub mod admin;
 pub mod observe;
+
+pub mod lab;

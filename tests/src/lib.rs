@@ -1,4 +1,5 @@
 //! Harness of the tests that need a kernel.
 
+pub mod lab;
 pub mod packet;
 pub mod sandbox;

@@ -15,6 +15,7 @@ mod detach;
 mod endpoint;
 mod endpoints;
 mod kernel;
+mod lab;
 mod man;
 mod manifests;
 mod matrix;
@@ -75,6 +76,7 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Agent(args) => agent::run(*args),
         Verb::Can(args) => can::run(&args),
         Verb::Matrix(args) => matrix::run(&args),
+        Verb::Lab(args) => lab::run(args),
         Verb::Status(args) => status::run(&args),
         Verb::Endpoints(args) => endpoints::run(&args),
         Verb::Observe(args) => observe::run(&args),
