@@ -130,7 +130,10 @@ impl<'a> Oracle<'a> {
     pub(super) fn ask(&self, from: &Party, to: &Party, port: Port, family: Option<Family>) -> Result<Ruling, String> {
         let question = Question { from: from.clone(), to: to.clone(), port, family };
         let answer = self.asker.ask(&question)?;
-        let metadata = answer.to_address.and_then(|address| self.metadata(from, address, port));
+        let metadata = answer
+            .to_address
+            .and_then(|address| self.metadata(from, address, port))
+            .or_else(|| answer.from_address.and_then(|address| self.replies(address, to)));
         let refused = metadata.as_ref().is_some_and(|side| side.verdict == word(Verdict::Deny));
         let with_metadata = |verdict| word(if refused { Verdict::Deny } else { verdict });
         Ok(Ruling {
@@ -146,18 +149,12 @@ impl<'a> Oracle<'a> {
         })
     }
 
-    /// The metadata firewall's say: before any policy, about pods only.
+    /// The metadata firewall's say about what a pod sends to an address: before any policy.
     fn metadata(&self, from: &Party, to: IpAddr, port: Port) -> Option<Side> {
-        let bytes = |address: IpAddr| match address {
-            IpAddr::V4(address) => mapped(&address.octets()),
-            IpAddr::V6(address) => address.octets(),
-        };
-        // As the kernel sees it: an IPv4 address inside an IPv6 one is that address.
-        let address = embedded(&bytes(to)).unwrap_or_else(|| bytes(to));
-        let endpoint = self.metadata.iter().find(|endpoint| bytes(endpoint.address) == address)?;
+        let endpoint = self.metadata_endpoint(to)?;
         let key = self.pod(from)?;
-        let word = MetadataWord::new(&address, 0, endpoint.open);
-        let open = port.is_some_and(|(protocol, port)| word.is_open(protocol.number(), Some(port)));
+        let opening = MetadataWord::new(&[0; 16], 0, endpoint.open);
+        let open = port.is_some_and(|(protocol, port)| opening.is_open(protocol.number(), Some(port)));
         let (verdict, because) = if open {
             (Verdict::Allow, format!("{to} also serves DNS or NTP, which stay open"))
         } else if self.granted.contains(key) {
@@ -165,7 +162,28 @@ impl<'a> Oracle<'a> {
         } else {
             (Verdict::Deny, format!("{to} is a metadata service ({}), and pod {key} has no grant", endpoint.clouds))
         };
-        Some(Side { verdict: self::word(verdict), because, rule: None, origin: None })
+        Some(Side { verdict: word(verdict), because, rule: None, origin: None })
+    }
+
+    /// Its say about what a metadata service opens: it stands before connection tracking, so it stops the replies.
+    fn replies(&self, from: IpAddr, to: &Party) -> Option<Side> {
+        self.metadata_endpoint(from)?;
+        let key = self.pod(to)?;
+        if self.granted.contains(key) {
+            return None;
+        }
+        let because = format!("pod {key} has no grant, so its replies to the metadata service {from} are denied");
+        Some(Side { verdict: word(Verdict::Deny), because, rule: None, origin: None })
+    }
+
+    fn metadata_endpoint(&self, address: IpAddr) -> Option<&MetadataEndpoint> {
+        let bytes = |address: IpAddr| match address {
+            IpAddr::V4(address) => mapped(&address.octets()),
+            IpAddr::V6(address) => address.octets(),
+        };
+        // As the kernel sees it: an IPv4 address inside an IPv6 one is that address.
+        let address = embedded(&bytes(address)).unwrap_or_else(|| bytes(address));
+        self.metadata.iter().find(|endpoint| bytes(endpoint.address) == address)
     }
 
     /// The pod that a party is, by name or by address.

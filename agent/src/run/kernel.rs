@@ -250,8 +250,8 @@ fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Prog
             revision = applied.revision,
             operations = applied.operations,
             endpoints = applied.endpoints,
-            took_us = took.as_micros(),
-            since_change_us = since_change.as_micros(),
+            took_us = micros(took),
+            since_change_us = micros(since_change),
             "state in force"
         ),
         Err(error) => tracing::error!(%error, "state refused, the previous one stays in force"),
@@ -269,4 +269,8 @@ fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Prog
             Err(error) => progress.error = Some(error.to_string()),
         }
     });
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
