@@ -9,10 +9,10 @@ pub use selector::parse as parse_selector;
 
 use crate::{
     args::{AgentArgs, LogFormat, Tcx},
-    dataplane::Attach,
-    diff::Limits,
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
+    dataplane::Attach,
+    diff::Limits,
 };
 
 /// What the agent does.

@@ -1,4 +1,5 @@
 //! The built binary asks an agent that runs on a kernel of plain values.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod common;
 
@@ -65,7 +66,10 @@ fn world(policy: &str) -> Arc<World> {
         policies: [(key, policy)].into(),
         ..Snapshot::default()
     };
-    Arc::new(World { snapshot: Some(Arc::new(snapshot)), diagnostics: Vec::new() })
+    Arc::new(World {
+        snapshot: Some(Arc::new(snapshot)),
+        diagnostics: Vec::new(),
+    })
 }
 
 /// Asks until the answer is as expected: what the agent was told takes its way through the stages.

@@ -1,4 +1,5 @@
 //! The built binary, without an agent: what it prints, where, and how it exits.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::{
     fs,
@@ -46,14 +47,25 @@ spec:
 
 fn ringfence(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringfence"));
-    command.args(words).env_remove("RINGFENCE_RUN_DIR").env("COLUMNS", "120");
+    command
+        .args(words)
+        .env_remove("RINGFENCE_RUN_DIR")
+        .env("COLUMNS", "120");
     command
 }
 
 /// Standard output, standard error and exit code, with the directory's name taken out.
 fn told(directory: &Path, words: &[&str]) -> (String, String, i32) {
-    let Output { status, stdout, stderr } = ringfence(words).current_dir(directory).output().unwrap();
-    (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap(), status.code().unwrap())
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = ringfence(words).current_dir(directory).output().unwrap();
+    (
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+        status.code().unwrap(),
+    )
 }
 
 fn manifests() -> tempfile::TempDir {
@@ -65,7 +77,12 @@ fn manifests() -> tempfile::TempDir {
 #[test]
 fn can_says_who_decides_on_either_side_and_where_that_is_written() {
     let directory = manifests();
-    let can = |words: &[&str]| told(directory.path(), &[&["can"], words, &["-f", "all.yaml"]].concat());
+    let can = |words: &[&str]| {
+        told(
+            directory.path(),
+            &[&["can"], words, &["-f", "all.yaml"]].concat(),
+        )
+    };
 
     let (out, err, code) = can(&["shop/web", "svc/db/mysql", "sql"]);
     insta::assert_snapshot!(out, @r"
@@ -86,15 +103,28 @@ fn can_says_who_decides_on_either_side_and_where_that_is_written() {
 
     let (out, _, code) = can(&["shop/web", "::ffff:169.254.169.254", "80", "-o", "json"]);
     let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((answer["apiVersion"].as_str(), answer["kind"].as_str()), (Some("cli.ringfence.dev/v1"), Some("Answer")));
-    assert_eq!((answer["allowed"].as_bool(), answer["flows"][0]["metadata"]["verdict"].as_str()), (Some(false), Some("deny")));
+    assert_eq!(
+        (answer["apiVersion"].as_str(), answer["kind"].as_str()),
+        (Some("cli.ringfence.dev/v1"), Some("Answer"))
+    );
+    assert_eq!(
+        (
+            answer["allowed"].as_bool(),
+            answer["flows"][0]["metadata"]["verdict"].as_str()
+        ),
+        (Some(false), Some("deny"))
+    );
     assert_eq!(code, 1);
 }
 
 #[test]
 fn an_error_says_what_where_and_what_next() {
     let directory = manifests();
-    fs::write(directory.path().join("bad.yaml"), MANIFESTS.replace("  ingress:", "  ingres:")).unwrap();
+    fs::write(
+        directory.path().join("bad.yaml"),
+        MANIFESTS.replace("  ingress:", "  ingres:"),
+    )
+    .unwrap();
     let fails = |words: &[&str]| {
         let (out, err, code) = told(directory.path(), words);
         assert_eq!((out.as_str(), code), ("", 2), "{words:?}: {err}");
@@ -144,7 +174,10 @@ fn an_error_says_what_where_and_what_next() {
 #[test]
 fn a_matrix_has_a_table_for_each_family() {
     let directory = manifests();
-    let (out, _, code) = told(directory.path(), &["matrix", "--outside", "net=192.0.2.1", "-f", "all.yaml"]);
+    let (out, _, code) = told(
+        directory.path(),
+        &["matrix", "--outside", "net=192.0.2.1", "-f", "all.yaml"],
+    );
     insta::assert_snapshot!(out, @r"
     IPv4: FROM \ TO  db/mysql-0  shop/web
                      3306/tcp    443/tcp
@@ -159,7 +192,17 @@ fn a_matrix_has_a_table_for_each_family() {
     net              -           -
     ");
     assert_eq!(code, 0);
-    let words = ["matrix", "--outside", "net=192.0.2.1", "--port", "53/udp", "-o", "json", "-f", "all.yaml"];
+    let words = [
+        "matrix",
+        "--outside",
+        "net=192.0.2.1",
+        "--port",
+        "53/udp",
+        "-o",
+        "json",
+        "-f",
+        "all.yaml",
+    ];
     let (out, _, _) = told(directory.path(), &words);
     let matrix: serde_json::Value = serde_json::from_str(&out).unwrap();
     assert_eq!(matrix["kind"], "Matrix");
@@ -176,7 +219,12 @@ fn manifests_may_come_through_standard_input() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(MANIFESTS.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(MANIFESTS.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("(-:26)"));
@@ -185,12 +233,20 @@ fn manifests_may_come_through_standard_input() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     for words in [&["completion", "bash"][..], &["version"]] {
-        let mut child = ringfence(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = ringfence(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words:?}");
         // The verb may have been faster than the test.
-        assert!(matches!(output.status.code(), Some(0 | 141)), "{words:?}: {:?}", output.status);
+        assert!(
+            matches!(output.status.code(), Some(0 | 141)),
+            "{words:?}: {:?}",
+            output.status
+        );
     }
 }
 
@@ -199,7 +255,12 @@ fn what_is_generated_is_complete() {
     let directory = tempfile::tempdir().unwrap();
     let (out, _, code) = told(directory.path(), &["man", "pages"]);
     assert_eq!((out.as_str(), code), ("", 0));
-    for page in ["ringfence.1", "ringfence-can.1", "ringfence-ct-flush.1", "ringfence-agent.1"] {
+    for page in [
+        "ringfence.1",
+        "ringfence-can.1",
+        "ringfence-ct-flush.1",
+        "ringfence-agent.1",
+    ] {
         assert!(directory.path().join("pages").join(page).exists(), "{page}");
     }
     for shell in ["bash", "zsh", "fish"] {
@@ -207,13 +268,22 @@ fn what_is_generated_is_complete() {
         assert!(code == 0 && out.contains("endpoints"), "{shell}");
     }
     let (out, _, _) = told(directory.path(), &["version", "-o", "json"]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&out).unwrap()["version"],
+        env!("CARGO_PKG_VERSION")
+    );
 }
 
 #[test]
 fn the_same_binary_is_a_kubectl_plugin() {
-    let output = ringfence(&["can", "--help"]).arg0("/usr/local/bin/kubectl-ringfence").output().unwrap();
+    let output = ringfence(&["can", "--help"])
+        .arg0("/usr/local/bin/kubectl-ringfence")
+        .output()
+        .unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("Usage: kubectl ringfence can"), "{help}");
-    assert!(help.contains("Exit codes: 0 allowed, 1 denied, 2 error"), "{help}");
+    assert!(
+        help.contains("Exit codes: 0 allowed, 1 denied, 2 error"),
+        "{help}"
+    );
 }

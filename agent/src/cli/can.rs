@@ -28,7 +28,11 @@ struct Answer {
 }
 
 pub(super) fn run(args: &CanArgs) -> Outcome {
-    let (from, to, port) = (Name::parse(&args.from)?, Name::parse(&args.to)?, Port::parse(&args.port)?);
+    let (from, to, port) = (
+        Name::parse(&args.from)?,
+        Name::parse(&args.to)?,
+        Port::parse(&args.port)?,
+    );
     let snapshot = manifests::load(&args.manifests.files)?;
     let source = match &from {
         Name::Pod(key) => {
@@ -37,9 +41,11 @@ pub(super) fn run(args: &CanArgs) -> Outcome {
         }
         Name::Address(address) => Party::Address(*address),
         Name::Service(..) => {
-            return Err(Failure::new("a service does not open connections, its pods do")
-                .at(args.from.clone())
-                .help("name one of its pods"));
+            return Err(
+                Failure::new("a service does not open connections, its pods do")
+                    .at(args.from.clone())
+                    .help("name one of its pods"),
+            );
         }
     };
     let targets = targets(&to, &port, &snapshot)?;
@@ -48,21 +54,40 @@ pub(super) fn run(args: &CanArgs) -> Outcome {
     for (target, port) in targets {
         let families = oracle.families(&source, &target);
         if families.is_empty() {
-            return Err(Failure::new(format!("{from} and {to} have no address family in common"))
-                .help("give both an address of the same family, or ask about addresses"));
+            return Err(
+                Failure::new(format!("{from} and {to} have no address family in common"))
+                    .help("give both an address of the same family, or ask about addresses"),
+            );
         }
         for family in families {
-            flows.push(oracle.ask(&source, &target, port, family).map_err(Failure::new)?);
+            flows.push(
+                oracle
+                    .ask(&source, &target, port, family)
+                    .map_err(Failure::new)?,
+            );
         }
     }
     let allowed = flows.iter().all(Ruling::is_allowed);
-    let answer = Answer { from: from.to_string(), to: to.to_string(), port: port.to_string(), allowed, flows };
+    let answer = Answer {
+        from: from.to_string(),
+        to: to.to_string(),
+        port: port.to_string(),
+        allowed,
+        flows,
+    };
     output::print(&args.output, "Answer", &answer, |out| write(out, &answer))?;
-    Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if allowed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }
 
+/// Who is asked about, and on which port.
+type Target = (Party, Option<(Protocol, u16)>);
+
 /// Who is meant in the end: of a service all pods behind it.
-fn targets(to: &Name, port: &Port, snapshot: &Snapshot) -> Result<Vec<(Party, Option<(Protocol, u16)>)>, Failure> {
+fn targets(to: &Name, port: &Port, snapshot: &Snapshot) -> Result<Vec<Target>, Failure> {
     let of_one = |party: Party| match port {
         Port::Number(protocol, port) => Ok(vec![(party, Some((*protocol, *port)))]),
         Port::Icmp => Ok(vec![(party, None)]),
@@ -85,7 +110,12 @@ fn targets(to: &Name, port: &Port, snapshot: &Snapshot) -> Result<Vec<(Party, Op
                     .iter()
                     .find(|port| port.name.as_ref() == Some(name))
                     .map(|port| (port.protocol, port.port))
-                    .ok_or_else(|| Failure::new(format!("service {namespace}/{} has no port called {name}", service.name)))?,
+                    .ok_or_else(|| {
+                        Failure::new(format!(
+                            "service {namespace}/{} has no port called {name}",
+                            service.name
+                        ))
+                    })?,
                 Port::Icmp => {
                     return Err(Failure::new("a service's address carries only its ports")
                         .at(port.to_string())
@@ -93,7 +123,10 @@ fn targets(to: &Name, port: &Port, snapshot: &Snapshot) -> Result<Vec<(Party, Op
                 }
             };
             let pods = resolve_service(snapshot, namespace, name, number).map_err(Failure::new)?;
-            Ok(pods.into_iter().map(|(key, port)| (Party::Pod(key), Some((number.0, port)))).collect())
+            Ok(pods
+                .into_iter()
+                .map(|(key, port)| (Party::Pod(key), Some((number.0, port))))
+                .collect())
         }
     }
 }
@@ -102,10 +135,16 @@ fn write(out: &mut dyn io::Write, answer: &Answer) -> io::Result<()> {
     let verdict = if answer.allowed { "ALLOWED" } else { "DENIED" };
     let allowed = answer.flows.iter().filter(|flow| flow.is_allowed()).count();
     let part = match answer.flows.len() {
-        total if allowed != 0 && allowed != total => format!("  ({allowed} of {total} flows allowed)"),
+        total if allowed != 0 && allowed != total => {
+            format!("  ({allowed} of {total} flows allowed)")
+        }
         _ => String::new(),
     };
-    writeln!(out, "{verdict}  {} -> {} {}{part}", answer.from, answer.to, answer.port)?;
+    writeln!(
+        out,
+        "{verdict}  {} -> {} {}{part}",
+        answer.from, answer.to, answer.port
+    )?;
     // Families and pods that fare alike are told once.
     let mut told: Vec<(String, String)> = Vec::new();
     for flow in &answer.flows {
@@ -113,9 +152,18 @@ fn write(out: &mut dyn io::Write, answer: &Answer) -> io::Result<()> {
         if let Some(metadata) = &flow.metadata {
             text += &format!("  metadata  {metadata}\n");
         }
-        text += &format!("  egress    {}\n  ingress   {}\n", flow.egress, flow.ingress);
-        let to = if flow.to == answer.to && flow.port == answer.port { String::new() } else { format!("{} {}", flow.to, flow.port) };
-        let title = [flow.family.clone().unwrap_or_default(), to].into_iter().filter(|part| !part.is_empty());
+        text += &format!(
+            "  egress    {}\n  ingress   {}\n",
+            flow.egress, flow.ingress
+        );
+        let to = if flow.to == answer.to && flow.port == answer.port {
+            String::new()
+        } else {
+            format!("{} {}", flow.to, flow.port)
+        };
+        let title = [flow.family.clone().unwrap_or_default(), to]
+            .into_iter()
+            .filter(|part| !part.is_empty());
         let title = title.collect::<Vec<_>>().join(" ");
         match told.iter_mut().find(|(_, known)| *known == text) {
             Some((titles, _)) => *titles += &format!(", {title}"),

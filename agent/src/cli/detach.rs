@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 use ringfence_common::mark::MarkLayout;
 
-use super::{
-
-    failure::{Failure, Outcome},
-};
+use super::failure::{Failure, Outcome};
 use crate::{
     args::DetachArgs,
     dataplane::{self, Attach},
@@ -16,7 +13,12 @@ use crate::{
 };
 
 pub(super) fn run(args: DetachArgs) -> Outcome {
-    let DetachArgs { bpffs, run_dir, netns, cgroup_root } = args;
+    let DetachArgs {
+        bpffs,
+        run_dir,
+        netns,
+        cgroup_root,
+    } = args;
     if let Some(name) = &netns {
         super::enter(name)?;
     }
@@ -31,7 +33,8 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         event_rate: 0,
         attach: Attach::Auto,
     };
-    let removed = dataplane::detach(&options).map_err(|error| Failure::new(error.to_string()).at(place.clone()))?;
+    let removed = dataplane::detach(&options)
+        .map_err(|error| Failure::new(error.to_string()).at(place.clone()))?;
     drop(lock);
     eprintln!("{removed} pins and filters removed from {place}; nothing is enforced any more");
     Ok(ExitCode::SUCCESS)

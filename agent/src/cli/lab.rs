@@ -15,14 +15,25 @@ pub(super) fn run(args: LabArgs) -> Outcome {
 
 /// What `ringfence can` would say.
 fn offline(snapshot: &Snapshot, question: &Question) -> anyhow::Result<bool> {
-    let Question { from: _, source, to, port, protocol } = question;
+    let Question {
+        from: _,
+        source,
+        to,
+        port,
+        protocol,
+    } = question;
     let protocol = match protocol {
         Transport::Tcp => Protocol::Tcp,
         Transport::Udp => Protocol::Udp,
     };
     let (from, to) = (Party::Address(*source), Party::Address(*to));
     let ruling = Oracle::new(snapshot)
-        .ask(&from, &to, Some((protocol, *port)), Some(Family::of(*source)))
+        .ask(
+            &from,
+            &to,
+            Some((protocol, *port)),
+            Some(Family::of(*source)),
+        )
         .map_err(|what| anyhow!(what))?;
     Ok(ruling.is_allowed())
 }

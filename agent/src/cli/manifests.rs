@@ -20,8 +20,18 @@ fn failure(diagnostics: &[Diagnostic]) -> Failure {
         several => format!("{} things are wrong with the manifests", several.len()),
     };
     let place = |diagnostic: &Diagnostic| match diagnostics {
-        [_] => Diagnostic { message: String::new(), ..diagnostic.clone() }.to_string().trim_end_matches(": ").to_owned(),
+        [_] => Diagnostic {
+            message: String::new(),
+            ..diagnostic.clone()
+        }
+        .to_string()
+        .trim_end_matches(": ")
+        .to_owned(),
         _ => diagnostic.to_string(),
     };
-    diagnostics.iter().fold(Failure::new(what), |failure, diagnostic| failure.at(place(diagnostic)))
+    diagnostics
+        .iter()
+        .fold(Failure::new(what), |failure, diagnostic| {
+            failure.at(place(diagnostic))
+        })
 }

@@ -92,6 +92,8 @@ fn dispatch(verb: Verb) -> Outcome {
 /// Puts this thread into a network namespace.
 fn enter(name: &str) -> Result<(), Failure> {
     locate::enter(name).map_err(|what| {
-        Failure::new(what).at(format!("--netns {name}")).help("`ip netns list` shows those with a name; entering one needs root")
+        Failure::new(what)
+            .at(format!("--netns {name}"))
+            .help("`ip netns list` shows those with a name; entering one needs root")
     })
 }

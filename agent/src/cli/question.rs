@@ -1,11 +1,7 @@
 //! Questions about flows, as offline verbs put them: the compiler's answer with the metadata firewall before it
 //! and the policy's file and line behind it.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ringfence_common::{
     cell::Verdict,
@@ -93,9 +89,15 @@ impl<'a> Oracle<'a> {
     /// Prepares a snapshot.
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
         // Every annotation counts, as without flags of the agent.
-        let options = compile::Options { annotated_pods: AnnotatedPods::All, iam_role_annotation: false };
+        let options = compile::Options {
+            annotated_pods: AnnotatedPods::All,
+            iam_role_annotation: false,
+        };
         let (desired, _) = compile::compile(&compile::as_if_local(snapshot), &options);
-        let granted = desired.endpoints.into_iter().filter(|(_, endpoint)| endpoint.metadata_granted);
+        let granted = desired
+            .endpoints
+            .into_iter()
+            .filter(|(_, endpoint)| endpoint.metadata_granted);
         Self {
             snapshot,
             asker: Asker::new(snapshot),
@@ -121,23 +123,46 @@ impl<'a> Oracle<'a> {
             Party::Address(address) => BTreeSet::from([Family::of(*address)]),
             Party::Pod(key) => {
                 let pod = self.snapshot.pods.get(key);
-                pod.into_iter().flat_map(|pod| &pod.addresses).map(|address| Family::of(*address)).collect()
+                pod.into_iter()
+                    .flat_map(|pod| &pod.addresses)
+                    .map(|address| Family::of(*address))
+                    .collect()
             }
         }
     }
 
     /// Judges one flow.
-    pub(super) fn ask(&self, from: &Party, to: &Party, port: Port, family: Option<Family>) -> Result<Ruling, String> {
-        let question = Question { from: from.clone(), to: to.clone(), port, family };
+    pub(super) fn ask(
+        &self,
+        from: &Party,
+        to: &Party,
+        port: Port,
+        family: Option<Family>,
+    ) -> Result<Ruling, String> {
+        let question = Question {
+            from: from.clone(),
+            to: to.clone(),
+            port,
+            family,
+        };
         let answer = self.asker.ask(&question)?;
         let metadata = answer
             .to_address
             .and_then(|address| self.metadata(from, address, port))
-            .or_else(|| answer.from_address.and_then(|address| self.replies(address, to)));
-        let refused = metadata.as_ref().is_some_and(|side| side.verdict == word(Verdict::Deny));
+            .or_else(|| {
+                answer
+                    .from_address
+                    .and_then(|address| self.replies(address, to))
+            });
+        let refused = metadata
+            .as_ref()
+            .is_some_and(|side| side.verdict == word(Verdict::Deny));
         let with_metadata = |verdict| word(if refused { Verdict::Deny } else { verdict });
         Ok(Ruling {
-            family: answer.to_address.or(answer.from_address).map(|address| Family::of(address).to_string()),
+            family: answer
+                .to_address
+                .or(answer.from_address)
+                .map(|address| Family::of(address).to_string()),
             from: name(from),
             to: name(to),
             port: port_text(port),
@@ -154,15 +179,36 @@ impl<'a> Oracle<'a> {
         let endpoint = self.metadata_endpoint(to)?;
         let key = self.pod(from)?;
         let opening = MetadataWord::new(&[0; 16], 0, endpoint.open);
-        let open = port.is_some_and(|(protocol, port)| opening.is_open(protocol.number(), Some(port)));
+        let open =
+            port.is_some_and(|(protocol, port)| opening.is_open(protocol.number(), Some(port)));
         let (verdict, because) = if open {
-            (Verdict::Allow, format!("{to} also serves DNS or NTP, which stay open"))
+            (
+                Verdict::Allow,
+                format!("{to} also serves DNS or NTP, which stay open"),
+            )
         } else if self.granted.contains(key) {
-            (Verdict::Allow, format!("pod {key} has the annotation {}", metadata::ACCESS_ANNOTATION))
+            (
+                Verdict::Allow,
+                format!(
+                    "pod {key} has the annotation {}",
+                    metadata::ACCESS_ANNOTATION
+                ),
+            )
         } else {
-            (Verdict::Deny, format!("{to} is a metadata service ({}), and pod {key} has no grant", endpoint.clouds))
+            (
+                Verdict::Deny,
+                format!(
+                    "{to} is a metadata service ({}), and pod {key} has no grant",
+                    endpoint.clouds
+                ),
+            )
         };
-        Some(Side { verdict: word(verdict), because, rule: None, origin: None })
+        Some(Side {
+            verdict: word(verdict),
+            because,
+            rule: None,
+            origin: None,
+        })
     }
 
     /// Its say about what a metadata service opens: it stands before connection tracking, so it stops the replies.
@@ -172,8 +218,15 @@ impl<'a> Oracle<'a> {
         if self.granted.contains(key) {
             return None;
         }
-        let because = format!("pod {key} has no grant, so its replies to the metadata service {from} are denied");
-        Some(Side { verdict: word(Verdict::Deny), because, rule: None, origin: None })
+        let because = format!(
+            "pod {key} has no grant, so its replies to the metadata service {from} are denied"
+        );
+        Some(Side {
+            verdict: word(Verdict::Deny),
+            because,
+            rule: None,
+            origin: None,
+        })
     }
 
     fn metadata_endpoint(&self, address: IpAddr) -> Option<&MetadataEndpoint> {
@@ -183,7 +236,9 @@ impl<'a> Oracle<'a> {
         };
         // As the kernel sees it: an IPv4 address inside an IPv6 one is that address.
         let address = embedded(&bytes(address)).unwrap_or_else(|| bytes(address));
-        self.metadata.iter().find(|endpoint| bytes(endpoint.address) == address)
+        self.metadata
+            .iter()
+            .find(|endpoint| bytes(endpoint.address) == address)
     }
 
     /// The pod that a party is, by name or by address.
@@ -194,7 +249,9 @@ impl<'a> Oracle<'a> {
                 .snapshot
                 .pods
                 .iter()
-                .find(|(_, pod)| pod.is_running() && !pod.host_network && pod.addresses.contains(address))
+                .find(|(_, pod)| {
+                    pod.is_running() && !pod.host_network && pod.addresses.contains(address)
+                })
                 .map(|(key, _)| key),
         }
     }
@@ -202,10 +259,18 @@ impl<'a> Oracle<'a> {
     fn side(&self, party: &Party, judgement: Option<&Judgement>, direction: &str) -> Side {
         let Some(judgement) = judgement else {
             let (verdict, because) = match self.pod(party) {
-                Some(key) => (word(Verdict::Allow), format!("no policy selects pod {key} for {direction}")),
+                Some(key) => (
+                    word(Verdict::Allow),
+                    format!("no policy selects pod {key} for {direction}"),
+                ),
                 None => ("none", "no pod: nobody judges here".to_owned()),
             };
-            return Side { verdict, because, rule: None, origin: None };
+            return Side {
+                verdict,
+                because,
+                rule: None,
+                origin: None,
+            };
         };
         let mut because = match (&judgement.rule, judgement.live) {
             (Some(rule), _) => rule.clone(),
@@ -216,13 +281,22 @@ impl<'a> Oracle<'a> {
             because += &format!("; on other ports: {}", judgement.other_ports.join(", "));
         }
         if judgement.staged != judgement.live {
-            because += &format!("; with everything in audit enforced: {}", word(judgement.staged));
+            because += &format!(
+                "; with everything in audit enforced: {}",
+                word(judgement.staged)
+            );
         }
-        let origin = judgement.rule.as_deref().and_then(|rule| self.policy(rule)).map(|policy| &policy.origin);
+        let origin = judgement
+            .rule
+            .as_deref()
+            .and_then(|rule| self.policy(rule))
+            .map(|policy| &policy.origin);
         Side {
             verdict: word(judgement.live),
             because,
-            origin: origin.filter(|origin| **origin != Origin::default()).map(ToString::to_string),
+            origin: origin
+                .filter(|origin| **origin != Origin::default())
+                .map(ToString::to_string),
             rule: judgement.rule.clone(),
         }
     }
@@ -230,7 +304,10 @@ impl<'a> Oracle<'a> {
     /// The policy that a rule belongs to: rules are named after their policy and a part of it.
     fn policy(&self, rule: &str) -> Option<&Policy> {
         let object = rule.split_whitespace().next()?.trim_end_matches(':');
-        self.snapshot.policies.values().find(|policy| policy.key.to_string() == object)
+        self.snapshot
+            .policies
+            .values()
+            .find(|policy| policy.key.to_string() == object)
     }
 }
 

@@ -54,14 +54,23 @@ fn role(link: &Link, stack: &Stack, pods: &BTreeSet<u32>) -> Option<Role> {
         Some("dummy" | "ifb" | "nlmon" | "vcan" | "vxcan" | "vrf") => None,
         // A pair's end leads to a pod, unless the node sends through it what it has no nearer way for, or has an
         // address there that is not also on others: a gateway's is on every pod's device.
-        Some("veth" | "netkit") if !leads_out(link, stack) => Some(Role::Pod),_ => Some(Role::Uplink),
+        Some("veth" | "netkit") if !leads_out(link, stack) => Some(Role::Pod),
+        _ => Some(Role::Uplink),
     }
 }
 
 fn leads_out(link: &Link, stack: &Stack) -> bool {
-    let elsewhere = |address| stack.global.iter().any(|(index, on)| *index != link.index && on.contains(address));
+    let elsewhere = |address| {
+        stack
+            .global
+            .iter()
+            .any(|(index, on)| *index != link.index && on.contains(address))
+    };
     stack.leading_out.contains(&link.index)
-        || stack.global.get(&link.index).is_some_and(|own| own.iter().any(|address| !elsewhere(address)))
+        || stack
+            .global
+            .get(&link.index)
+            .is_some_and(|own| own.iter().any(|address| !elsewhere(address)))
 }
 
 #[cfg(test)]
@@ -100,9 +109,18 @@ mod tests {
             (link(10, "eth1", None, Some(9)), None),
             (link(11, "eth2", None, Some(3)), Some(Role::Uplink)),
             (link(12, "eth0.100", Some("vlan"), None), Some(Role::Uplink)),
-            (link(13, "with-gateway", Some("veth"), None), Some(Role::Pod)),
-            (link(14, "with-gateway-too", Some("veth"), None), Some(Role::Pod)),
-            (link(15, "with-own-address", Some("veth"), None), Some(Role::Uplink)),
+            (
+                link(13, "with-gateway", Some("veth"), None),
+                Some(Role::Pod),
+            ),
+            (
+                link(14, "with-gateway-too", Some("veth"), None),
+                Some(Role::Pod),
+            ),
+            (
+                link(15, "with-own-address", Some("veth"), None),
+                Some(Role::Uplink),
+            ),
         ];
         let stack = Stack {
             links: cases

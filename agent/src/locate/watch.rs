@@ -111,7 +111,9 @@ fn publish(
         }
         changed
     });
-    let Some(snapshot) = &world.snapshot else { return };
+    let Some(snapshot) = &world.snapshot else {
+        return;
+    };
     let now = place(stack, snapshot, world.diagnostics.clone(), found);
     placed.send_if_modified(|before| {
         let changed = before.as_ref().is_none_or(|before| {

@@ -118,8 +118,11 @@ pub(super) async fn flows(
 
 /// Logs each thing that is wrong when it appears and when it is gone.
 pub(super) async fn tell_diagnostics(shared: Arc<Shared>) -> anyhow::Result<()> {
-    let (mut world, mut placed, mut compiled) =
-        (shared.world.clone(), shared.placed.clone(), shared.compiled.clone());
+    let (mut world, mut placed, mut compiled) = (
+        shared.world.clone(),
+        shared.placed.clone(),
+        shared.compiled.clone(),
+    );
     let mut told: BTreeSet<Diagnostic> = BTreeSet::new();
     loop {
         world.mark_unchanged();
