@@ -120,7 +120,7 @@ impl<'a> Oracle<'a> {
 
     fn families_of(&self, party: &Party) -> BTreeSet<Family> {
         match party {
-            Party::Address(address) => BTreeSet::from([Family::of(*address)]),
+            Party::Address(address) => BTreeSet::from([Family::of(address.to_canonical())]),
             Party::Pod(key) => {
                 let pod = self.snapshot.pods.get(key);
                 pod.into_iter()
