@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use ringfence_common::Direction;
 
 use super::{
-    address::{canonical_net, shortened},
+    blocks::Blocks,
     fact::{Fact, FactId, Facts, Scope, bare_namespace},
     netpol::{self, PolicyRules, ResolvedPorts, RuleNames},
     ruleset::Ruleset,
@@ -332,56 +332,5 @@ impl<'a> Scopes<'a> {
             index.insert(pods, id);
         }
         index
-    }
-}
-
-/// Blocks, found by what they hold.
-#[derive(Debug, Default)]
-struct Blocks {
-    by_cidr: HashMap<IpNet, Vec<(Vec<IpNet>, FactId)>>,
-    /// Lengths that occur, of IPv4 and of IPv6.
-    lengths: [BTreeSet<u8>; 2],
-}
-
-impl Blocks {
-    fn new(facts: &Facts) -> Self {
-        let mut blocks = Self::default();
-        for (id, fact) in facts.iter() {
-            let Fact::Block(block) = fact else { continue };
-            blocks.lengths[family(block.cidr)].insert(block.cidr.prefix_len());
-            blocks
-                .by_cidr
-                .entry(block.cidr)
-                .or_default()
-                .push((block.except.clone(), id));
-        }
-        blocks
-    }
-
-    /// The blocks that hold all of a network of which no part is told apart; sorted.
-    fn holding(&self, net: IpNet) -> Vec<FactId> {
-        let net = canonical_net(net);
-        let mut found = Vec::new();
-        for &length in self.lengths[family(net)].range(..=net.prefix_len()) {
-            for (except, id) in self
-                .by_cidr
-                .get(&shortened(net, length))
-                .into_iter()
-                .flatten()
-            {
-                if !except.iter().any(|except| except.contains(&net)) {
-                    found.push(*id);
-                }
-            }
-        }
-        found.sort_unstable();
-        found
-    }
-}
-
-const fn family(net: IpNet) -> usize {
-    match net {
-        IpNet::V4(_) => 0,
-        IpNet::V6(_) => 1,
     }
 }

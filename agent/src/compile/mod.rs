@@ -17,6 +17,7 @@
 
 mod address;
 mod ask;
+mod blocks;
 mod desired;
 mod evaluator;
 pub mod fact;
@@ -26,13 +27,9 @@ mod netpol;
 pub mod ruleset;
 mod selectors;
 mod service;
+mod signature;
 mod table;
 mod world;
-
-pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
-pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table};
-pub use metadata::AnnotatedPods;
-pub use service::resolve_service;
 
 use std::net::IpAddr;
 
@@ -40,9 +37,14 @@ use ringfence_common::Direction;
 
 use self::{
     evaluator::{Evaluator, Subjects},
-    table::Signatures,
+    signature::Signatures,
 };
 use crate::model::{Diagnostic, Located, PodKey, Snapshot};
+
+pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
+pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table};
+pub use metadata::AnnotatedPods;
+pub use service::resolve_service;
 
 /// What the compiler is told besides the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -155,8 +155,8 @@ pub(super) fn resolve<'a>(
 /// The ruleset of a subject that these policies select.
 ///
 /// `own` are the subject's own ports, for a direction in which it is the destination.
-pub(super) fn ruleset<'a>(
-    policies: &[&'a PolicyRules],
+pub(super) fn ruleset(
+    policies: &[&PolicyRules],
     direction: Direction,
     own: &ResolvedPorts,
     names: &mut RuleNames,

@@ -146,7 +146,7 @@ impl Ruleset {
     /// The rules that are about this peer: all that the verdict depends on but the port.
     #[must_use]
     pub fn facing<'a>(&'a self, facts: &Facts, peer: &[FactId]) -> Facing<'a> {
-        let tiers = self
+        let tiers: Vec<FacingTier<'a>> = self
             .tiers
             .iter()
             .map(|tier| FacingTier {
@@ -160,7 +160,11 @@ impl Ruleset {
                     .collect(),
             })
             .collect();
-        Facing { tiers }
+        let audits = tiers.iter().any(|tier| {
+            tier.unmatched.live != tier.unmatched.staged
+                || tier.rules.iter().any(|(rule, _)| rule.audit)
+        });
+        Facing { tiers, audits }
     }
 
     /// All rules, strongest tier first.
@@ -201,6 +205,8 @@ fn resolved(named: &[(Protocol, String)], facts: &Facts, peer: &[FactId]) -> Vec
 #[derive(Clone, Debug)]
 pub struct Facing<'a> {
     tiers: Vec<FacingTier<'a>>,
+    /// False if both verdicts are the same on every port.
+    audits: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -224,7 +230,11 @@ impl<'a> Facing<'a> {
     #[must_use]
     pub fn decide(&self, port: Port) -> DesiredCell {
         let (live, tier, rule) = self.walk(port, View::Live);
-        let staged = self.walk(port, View::Staged);
+        let staged = if self.audits {
+            self.walk(port, View::Staged)
+        } else {
+            (live, tier, rule)
+        };
         let (tier, rule) = if staged.0 == live {
             (tier, rule)
         } else {

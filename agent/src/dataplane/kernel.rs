@@ -203,11 +203,11 @@ impl Dataplane {
         for &ifindex in devices {
             self.attacher.pod(&mut self.ebpf, ifindex)?;
         }
-        if !last.is_empty() {
-            await_grace();
-        }
         for op in last {
-            self.maps.execute(op)?;
+            match op {
+                Op::Grace => await_grace(),
+                op => self.maps.execute(op)?,
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod attach;
 mod clock;
 mod events;
+pub mod fake;
 mod installed;
 mod kernel;
 mod load;

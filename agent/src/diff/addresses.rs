@@ -37,9 +37,10 @@ impl Builder<'_> {
         for (&identity, &digest) in &self.installed.identities {
             by_digest.entry(digest).or_default().push(identity);
         }
-        let mut identities = Identities { signatures: BTreeMap::from([(UNKNOWN, 0)]), moves: BTreeSet::new() };
+        let mut identities =
+            Identities { signatures: BTreeMap::from([(UNKNOWN, 0)]), moves: BTreeSet::new() };
         let mut chosen: BTreeMap<(Identity, usize), Identity> = BTreeMap::new();
-        for (&net, &signature) in &desired.addresses {
+        for (net, signature) in self.targets(desired) {
             let old = self.before(&net);
             let new = match chosen.get(&(old, signature)) {
                 Some(&identity) => identity,
@@ -53,13 +54,17 @@ impl Builder<'_> {
             identities.signatures.insert(new, signature);
             if self.installed.addresses.get(&net) != Some(&new) {
                 self.addresses.push(Op::Address(net, new));
+            }
+            if desired.addresses.contains_key(&net) {
                 self.after.addresses.insert(net, new);
+            } else {
+                self.after.addresses.remove(&net);
+                self.forget.push(Op::RemoveAddress(net));
             }
             if old != new {
                 identities.moves.insert((old, new));
             }
         }
-        self.forget_addresses(desired, &mut identities);
         self.check_addresses()?;
         fits("IDENTITIES", "--identity-entries", self.after.identities.len(), self.limits.identities)?;
         self.node_addresses(desired);
@@ -71,7 +76,7 @@ impl Builder<'_> {
         if let Some(&identity) = self.installed.addresses.get(net) {
             return identity;
         }
-        around(&self.installed.addresses, net)
+        around(&self.installed.addresses, net).unwrap_or(UNKNOWN)
     }
 
     /// An identity of this meaning that leaving tables treat like `old`.
@@ -113,24 +118,14 @@ impl Builder<'_> {
         identity
     }
 
-    /// Removes what is no longer listed: exact addresses at once, for their pods are gone; networks only after the
-    /// swap, for leaving tables still tell them apart.
-    fn forget_addresses(&mut self, desired: &Desired, identities: &mut Identities) {
-        for (net, &old) in &self.installed.addresses {
-            if desired.addresses.contains_key(net) {
-                continue;
-            }
-            self.after.addresses.remove(net);
-            if net.prefix_len() == net.max_prefix_len() {
-                self.addresses.push(Op::RemoveAddress(*net));
-                let new = around(&self.after.addresses, net);
-                if old != new {
-                    identities.moves.insert((old, new));
-                }
-            } else {
-                self.remove.push(Op::RemoveAddress(*net));
-            }
+    /// The signature that every address must get. What is no longer listed gets that of the network around it, and
+    /// goes only when no packet can meet an old table any more: then its going changes nothing.
+    fn targets(&self, desired: &Desired) -> BTreeMap<IpNet, usize> {
+        let mut targets = desired.addresses.clone();
+        for net in self.installed.addresses.keys() {
+            targets.entry(*net).or_insert_with(|| around(&desired.addresses, net).unwrap_or(0));
         }
+        targets
     }
 
     fn check_addresses(&self) -> Result<(), Full> {
@@ -184,9 +179,10 @@ impl Builder<'_> {
     }
 
     /// Removes, after the grace period, what nothing points at any more.
-    pub(super) fn retire(&mut self, tables: &TableIds, identities: &Identities) {
+    pub(super) fn retire(&mut self, tables: &TableIds) {
+        let used: BTreeSet<Identity> = self.after.addresses.values().copied().collect();
         let keep = |&(table, identity): &(u32, Identity)| {
-            !tables.leaving.contains(&table) && identities.signatures.contains_key(&identity)
+            !tables.leaving.contains(&table) && used.contains(&identity)
         };
         let gone: Vec<_> = self.after.classes.keys().copied().filter(|key| !keep(key)).collect();
         for key in gone {
@@ -202,7 +198,7 @@ impl Builder<'_> {
             .identities
             .keys()
             .copied()
-            .filter(|identity| !identities.signatures.contains_key(identity))
+            .filter(|identity| !used.contains(identity))
             .collect();
         for identity in gone {
             self.after.identities.remove(&identity);
@@ -211,14 +207,8 @@ impl Builder<'_> {
     }
 }
 
-/// The identity of the longest network around this one.
-fn around(addresses: &BTreeMap<IpNet, Identity>, net: &IpNet) -> Identity {
-    let mut net = *net;
-    while let Some(wider) = net.supernet() {
-        if let Some(&identity) = addresses.get(&wider) {
-            return identity;
-        }
-        net = wider;
-    }
-    UNKNOWN
+/// What belongs to the longest network around this one.
+fn around<T: Copy>(addresses: &BTreeMap<IpNet, T>, net: &IpNet) -> Option<T> {
+    std::iter::successors(net.supernet(), IpNet::supernet)
+        .find_map(|wider| addresses.get(&wider).copied())
 }

@@ -6,7 +6,8 @@
 //!    split off another one gets, in tables that are on their way out, the class that it had there.
 //! 2. *addresses*: so moving an address to a new identity changes no verdict of an outgoing table.
 //! 3. *swap*: one word for each endpoint whose record or generation changes.
-//! 4. after a *grace period*, when no packet can be in the midst of old tables: what nothing points at any more goes.
+//! 4. after a *grace period*, when no packet can be in the midst of old tables: addresses that are no longer listed go;
+//!    after another one, so does what nothing points at any more.
 //!
 //! A pod whose labels change moves at step 2 under tables that stay, and their endpoints get a new generation at
 //! step 3: a packet is judged by the old label or by the new one.
@@ -47,6 +48,6 @@ pub fn diff(installed: &Installed, wanted: Wanted<'_>, limits: &Limits) -> Resul
     let identities = builder.addresses(wanted.desired, &tables)?;
     builder.classes(wanted.desired, &tables, &identities)?;
     builder.endpoints(wanted, &tables, &identities)?;
-    builder.retire(&tables, &identities);
+    builder.retire(&tables);
     Ok(builder.finish())
 }

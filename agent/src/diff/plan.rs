@@ -58,7 +58,7 @@ pub enum Op {
     Grant(u64, u64),
     /// Takes it back.
     Revoke(u64),
-    /// From here on everything is in force; waits until no packet can still be using what was.
+    /// Waits until no packet can still be using what was. From the first one on everything is in force.
     Grace,
     /// Forgets a class.
     RemoveClass(u32, Identity),
@@ -104,6 +104,7 @@ pub(super) struct Builder<'a> {
     pub(super) beside: Vec<Op>,
     pub(super) addresses: Vec<Op>,
     pub(super) swap: Vec<Op>,
+    pub(super) forget: Vec<Op>,
     pub(super) remove: Vec<Op>,
 }
 
@@ -116,6 +117,7 @@ impl<'a> Builder<'a> {
             beside: Vec::new(),
             addresses: Vec::new(),
             swap: Vec::new(),
+            forget: Vec::new(),
             remove: Vec::new(),
         }
     }
@@ -140,9 +142,8 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn finish(mut self) -> Plan {
-        let phases =
-            [&self.beside, &self.addresses, &self.swap, &self.remove].map(|phase| phase.len());
-        if phases.iter().sum::<usize>() == 0 {
+        let phases = [&self.beside, &self.addresses, &self.swap, &self.forget, &self.remove];
+        if phases.iter().all(|phase| phase.is_empty()) {
             return Plan { ops: Vec::new(), after: self.after, swapped: 0 };
         }
         self.after.revision += 1;
@@ -155,11 +156,15 @@ impl<'a> Builder<'a> {
         ops.extend(self.beside);
         ops.extend(self.addresses);
         ops.extend(self.swap);
-        // Slots that words have left are free for the next plan, so the grace period is due for them too.
-        if swapped > 0 || !self.remove.is_empty() {
+        // Slots that words have left are free for the next plan, so a grace period is due for them too.
+        if swapped > 0 || !self.forget.is_empty() || !self.remove.is_empty() {
             ops.push(Op::Grace);
-            ops.extend(self.remove);
         }
+        if !self.forget.is_empty() {
+            ops.extend(self.forget);
+            ops.push(Op::Grace);
+        }
+        ops.extend(self.remove);
         Plan { ops, after: self.after, swapped }
     }
 }

@@ -1,18 +1,20 @@
 //! Tables: which stay, which are new, and where they lie.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_common::{
     cell::Cell,
+    identity::Identity,
     table::{DIRECTORIES, LOOKS_AT_NETWORKS, NO_PAGES, PAGE_PORTS, Page, TableRef, UNIFORM},
 };
 
 use super::{
-    allocate, digest,
+    allocate,
+    digest::{self, Digest},
     installed::TableState,
     plan::{Builder, Full, Op, fits},
 };
-use crate::compile::{Desired, Table};
+use crate::compile::{Desired, Endpoint, Table};
 
 /// The wanted tables' ids, by their index in [`Desired::tables`], and those that go.
 pub(super) struct TableIds {
@@ -24,15 +26,16 @@ pub(super) struct TableIds {
 }
 
 impl Builder<'_> {
-    /// Recognises tables that are there by their digest, and lays out the others beside them.
+    /// Recognises tables that are there, and lays out the others beside them.
     pub(super) fn tables(&mut self, desired: &Desired) -> Result<TableIds, Full> {
-        let known: BTreeMap<_, _> =
-            self.installed.tables.iter().map(|(&id, state)| (state.digest, id)).collect();
+        let digests: Vec<_> =
+            desired.tables.iter().map(|table| digest::table(desired, table)).collect();
+        let known = self.known(desired, &digests);
+        let left = self.left(desired, &known);
         let mut ids = TableIds { wanted: Vec::new(), staying: Vec::new(), leaving: Vec::new() };
-        for table in &desired.tables {
-            let digest = digest::table(desired, table);
-            let id = match known.get(&digest) {
-                Some(&id) => {
+        for ((table, digest), known) in desired.tables.iter().zip(digests).zip(known) {
+            let id = match known.filter(|id| !left.contains(id)) {
+                Some(id) => {
                     ids.staying.push(id);
                     id
                 }
@@ -46,12 +49,67 @@ impl Builder<'_> {
         Ok(ids)
     }
 
+    /// For every wanted table the one that is there and says the same: equal cells and port map, and the same class
+    /// for every identity whose meaning is still wanted. So a class, once written, never changes.
+    fn known(&self, desired: &Desired, digests: &[Digest]) -> Vec<Option<u32>> {
+        let signatures: BTreeMap<Digest, usize> = desired
+            .signatures
+            .iter()
+            .enumerate()
+            .map(|(index, signature)| (digest::signature(signature), index))
+            .collect();
+        let identities: Vec<(Identity, usize)> = self
+            .installed
+            .identities
+            .iter()
+            .filter_map(|(&identity, digest)| Some((identity, *signatures.get(digest)?)))
+            .collect();
+        let mut free: BTreeMap<Digest, Vec<u32>> = BTreeMap::new();
+        for (&id, state) in &self.installed.tables {
+            free.entry(state.digest).or_default().push(id);
+        }
+        let class = |id, identity| self.installed.classes.get(&(id, identity)).copied().unwrap_or(0);
+        let mut find = |table: &Table, digest: &Digest| {
+            let candidates = free.get_mut(digest)?;
+            let at = candidates.iter().position(|&id| {
+                identities.iter().all(|&(identity, signature)| {
+                    usize::from(class(id, identity)) == table.classes[signature]
+                })
+            })?;
+            Some(candidates.remove(at))
+        };
+        desired.tables.iter().zip(digests).map(|(table, digest)| find(table, digest)).collect()
+    }
+
+    /// Tables that an endpoint leaves, though its pod stays. Until the swap its packets must meet the old classes there,
+    /// so what such a table says is written anew for those endpoints that go on to want it.
+    fn left(&self, desired: &Desired, known: &[Option<u32>]) -> BTreeSet<u32> {
+        let wanted: BTreeMap<u32, &Endpoint> = desired
+            .endpoints
+            .values()
+            .map(|endpoint| (endpoint.located.ifindex, endpoint))
+            .collect();
+        let mut left = BTreeSet::new();
+        for (ifindex, state) in &self.installed.endpoints {
+            let Some(endpoint) = wanted.get(ifindex) else { continue };
+            for (old, new) in [
+                (state.record.ingress.id, endpoint.ingress),
+                (state.record.egress.id, endpoint.egress),
+            ] {
+                if old != 0 && new.and_then(|index| known[index]) != Some(old) {
+                    left.insert(old);
+                }
+            }
+        }
+        left
+    }
+
     /// Finds room for a new table and writes it there.
     fn lay_out(
         &mut self,
         desired: &Desired,
         table: &Table,
-        digest: digest::Digest,
+        digest: Digest,
     ) -> Result<u32, Full> {
         let cells: Vec<_> = table
             .rows

@@ -23,6 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Without any news the files are read again after this time: some file systems tell nothing.
 const DOUBT: Duration = Duration::from_secs(30);
 
+/// How far files can be trusted that may have been read while they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// They were not written meanwhile.
+    Whole,
+    /// There is no end to the changes: what the files say counts, what they do not say may be coming.
+    WhatIsThere,
+    /// Read again.
+    Nothing,
+}
+
 /// Watches the places where manifests are.
 pub(super) struct Changes {
     watcher: RecommendedWatcher,
@@ -30,12 +41,17 @@ pub(super) struct Changes {
     news: Arc<News>,
     /// Changes came so steadily that waiting for their end was given up.
     hurried: bool,
+    /// A directory of our own that is watched too: what is reported of it comes after all that
+    /// happened before. Without one (no place to write), silence has to do.
+    echo: Option<tempfile::TempDir>,
+    echoes: u64,
 }
 
 #[derive(Default)]
 struct News {
     state: Mutex<State>,
     woken: Notify,
+    echoed: Notify,
 }
 
 #[derive(Default)]
@@ -45,6 +61,10 @@ struct State {
     changed: bool,
     /// Files that were written to and not closed yet.
     writing: BTreeSet<PathBuf>,
+    /// The directory of echoes.
+    echoes: Option<PathBuf>,
+    /// The last new file in it that was reported.
+    echo: Option<PathBuf>,
 }
 
 // === impl Changes ===
@@ -53,12 +73,20 @@ impl Changes {
     pub fn new() -> notify::Result<Self> {
         let news = Arc::new(News::default());
         let teller = Arc::clone(&news);
-        let watcher = notify::recommended_watcher(move |event| teller.tell(event))?;
+        let mut watcher = notify::recommended_watcher(move |event| teller.tell(event))?;
+        let echo = tempfile::tempdir().ok().filter(|echo| {
+            watcher
+                .watch(echo.path(), RecursiveMode::NonRecursive)
+                .is_ok()
+        });
+        news.lock().echoes = echo.as_ref().map(|echo| echo.path().to_path_buf());
         Ok(Self {
             watcher,
             watched: BTreeSet::new(),
             news,
             hurried: false,
+            echo,
+            echoes: 0,
         })
     }
 
@@ -107,9 +135,37 @@ impl Changes {
         added
     }
 
-    /// True if nothing has changed since [`Self::next`] returned, or there is no end of it.
-    pub fn settled(&self) -> bool {
-        self.hurried || !self.news.lock().changed
+    /// How far what was read since [`Self::next`] can be trusted.
+    pub async fn trust(&mut self) -> Trust {
+        // Nobody is left who would have to be waited for if this takes too long.
+        let _: Result<(), time::error::Elapsed> = time::timeout(PATIENCE, self.catch_up()).await;
+        let mut state = self.news.lock();
+        match (self.hurried, state.changed) {
+            (false, false) => Trust::Whole,
+            (false, true) => Trust::Nothing,
+            (true, _) => {
+                // It has to be read again, whether or not more changes come.
+                state.changed = true;
+                Trust::WhatIsThere
+            }
+        }
+    }
+
+    /// Waits until everything that has happened up to now is reported.
+    async fn catch_up(&mut self) {
+        self.echoes += 1;
+        let call = self
+            .echo
+            .as_ref()
+            .map(|echo| echo.path().join(self.echoes.to_string()));
+        let Some(call) = call.filter(|call| std::fs::write(call, "").is_ok()) else {
+            return time::sleep(QUIET).await;
+        };
+        // It was made a moment ago in a directory that is ours; if it stays it does no harm.
+        let _: std::io::Result<()> = std::fs::remove_file(&call);
+        while self.news.lock().echo.as_ref() != Some(&call) {
+            self.news.echoed.notified().await;
+        }
     }
 
     /// Waits for changes, and for their end.
@@ -166,6 +222,11 @@ impl News {
             // What was lost may have been anything.
             Err(_) => state.changed = true,
             Ok(event) if event.need_rescan() => state.changed = true,
+            Ok(event) if state.is_echo(&event) => {
+                state.echo = event.paths.into_iter().next();
+                drop(state);
+                return self.echoed.notify_one();
+            }
             Ok(event) => {
                 if !event.paths.iter().any(|path| state.concerns(path)) {
                     return;
@@ -185,8 +246,19 @@ impl News {
                             .filter(|path| files::is_manifest(path));
                         state.writing.extend(files);
                     }
-                    EventKind::Create(CreateKind::File)
-                    | EventKind::Any
+                    EventKind::Create(CreateKind::File) => {
+                        // A link is complete at once; a file is filled and closed next.
+                        let filled_next = |path: &PathBuf| {
+                            files::is_manifest(path)
+                                && path
+                                    .symlink_metadata()
+                                    .is_ok_and(|file| file.is_file() && file.len() == 0)
+                        };
+                        state
+                            .writing
+                            .extend(event.paths.into_iter().filter(filled_next));
+                    }
+                    EventKind::Any
                     | EventKind::Create(_)
                     | EventKind::Modify(_)
                     | EventKind::Remove(_)
@@ -203,8 +275,20 @@ impl News {
 // === impl State ===
 
 impl State {
+    /// True for a new file in the directory of echoes.
+    fn is_echo(&self, event: &notify::Event) -> bool {
+        let Some(directory) = self.echoes.as_deref() else {
+            return false;
+        };
+        matches!(event.kind, EventKind::Create(_))
+            && event
+                .paths
+                .iter()
+                .any(|path| path.parent() == Some(directory))
+    }
+
     fn concerns(&self, path: &Path) -> bool {
-        let here = self.places.get(path).is_some();
+        let here = self.places.contains_key(path);
         here || path
             .parent()
             .and_then(|place| self.places.get(place))

@@ -43,6 +43,12 @@ pub(super) fn read(file: &str, text: &str, ignore_other_kinds: bool) -> Reading 
         reading: Reading::default(),
     };
     match tree::parse(text) {
+        // Somebody may be about to write it anew: the kernel reports that it was emptied only after.
+        Ok(_) if text.is_empty() => {
+            let message =
+                "the file is empty; delete it, or leave a comment in it, if it is to say nothing";
+            reader.unidentified(Position { line: 1, column: 1 }, "", message);
+        }
         Ok(documents) => documents.iter().for_each(|node| reader.object(node, None)),
         Err(unreadable) => reader.unidentified(unreadable.position, "", unreadable.message),
     }
@@ -144,8 +150,10 @@ impl Reader<'_> {
                     .find(|key| {
                         !known.contains(key) && nearest(key, known.clone()) == Some(missing)
                     });
-                let slip =
-                    slip.map_or_else(String::new, |slip| format!("; is `{slip}` meant to be it?"));
+                let slip = slip.map_or_else(
+                    || ".".to_owned(),
+                    |slip| format!("; is `{slip}` meant to be it?"),
+                );
                 return self.unidentified(
                     node.position,
                     "",
@@ -187,7 +195,7 @@ impl Reader<'_> {
                     return;
                 }
                 let hint = meant.map_or_else(
-                    || "; --ignore-other-kinds passes over it".to_owned(),
+                    || "; --ignore-other-kinds passes over it.".to_owned(),
                     |meant| format!("; did you mean `{meant}`?"),
                 );
                 let message = format!(

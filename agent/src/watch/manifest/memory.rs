@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     super::{Batch, Event, Kind, ObjectKey, object::Broken},
+    changes::Trust,
     document::{Item, Reading},
     files::Listing,
 };
@@ -102,8 +103,15 @@ fn duplicate(first: &Item, second: &Item) -> Item {
 
 impl Memory {
     /// Takes what the files say now and tells what that changes.
-    pub fn update(&mut self, listing: &Listing, readings: &BTreeMap<PathBuf, Reading>) -> Batch {
+    pub fn update(
+        &mut self,
+        listing: &Listing,
+        readings: &BTreeMap<PathBuf, Reading>,
+        trust: Trust,
+    ) -> Batch {
         let mut whole = merge(listing, readings);
+        let whole_files = trust == Trust::Whole;
+        whole.complete &= whole_files;
         let mut batch = Batch::new();
         if self.diagnostics != whole.diagnostics {
             batch.push(Event::Diagnostics(whole.diagnostics.clone()));
@@ -121,7 +129,8 @@ impl Memory {
         }
         // What a file no longer says is only gone if the file can be read to its end.
         let kept = |file: &Path| {
-            readings.get(file).is_some_and(|reading| reading.incomplete)
+            !whole_files
+                || readings.get(file).is_some_and(|reading| reading.incomplete)
                 || listing
                     .failed
                     .iter()

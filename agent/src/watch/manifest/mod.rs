@@ -9,6 +9,7 @@
 //!   misspelt field must not open a door.
 //! - A file that cannot be read to its end takes nothing out of force. At the start, when nothing is
 //!   in force yet, nothing is delivered until every file can be read.
+//! - An empty file says nothing about what it held: whoever writes a file anew empties it first.
 //! - One change of the files is one batch of events.
 
 mod changes;
@@ -26,7 +27,12 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tokio::sync::mpsc;
 
-use self::{changes::Changes, document::Item, files::Reader, memory::Memory};
+use self::{
+    changes::{Changes, Trust},
+    document::Item,
+    files::Reader,
+    memory::Memory,
+};
 use super::{Batch, Source, object::Read};
 use crate::model::{Diagnostic, Origin};
 
@@ -108,8 +114,9 @@ impl Source for Manifests {
             .context("the reader of the manifests has died")?;
             reader = back;
             // What was written while it was read may have been seen half.
-            if changes.settled() {
-                let batch = memory.update(&listing, &readings);
+            let trust = changes.trust().await;
+            if trust != Trust::Nothing {
+                let batch = memory.update(&listing, &readings, trust);
                 if !batch.is_empty() && batches.send(batch).await.is_err() {
                     return Ok(());
                 }

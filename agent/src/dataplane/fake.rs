@@ -1,0 +1,241 @@
+//! Maps made of collections: the judge runs on them as it does on the kernel's.
+
+use std::{
+    cell::{Cell as Shared, RefCell},
+    collections::BTreeMap,
+    net::IpAddr,
+    rc::Rc,
+};
+
+use ipnet::IpNet;
+use ringfence_common::{
+    Hook, V4, V6,
+    cell::Cell,
+    config::Config,
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
+    endpoint::{EndpointRecord, EndpointWord},
+    identity::Identity,
+    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
+    metadata::MetadataWord,
+    table::{ClassKey, ClassWord, Page},
+};
+
+use super::maps::unmapped;
+use crate::diff::Op;
+
+/// Maps made of collections.
+#[derive(Debug, Default)]
+pub struct FakeMaps {
+    /// `CONFIG`.
+    pub config: Config,
+    /// The tick that the judge sees.
+    pub now: u32,
+    /// `ENDPOINTS` and `FAR_ENDPOINTS` in one, by ifindex.
+    pub endpoints: BTreeMap<u32, EndpointWord>,
+    /// `RECORDS`.
+    pub records: BTreeMap<u32, EndpointRecord>,
+    /// `ADDRESSES*` and `NETWORKS*`.
+    pub addresses: BTreeMap<IpNet, Identity>,
+    /// `NODE_ADDRESSES`.
+    pub node_addresses: Vec<IpAddr>,
+    /// `CLASSES`.
+    pub classes: BTreeMap<ClassKey, ClassWord>,
+    /// `PAGES`.
+    pub pages: BTreeMap<u32, Page>,
+    /// `CELLS`.
+    pub cells: BTreeMap<u32, Cell>,
+    /// `METADATA`.
+    pub metadata: BTreeMap<V6, MetadataWord>,
+    /// `CONNECTIONS4`.
+    pub connections4: RefCell<BTreeMap<ConnectionKey<V4>, FakeConnection>>,
+    /// `CONNECTIONS6`.
+    pub connections6: RefCell<BTreeMap<ConnectionKey<V6>, FakeConnection>>,
+    /// `FRAGMENTS4`.
+    pub fragments4: RefCell<BTreeMap<FragmentKey<V4>, FragmentWord>>,
+    /// `FRAGMENTS6`.
+    pub fragments6: RefCell<BTreeMap<FragmentKey<V6>, FragmentWord>>,
+    /// What was reported.
+    pub reports: RefCell<Vec<(Outcome, Seen)>>,
+}
+
+/// An entry of the connection table. It is never freed: the kernel's entries are not either while a program looks.
+#[derive(Clone, Debug)]
+pub struct FakeConnection(Rc<Shared<Connection>>);
+
+/// A handle on a [`FakeConnection`]; leaked, because the judge copies it.
+#[derive(Clone, Copy, Debug)]
+pub struct FakeRef(&'static Shared<Connection>);
+
+impl FakeMaps {
+    /// Does one step of a plan, as the real maps do.
+    pub fn execute(&mut self, op: &Op) {
+        match op {
+            Op::Pages(at, pages) => self.pages.extend((*at..).zip(pages.iter().copied())),
+            Op::Cells(at, cells) => self.cells.extend((*at..).zip(cells.iter().copied())),
+            Op::Class(table, identity, class) => {
+                let key = ClassKey { table: *table, identity: *identity };
+                self.classes.insert(key, ClassWord::new(key, *class));
+            }
+            Op::RemoveClass(table, identity) => {
+                self.classes.remove(&ClassKey { table: *table, identity: *identity });
+            }
+            Op::Address(net, identity) => {
+                self.addresses.insert(*net, *identity);
+            }
+            Op::RemoveAddress(net) => {
+                self.addresses.remove(net);
+            }
+            Op::NodeAddress(address) => self.node_addresses.push(*address),
+            Op::RemoveNodeAddress(address) => self.node_addresses.retain(|known| known != address),
+            Op::Record(slot, record) => {
+                self.records.insert(*slot, *record);
+            }
+            Op::Swap(ifindex, _, word) => {
+                self.endpoints.insert(*ifindex, *word);
+            }
+            // Catalogues, socket grants and time do not concern the judge of packets.
+            Op::Reserve { .. }
+            | Op::Rule(..)
+            | Op::Name(..)
+            | Op::Identity(..)
+            | Op::Table(..)
+            | Op::Grant(..)
+            | Op::Revoke(_)
+            | Op::Grace
+            | Op::RemoveTable(_)
+            | Op::RemoveIdentity(_)
+            | Op::RemoveRule(_)
+            | Op::RemoveName(_) => {}
+        }
+    }
+
+    fn longest(&self, address: IpAddr) -> Option<Identity> {
+        let exact = IpNet::from(address);
+        std::iter::successors(exact.supernet(), IpNet::supernet)
+            .find_map(|net| self.addresses.get(&net).copied())
+    }
+}
+
+impl Tables for FakeMaps {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn now(&self) -> u32 {
+        self.now
+    }
+
+    fn endpoint(&self, ifindex: u32) -> EndpointWord {
+        self.endpoints.get(&ifindex).copied().unwrap_or(EndpointWord::NONE)
+    }
+
+    fn record(&self, slot: u32) -> Option<&EndpointRecord> {
+        if slot == 0 { None } else { self.records.get(&slot) }
+    }
+
+    fn class(&self, key: ClassKey) -> Option<u16> {
+        self.classes.get(&key)?.class(key)
+    }
+
+    fn page_entry(&self, page: u32, entry: u8) -> Option<u16> {
+        self.pages.get(&page).map(|page| page.0[usize::from(entry)])
+    }
+
+    fn cell(&self, index: u32) -> Option<Cell> {
+        self.cells.get(&index).copied()
+    }
+
+    fn may_be_metadata(&self, address: &V6) -> bool {
+        self.metadata.contains_key(address)
+    }
+
+    fn metadata(&self, address: &V6) -> Option<MetadataWord> {
+        self.metadata.get(address).copied()
+    }
+
+    fn count(&self, _hook: Hook, _outcome: &Outcome) {}
+
+    fn report(&self, _context: &Context, _endpoint: u32, outcome: &Outcome, seen: &Seen) {
+        if outcome.is_event() {
+            self.reports.borrow_mut().push((*outcome, *seen));
+        }
+    }
+}
+
+macro_rules! family {
+    ($address:ty, $connections:ident, $fragments:ident) => {
+        impl FamilyTables<$address> for FakeMaps {
+            type Connection = FakeRef;
+
+            fn identity(&self, address: &$address) -> Option<Identity> {
+                self.addresses.get(&IpNet::from(IpAddr::from(*address))).copied()
+            }
+
+            fn network(&self, address: &$address) -> Option<Identity> {
+                self.longest(IpAddr::from(*address))
+            }
+
+            fn is_node(&self, address: &$address) -> bool {
+                let address = IpAddr::from(*address);
+                self.node_addresses.contains(&unmapped(super::maps::mapped(address)))
+            }
+
+            fn connection(&self, key: &ConnectionKey<$address>) -> Option<FakeRef> {
+                let entry = self.$connections.borrow().get(key)?.0.clone();
+                // The entry lives as long as the process: one more count is never given back.
+                Some(FakeRef(Box::leak(Box::new(entry))))
+            }
+
+            fn track(&self, key: &ConnectionKey<$address>, connection: &Connection) {
+                let entry = FakeConnection(Rc::new(Shared::new(*connection)));
+                self.$connections.borrow_mut().insert(*key, entry);
+            }
+
+            fn fragment(&self, key: &FragmentKey<$address>) -> Option<FragmentWord> {
+                self.$fragments.borrow().get(key).copied()
+            }
+
+            fn remember_fragment(&self, key: &FragmentKey<$address>, word: FragmentWord) {
+                self.$fragments.borrow_mut().insert(*key, word);
+            }
+        }
+    };
+}
+
+family!(V4, connections4, fragments4);
+family!(V6, connections6, fragments6);
+
+impl FakeRef {
+    fn change(self, change: impl FnOnce(&mut Connection)) {
+        let mut connection = self.0.get();
+        change(&mut connection);
+        self.0.set(connection);
+    }
+}
+
+impl ConnectionRef for FakeRef {
+    fn word(self) -> ConnectionWord {
+        self.0.get().word
+    }
+    fn set_word(self, word: ConnectionWord) {
+        self.change(|connection| connection.word = word);
+    }
+    fn cell(self) -> Cell {
+        self.0.get().cell
+    }
+    fn set_cell(self, cell: Cell) {
+        self.change(|connection| connection.cell = cell);
+    }
+    fn seen(self) -> u32 {
+        self.0.get().seen
+    }
+    fn set_seen(self, tick: u32) {
+        self.change(|connection| connection.seen = tick);
+    }
+    fn state(self) -> u32 {
+        self.0.get().state
+    }
+    fn set_state(self, state: u32) {
+        self.change(|connection| connection.state = state);
+    }
+}

@@ -1,0 +1,239 @@
+//! Plans, step by step: after each of them every packet is judged wholly by the old state or wholly by the new one.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use ipnet::IpNet;
+use proptest::{collection::vec, prelude::*, sample::select};
+use ringfence_agent::{
+    compile::{Desired, DesiredCell, Endpoint, Table},
+    dataplane::fake::FakeMaps,
+    diff::{Installed, Limits, Op, Wanted, diff},
+    model::{Located, PodKey},
+};
+use ringfence_common::{
+    cell::{Tier, Verdict},
+    judge::{Tables as _, decide},
+};
+
+/// Networks that worlds choose from: overlapping, and exact ones among them.
+const NETS: [&str; 9] = [
+    "10.0.0.0/8", "10.1.0.0/16", "10.1.1.0/24", "10.1.1.1/32", "10.1.1.2/32", "10.1.2.0/24",
+    "10.2.0.1/32", "10.2.0.2/32", "0.0.0.0/0",
+];
+/// Addresses that are asked about: inside and outside of them all.
+const ASKED: [&str; 8] = [
+    "10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.2.1", "10.1.3.1", "10.2.0.1", "10.2.0.2", "192.0.2.1",
+];
+const PORTS: [u16; 5] = [0, 80, 256, 443, 65535];
+
+/// A world: signatures (by number) of networks, and for each of two endpoints the verdicts by signature and column.
+#[derive(Clone, Debug)]
+struct World {
+    nets: BTreeMap<&'static str, u8>,
+    tables: Vec<Option<BTreeMap<u8, [bool; 2]>>>,
+    split: u16,
+}
+
+fn world() -> impl Strategy<Value = World> {
+    let nets = proptest::collection::btree_map(select(&NETS[..]), 0_u8..5, 0..NETS.len());
+    let rows = proptest::collection::btree_map(0_u8..5, any::<[bool; 2]>(), 0..5);
+    let tables = vec(proptest::option::of(rows), 2);
+    (nets, tables, select(&PORTS[1..]))
+        .prop_map(|(nets, tables, split)| World { nets, tables, split })
+}
+
+fn desired(world: &World) -> Desired {
+    let mut numbers: Vec<u8> = world.nets.values().copied().filter(|&number| number > 0).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let index = |number: u8| numbers.iter().position(|&n| n == number).map_or(0, |at| at + 1);
+    let mut desired = Desired {
+        rules: vec!["allow".to_owned(), "deny".to_owned()],
+        signatures: std::iter::once(Vec::new())
+            .chain(numbers.iter().map(|number| vec![format!("atom {number}")]))
+            .collect(),
+        addresses: world.nets.iter().map(|(net, &n)| (net.parse().unwrap(), index(n))).collect(),
+        ..Desired::default()
+    };
+    for (at, rows) in world.tables.iter().enumerate() {
+        let ingress = rows.as_ref().map(|rows| {
+            let table = table(rows, &numbers, world.split);
+            let known = desired.tables.iter().position(|other| *other == table);
+            known.unwrap_or_else(|| {
+                desired.tables.push(table);
+                desired.tables.len() - 1
+            })
+        });
+        let located = Located {
+            ifindex: u32::try_from(at).unwrap() + 10,
+            interface: format!("veth{at}"),
+            hardware_address: None,
+            addresses: Vec::new(),
+        };
+        let endpoint = Endpoint {
+            uid: String::new(),
+            located,
+            addresses: vec![IpAddr::from([10, 9, 0, u8::try_from(at).unwrap()])],
+            ingress,
+            egress: None,
+            metadata_granted: false,
+            cgroup: format!("pod{at}"),
+        };
+        let key = PodKey { namespace: "ns".to_owned(), name: format!("pod{at}") };
+        desired.endpoints.insert(key, endpoint);
+    }
+    desired
+}
+
+/// A table with two columns: ports below `split` and the rest.
+fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) -> Table {
+    let row = |number: u8| -> Vec<DesiredCell> {
+        let cell = |&allow: &bool| DesiredCell {
+            live: if allow { Verdict::Allow } else { Verdict::Deny },
+            staged: Verdict::Deny,
+            tier: Tier::NetworkPolicy,
+            rule: Some(usize::from(!allow)),
+        };
+        rows.get(&number).unwrap_or(&[false, false]).iter().map(cell).collect()
+    };
+    let mut distinct = vec![row(0)];
+    let mut classes = vec![0];
+    for &number in numbers {
+        let row = row(number);
+        let class = distinct.iter().position(|known| *known == row).unwrap_or_else(|| {
+            distinct.push(row);
+            distinct.len() - 1
+        });
+        classes.push(class);
+    }
+    let ports = vec![(0, 0), (split, 1)];
+    Table {
+        columns: 2,
+        ports: [ports.clone(), ports.clone(), ports],
+        rows: distinct,
+        classes,
+        looks_at_networks: true,
+    }
+}
+
+/// What a world says, computed without any of the above: longest network, its number, the row.
+fn says(world: &World, endpoint: usize, address: IpAddr, port: u16) -> bool {
+    let Some(rows) = &world.tables[endpoint] else { return true };
+    let number = world
+        .nets
+        .iter()
+        .map(|(net, number)| (net.parse::<IpNet>().unwrap(), *number))
+        .filter(|(net, _)| net.contains(&address))
+        .max_by_key(|(net, _)| net.prefix_len())
+        .map_or(0, |(_, number)| number);
+    rows.get(&number).unwrap_or(&[false, false])[usize::from(port >= world.split)]
+}
+
+fn judged(maps: &FakeMaps, endpoint: usize, address: Ipv4Addr, port: u16) -> Option<bool> {
+    let word = maps.endpoint(u32::try_from(endpoint).unwrap() + 10);
+    let record = maps.record(word.slot())?;
+    let cell = decide(maps, &record.ingress, &address.octets(), 6, port).expect("every cell is written");
+    Some(cell.live() == Some(Verdict::Allow))
+}
+
+fn cells() -> impl Iterator<Item = (usize, Ipv4Addr, u16)> {
+    (0..2).flat_map(|endpoint| {
+        ASKED.iter().flat_map(move |address| {
+            PORTS.iter().map(move |&port| (endpoint, address.parse().unwrap(), port))
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 300 } else { 3000 }))]
+
+    /// Through a random history of worlds, at every step of every plan.
+    #[test]
+    fn no_step_shows_a_mixture(worlds in vec(world(), 1..6)) {
+        let mut installed = Installed::default();
+        let mut maps = FakeMaps::default();
+        let mut before: Option<World> = None;
+        let grants = BTreeMap::new();
+        for world in worlds {
+            let desired = desired(&world);
+            let plan = diff(&installed, Wanted { desired: &desired, grants: &grants }, &Limits::default()).unwrap();
+            for op in &plan.ops {
+                maps.execute(op);
+                for (endpoint, address, port) in cells() {
+                    let Some(got) = judged(&maps, endpoint, address, port) else { continue };
+                    let new = says(&world, endpoint, address.into(), port);
+                    let old = before.as_ref().is_some_and(|old| says(old, endpoint, address.into(), port));
+                    prop_assert!(got == new || got == old, "{op:?}: endpoint {endpoint} {address}:{port} {got}");
+                }
+            }
+            for (endpoint, address, port) in cells() {
+                let new = says(&world, endpoint, address.into(), port);
+                prop_assert_eq!(judged(&maps, endpoint, address, port), Some(new), "{} {}:{}", endpoint, address, port);
+            }
+            installed = plan.after;
+            let again = diff(&installed, Wanted { desired: &desired, grants: &grants }, &Limits::default()).unwrap();
+            prop_assert_eq!(again.ops, Vec::<Op>::new(), "a second time there is nothing to do");
+            before = Some(world);
+        }
+    }
+
+    /// Whatever changed for a packet, its endpoint has a new generation; what did not change needs none.
+    #[test]
+    fn every_changed_verdict_comes_with_a_new_generation(old in world(), new in world()) {
+        let mut maps = FakeMaps::default();
+        let grants = BTreeMap::new();
+        let mut installed = Installed::default();
+        let mut generations = Vec::new();
+        for world in [&old, &new] {
+            let desired = desired(world);
+            let plan = diff(&installed, Wanted { desired: &desired, grants: &grants }, &Limits::default()).unwrap();
+            plan.ops.iter().for_each(|op| maps.execute(op));
+            installed = plan.after;
+            generations.push([10, 11].map(|ifindex| maps.endpoint(ifindex).generation()));
+        }
+        for (endpoint, address, port) in cells() {
+            if says(&old, endpoint, address.into(), port) != says(&new, endpoint, address.into(), port) {
+                prop_assert!(generations[1][endpoint] > generations[0][endpoint]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_whole_with_the_number_that_would() {
+    let rows = BTreeMap::from([(1, [true, false]), (2, [false, true])]);
+    let world = World {
+        nets: BTreeMap::from([("10.1.1.1/32", 1), ("10.2.0.1/32", 2)]),
+        tables: vec![Some(rows), None],
+        split: 80,
+    };
+    let desired = desired(&world);
+    let grants = BTreeMap::new();
+    let wanted = Wanted { desired: &desired, grants: &grants };
+    let limits = Limits { cells: 5, ..Limits::default() };
+    let full = diff(&Installed::default(), wanted, &limits).unwrap_err();
+    assert_eq!((full.map, full.needed, full.limit, full.flag), ("CELLS", 6, 5, "--cell-entries"));
+    let limits = Limits { cells: 6, ..Limits::default() };
+    assert!(diff(&Installed::default(), wanted, &limits).is_ok());
+}
+
+#[test]
+fn a_generation_is_never_given_out_twice() {
+    let limits = Limits::default();
+    let grants = BTreeMap::new();
+    let mut installed = Installed::default();
+    let mut last = 0;
+    for split in [80, 256, 80, 256] {
+        let rows = BTreeMap::from([(0, [true, false])]);
+        let world = World { nets: BTreeMap::new(), tables: vec![Some(rows), None], split };
+        let desired = desired(&world);
+        let plan = diff(&installed, Wanted { desired: &desired, grants: &grants }, &limits).unwrap();
+        let generation = plan.after.endpoints[&10].word.generation();
+        assert!(generation > last);
+        last = generation;
+        installed = plan.after;
+    }
+}
