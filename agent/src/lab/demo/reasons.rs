@@ -157,7 +157,7 @@ fn encoded(text: &str) -> String {
             out.push(char::from(byte));
         } else {
             // Writing into a string cannot fail.
-            let _: std::fmt::Result = write!(out, "%{byte:02X}");
+            let _: fmt::Result = write!(out, "%{byte:02X}");
         }
     }
     out
