@@ -86,6 +86,7 @@ pub fn small(name: &str, pods: &[&str], ports: &[u16]) -> LabSpec {
                 protocol: Transport::Tcp,
                 port: 80,
             }],
+            only_answers: false,
         }],
     }
 }

@@ -372,6 +372,7 @@ fn an_interrupted_demo_leaves_nothing() {
     for (signal, after) in [
         (signal::Signal::SIGINT, "[1/"),
         (signal::Signal::SIGTERM, "[2/"),
+        (signal::Signal::SIGHUP, "[2/"),
     ] {
         let name = LabSpec::unique_name("interrupt");
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/hybrid-cloud");

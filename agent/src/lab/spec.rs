@@ -56,8 +56,8 @@ pub struct LabPod {
 }
 
 /// A host outside: another subnet, another site, the internet, the cloud's metadata server.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OutsideHost {
     /// Name.
     pub name: String,
@@ -66,6 +66,9 @@ pub struct OutsideHost {
     /// Ports that it serves, on each of its addresses.
     #[serde(default)]
     pub serves: Vec<OutsidePort>,
+    /// True for one that only answers: the demo does not try to connect from it.
+    #[serde(default)]
+    pub only_answers: bool,
 }
 
 /// A port that an outside host serves.

@@ -47,7 +47,12 @@ impl Matrix {
             .pods
             .iter()
             .map(|pod| pod.actor())
-            .chain(spec.outside.iter().map(|host| Actor::outside(&host.name)))
+            .chain(
+                spec.outside
+                    .iter()
+                    .filter(|host| !host.only_answers)
+                    .map(|host| Actor::outside(&host.name)),
+            )
             .collect();
         let columns: Vec<(Actor, u16)> = spec
             .pods

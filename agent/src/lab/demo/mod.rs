@@ -17,7 +17,9 @@ use self::{agent::Agent, matrix::Matrix, show::Show};
 use super::{Lab, LabSpec, Question, interrupt, state};
 use crate::model::Snapshot;
 
-/// How many denials are explained.
+/// How many denials the agent is asked about.
+const ASKED: usize = 16;
+/// How many of its answers are shown.
 const REASONS: usize = 3;
 
 /// Answers offline whether policy lets a question's packets through.
@@ -85,11 +87,11 @@ pub(super) fn run(
     }
 
     let step = show.step("Ask the agent why");
-    let denials = after.examples(REASONS);
+    let denials = after.examples(ASKED);
     if denials.is_empty() {
         bail!("nothing was denied: policy is not in force");
     }
-    let reasons = reasons::explain(&lab, &agent, &denials)?;
+    let reasons = reasons::choose(reasons::explain(&lab, &agent, &denials)?, REASONS);
     step.done(&format!(
         "{} denials, by the rule that decided",
         reasons.len()

@@ -1,7 +1,8 @@
 //! Why a connection was denied, in the agent's words.
 
 use std::{
-    fmt::Write as _,
+    cmp::Reverse,
+    fmt::{self, Write as _},
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks at something that gives no event.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// The reason of the metadata firewall's denials.
+const METADATA: &str = "metadata";
+
 /// What is read of a flow, one JSON object in each line.
 #[derive(Debug, Deserialize)]
 struct Flow {
@@ -29,13 +33,20 @@ struct Flow {
     rule: Option<Rule>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Deserialize)]
 struct Rule {
     name: String,
 }
 
-/// Tries each of these again and says why it is denied.
-pub(super) fn explain(lab: &Lab, agent: &Agent, denials: &[&Trial]) -> Result<Vec<String>> {
+/// A denial and who decided it.
+pub(super) struct Reason {
+    flow: Flow,
+    /// Who was kept from whom.
+    what: String,
+}
+
+/// Tries each of these again and asks the agent why it is denied.
+pub(super) fn explain(lab: &Lab, agent: &Agent, denials: &[&Trial]) -> Result<Vec<Reason>> {
     let probes: Vec<_> = denials.iter().map(|trial| probe(&trial.question)).collect();
     // Anew: events are rate-limited, and all ways at once are more than the limit.
     lab.probe_all(&probes)?;
@@ -45,7 +56,56 @@ pub(super) fn explain(lab: &Lab, agent: &Agent, denials: &[&Trial]) -> Result<Ve
         .collect()
 }
 
-fn explain_one(agent: &Agent, trial: &Trial) -> Result<String> {
+/// Those that differ most: in where they were decided first, then in the rule.
+pub(super) fn choose(mut reasons: Vec<Reason>, count: usize) -> Vec<Reason> {
+    let mut chosen: Vec<Reason> = Vec::new();
+    while chosen.len() < count && !reasons.is_empty() {
+        let novelty = |reason: &Reason| {
+            let new = |same: &dyn Fn(&Flow) -> bool| !chosen.iter().any(|other| same(&other.flow));
+            (
+                new(&|flow| flow.hook == reason.flow.hook),
+                new(&|flow| flow.rule == reason.flow.rule),
+            )
+        };
+        // The first of the best.
+        let best = reasons
+            .iter()
+            .enumerate()
+            .max_by_key(|(index, reason)| (novelty(reason), Reverse(*index)));
+        let Some((index, _)) = best else { break };
+        chosen.push(reasons.remove(index));
+    }
+    chosen
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            flow:
+                Flow {
+                    direction,
+                    hook,
+                    reason,
+                    rule,
+                },
+            what,
+        } = self;
+        write!(f, "{what}\n      {direction}, at {hook}: ")?;
+        match rule {
+            Some(rule) => f.write_str(&rule.name),
+            // No rule of anybody's decides there.
+            None if reason == METADATA => f.write_str("the metadata firewall, for want of a grant"),
+            None => f.write_str(reason),
+        }
+    }
+}
+
+fn explain_one(agent: &Agent, trial: &Trial) -> Result<Reason> {
+    let Trial {
+        question,
+        whom,
+        outcome,
+    } = trial;
     let deadline = Instant::now() + LIMIT;
     let flow = loop {
         interrupt::check()?;
@@ -54,26 +114,17 @@ fn explain_one(agent: &Agent, trial: &Trial) -> Result<String> {
         }
         if Instant::now() > deadline {
             bail!(
-                "the agent has no event of {} being kept from {}",
-                trial.question.from,
-                trial.whom
+                "the agent has no event of {} being kept from {whom}",
+                question.from
             );
         }
         thread::sleep(PAUSE);
     };
-    let Trial {
-        question,
-        whom,
-        outcome,
-    } = trial;
-    let rule = flow.rule.map_or_else(
-        || flow.reason.clone(),
-        |rule| format!("{} ({})", rule.name, flow.reason),
+    let what = format!(
+        "{} -> {whom} ({}) port {}: {outcome}",
+        question.from, question.to, question.port
     );
-    Ok(format!(
-        "{} -> {whom} port {}: {outcome}; denied at {} ({}) by {rule}",
-        question.from, question.port, flow.hook, flow.direction
-    ))
+    Ok(Reason { flow, what })
 }
 
 /// The denials that the agent remembers of such a connection, the last one last.
@@ -106,7 +157,7 @@ fn encoded(text: &str) -> String {
             out.push(char::from(byte));
         } else {
             // Writing into a string cannot fail.
-            let _: std::fmt::Result = write!(out, "%{byte:02X}");
+            let _: fmt::Result = write!(out, "%{byte:02X}");
         }
     }
     out
