@@ -13,13 +13,25 @@
 //! [`compile`] and `diff` do no I/O, read no clock, and are deterministic and total.
 #![deny(unsafe_code)]
 
+pub mod args;
+pub mod cli;
+pub mod config;
+pub mod run;
+
 pub mod model;
 
 pub mod watch;
 
 pub mod index;
 
+pub mod locate;
+
 pub mod compile;
 pub mod dataplane;
 pub mod diff;
 pub mod metadata;
+
+pub mod admin;
+pub mod observe;
+
+pub mod lab;

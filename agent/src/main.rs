@@ -1,3 +1,7 @@
-//! The one binary: agent, command line, lab.
+//! The one binary: agent, command line, lab, and kubectl plugin (`kubectl-ringfence`, by its own name).
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringfence_agent::cli::main()
+}

@@ -1,5 +1,6 @@
 //! Harness of the tests that need a kernel.
 
 pub mod desk;
+pub mod lab;
 pub mod packet;
 pub mod sandbox;

@@ -22,7 +22,7 @@ impl fmt::Display for Origin {
 }
 
 /// Something wrong with one object. The others stay in force.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Diagnostic {
     /// Where it was read.
     pub origin: Origin,

@@ -1,0 +1,309 @@
+//! The server on the unix socket: everything that the command line asks.
+
+use std::{convert::Infallible, net::IpAddr, process, sync::Arc};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures::{StreamExt as _, stream};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{
+    Shared,
+    api::{
+        Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
+        Unplaced,
+    },
+    probes,
+};
+use crate::{
+    dataplane::ConnectionView,
+    observe::{
+        self,
+        flow::{Flow, protocol_number, timestamp},
+    },
+    run::kernel::AskError,
+};
+
+/// The routes.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    probes::routes()
+        .route("/v1/status", get(status))
+        .route("/v1/endpoints", get(endpoints))
+        .route("/v1/connections", get(connections).delete(flush))
+        .route("/v1/objects", get(objects))
+        .route("/v1/events", get(events))
+        .with_state(shared)
+}
+
+/// An answer that is no success.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(Refusal { error: self.1 })).into_response()
+    }
+}
+
+impl From<AskError> for Refused {
+    fn from(error: AskError) -> Self {
+        let status = match error {
+            AskError::Busy | AskError::Gone => StatusCode::SERVICE_UNAVAILABLE,
+            AskError::Kernel(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self(status, error.to_string())
+    }
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refused> {
+    // An agent that waits for its sources or its programs still tells how it is.
+    let (lost_events, endpoints) = if shared.kernel.is_open() {
+        shared
+            .kernel
+            .ask(|kernel| Ok((kernel.counters()?.lost_events, kernel.endpoints()?.len())))
+            .await?
+    } else {
+        (0, 0)
+    };
+    let faults: Vec<String> = probes::checks(&shared)
+        .into_iter()
+        .filter_map(|check| check.fault.map(|fault| format!("{}: {fault}", check.name)))
+        .collect();
+    let placed = shared.placed.borrow().clone();
+    let config = &shared.config;
+    let (revision, realized, refused) = {
+        let progress = shared.kernel.progress();
+        let progress = progress.borrow();
+        (
+            progress.applied.map(|applied| applied.revision),
+            progress.at.map(timestamp),
+            progress.error.clone(),
+        )
+    };
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: process::id(),
+        node: config.node.clone(),
+        started: timestamp(shared.started),
+        ready: faults.is_empty(),
+        not_ready: faults,
+        revision,
+        realized,
+        refused,
+        endpoints,
+        unplaced: placed.iter().flat_map(|placed| &placed.unplaced).map(|(pod, reason)| Unplaced {
+            pod: pod.to_string(),
+            reason: reason.clone(),
+        }).collect(),
+        policies: placed.as_ref().map_or(0, |placed| placed.snapshot.policies.len()),
+        socket_hooks: config.cgroup_root.as_ref().map_or_else(
+            || "none: start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned(),
+            |root| root.display().to_string(),
+        ),
+        bpffs: config.bpffs.display().to_string(),
+        http: shared.http.get().map(ToString::to_string),
+        lost_events: lost_events + shared.recorder.missed_in_total(),
+        devices: shared.devices.borrow().by_index.values().map(|device| DeviceRow {
+            index: device.index,
+            name: device.name.clone(),
+            role: device.role.as_str().to_owned(),
+        }).collect(),
+        diagnostics: shared.diagnostics().iter().map(DiagnosticRow::from).collect(),
+    }))
+}
+
+async fn endpoints(State(shared): State<Arc<Shared>>) -> Result<Json<List<Endpoint>>, Refused> {
+    let views = shared.kernel.ask(|kernel| kernel.endpoints()).await?;
+    let devices = shared.devices.borrow().clone();
+    let mut items: Vec<Endpoint> = views
+        .into_iter()
+        .map(|view| {
+            let interface = devices
+                .by_index
+                .get(&view.ifindex)
+                .map(|device| device.name.clone())
+                .unwrap_or_default();
+            Endpoint::new(view, interface)
+        })
+        .collect();
+    items.sort_by(|a, b| a.pod.cmp(&b.pod));
+    Ok(Json(List { items }))
+}
+
+async fn objects(State(shared): State<Arc<Shared>>) -> Result<Json<List<Object>>, Refused> {
+    let mut items: Vec<Object> = shared
+        .kernel
+        .ask(|kernel| kernel.objects())
+        .await?
+        .into_iter()
+        .map(Object::from)
+        .collect();
+    items.sort_by(|a, b| a.pin.cmp(&b.pin));
+    Ok(Json(List { items }))
+}
+
+/// Which connections, as in the query string.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionQuery {
+    #[serde(default)]
+    local: Option<String>,
+    #[serde(default)]
+    remote: Option<String>,
+    #[serde(default)]
+    port: Option<u16>,
+    #[serde(default)]
+    protocol: Option<String>,
+}
+
+/// [`ConnectionQuery`], read.
+struct ConnectionFilter {
+    local: Option<IpNet>,
+    remote: Option<IpNet>,
+    port: Option<u16>,
+    protocol: Option<u8>,
+}
+
+impl ConnectionFilter {
+    fn new(query: ConnectionQuery) -> Result<Self, Refused> {
+        let ConnectionQuery {
+            local,
+            remote,
+            port,
+            protocol,
+        } = query;
+        let network = |field: &str, text: String| {
+            let address = text.parse::<IpAddr>().map(IpNet::from);
+            address.or_else(|_not_an_address| text.parse()).map_err(
+                |error: ipnet::AddrParseError| {
+                    Refused(
+                        StatusCode::BAD_REQUEST,
+                        format!("{field}: {text:?} is no address or network: {error}"),
+                    )
+                },
+            )
+        };
+        Ok(Self {
+            local: local.map(|text| network("local", text)).transpose()?,
+            remote: remote.map(|text| network("remote", text)).transpose()?,
+            port,
+            protocol: protocol
+                .map(|name| {
+                    protocol_number(&name).ok_or_else(|| {
+                        let what = format!(
+                            "protocol: {name:?} is none of tcp, udp, sctp, icmp, icmpv6, 0 to 255"
+                        );
+                        Refused(StatusCode::BAD_REQUEST, what)
+                    })
+                })
+                .transpose()?,
+        })
+    }
+
+    fn matches(&self, view: &ConnectionView) -> bool {
+        self.local
+            .is_none_or(|network| network.contains(&view.local))
+            && self
+                .remote
+                .is_none_or(|network| network.contains(&view.remote))
+            && self
+                .port
+                .is_none_or(|port| port == view.local_port || port == view.remote_port)
+            && self
+                .protocol
+                .is_none_or(|protocol| protocol == view.protocol)
+    }
+}
+
+async fn connections(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<ConnectionQuery>,
+) -> Result<Json<List<Connection>>, Refused> {
+    let filter = ConnectionFilter::new(query)?;
+    let mut items: Vec<Connection> = shared
+        .kernel
+        .ask(move |kernel| {
+            let views = kernel.connections()?;
+            let wanted = views.iter().filter(|view| filter.matches(view));
+            Ok(wanted
+                .map(|view| Connection::new(view, kernel.rule(view.rule)))
+                .collect())
+        })
+        .await?;
+    items.sort_by(|a: &Connection, b| {
+        (a.local, a.local_port, a.remote, a.remote_port, &a.protocol).cmp(&(
+            b.local,
+            b.local_port,
+            b.remote,
+            b.remote_port,
+            &b.protocol,
+        ))
+    });
+    Ok(Json(List { items }))
+}
+
+async fn flush(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<ConnectionQuery>,
+) -> Result<Json<Count>, Refused> {
+    let filter = ConnectionFilter::new(query)?;
+    let flushed = shared
+        .kernel
+        .ask(move |kernel| kernel.flush(&|view| filter.matches(view)))
+        .await?;
+    tracing::info!(flushed, "connections forgotten on request");
+    Ok(Json(Count { flushed }))
+}
+
+async fn events(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<observe::Query>,
+) -> Result<Response, Refused> {
+    query
+        .check()
+        .map_err(|what| Refused(StatusCode::BAD_REQUEST, what))?;
+    let recorder = Arc::clone(&shared.recorder);
+    let subscription = recorder.subscribe(&query);
+    let remembered = stream::iter(subscription.recent.into_iter().map(|flow| line(&flow)));
+    let body = if query.follow {
+        let news = stream::unfold(subscription.news, move |mut news| {
+            let (recorder, query) = (Arc::clone(&recorder), query.clone());
+            async move {
+                loop {
+                    match news.recv().await {
+                        Ok(flow) if query.matches(&flow) => return Some((line(&flow), news)),
+                        Ok(_) => {}
+                        Err(RecvError::Lagged(flows)) => {
+                            recorder.missed(flows);
+                            return Some((lost(flows), news));
+                        }
+                        Err(RecvError::Closed) => return None,
+                    }
+                }
+            }
+        });
+        Body::from_stream(remembered.chain(news).map(Ok::<_, Infallible>))
+    } else {
+        Body::from_stream(remembered.map(Ok::<_, Infallible>))
+    };
+    Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
+}
+
+fn line(flow: &Flow) -> Bytes {
+    // A flow is strings and numbers: it always has a JSON form.
+    let mut line = serde_json::to_vec(flow).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+/// Tells a follower that it was too slow.
+fn lost(flows: u64) -> Bytes {
+    format!("{{\"schema\":\"ringfence.lost/v1\",\"flows\":{flows}}}\n").into()
+}

@@ -1,0 +1,457 @@
+//! The command line as the user typed it: strings and numbers, nothing checked beyond their form.
+//!
+//! [`crate::config::Config`] makes the agent's flags into values; each verb has its file in [`crate::cli`].
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::{diff::Limits, lab::args::LabArgs};
+
+/// Where pins are kept unless told otherwise.
+pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
+/// Where the agent's socket is kept unless told otherwise.
+pub const RUN_DIR: &str = "/run/ringfence";
+
+/// Ringfence keeps pods' traffic within policy, in the kernel.
+///
+/// Exit codes: 0 done, allowed, or nothing to say; 1 denied; 2 wrong usage or an error. Data goes to
+/// standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringfence",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Enforce the policies on this machine. Needs: root.
+    Agent(Box<AgentArgs>),
+    /// Pods made of network namespaces, to try things out on one machine. Needs: root.
+    Lab(LabArgs),
+    /// Say how the agent is. Needs: a running agent.
+    Status(StatusArgs),
+    /// List the pods of this node as the kernel knows them. Needs: a running agent.
+    Endpoints(ReadArgs),
+    /// Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests).
+    ///
+    /// Exit codes: 0 allowed, 1 denied, 2 error.
+    Can(CanArgs),
+    /// Show who may reach which pod on which port. Needs: nothing (offline, from manifests).
+    Matrix(MatrixArgs),
+    /// Show what was denied, and by which rule. Needs: a running agent.
+    Observe(ObserveArgs),
+    /// Look at or forget tracked connections. Needs: a running agent.
+    Ct(CtArgs),
+    /// Look at maps and links in the kernel. Needs: a running agent.
+    Bpf(BpfArgs),
+    /// Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent.
+    ///
+    /// Nothing else does that: pins outlive the agent.
+    Detach(DetachArgs),
+    /// Print the version. Needs: nothing.
+    Version(VersionArgs),
+    /// Print a completion script for a shell. Needs: nothing.
+    Completion(CompletionArgs),
+    /// Write man pages into a directory. Needs: nothing.
+    Man(ManArgs),
+}
+
+/// Flags of `ringfence agent`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct AgentArgs {
+    /// Files or directories of YAML to enforce, watched for changes; `-` is standard input.
+    #[arg(long, value_name = "PATH", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub manifests: Vec<PathBuf>,
+    /// Name of this node: pods bound to another one are not this agent's. Without it, every pod that says
+    /// where it is on this machine is.
+    #[arg(long, env = "RINGFENCE_NODE")]
+    pub node: Option<String>,
+    /// Enter this network namespace first: a name below /run/netns, or a path.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+    /// Put before the network namespace names of pods' annotation `ringfence.dev/netns`.
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub netns_prefix: String,
+    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub cgroup_root: Option<PathBuf>,
+    /// Directory for pins; must be on a bpffs.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory for the agent's socket and lock.
+    #[arg(long, value_name = "DIR", env = "RINGFENCE_RUN_DIR", default_value = RUN_DIR, value_hint = ValueHint::DirPath)]
+    pub run_dir: PathBuf,
+    /// Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none.
+    #[arg(long, value_name = "ADDR|off", default_value = "127.0.0.1:9765")]
+    pub http: String,
+    /// Whose pods' annotation `metadata.ringfence.dev/access` counts: `all`, `none`, or namespaces by a label
+    /// selector such as `team=infra,env!=dev`.
+    #[arg(long, value_name = "all|none|SELECTOR", default_value = "all")]
+    pub metadata_annotations: String,
+    /// Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`.
+    #[arg(long)]
+    pub iam_role_annotation: bool,
+    /// Most IPv4 connections that are tracked (of IPv6 half as many); the oldest make room.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
+    pub connection_entries: u32,
+    /// Most single addresses that are told apart, for each family.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().addresses)]
+    pub address_entries: u32,
+    /// Most networks that are told apart, for each family.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().networks)]
+    pub network_entries: u32,
+    /// Most classes of addresses that policies treat alike.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().identities)]
+    pub identity_entries: u32,
+    /// Most (table, identity) pairs.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().classes)]
+    pub class_entries: u32,
+    /// Most decision tables.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().tables)]
+    pub table_entries: u32,
+    /// Most verdict cells, over all tables.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().cells)]
+    pub cell_entries: u32,
+    /// Most pages of port maps, over all tables.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().pages)]
+    pub page_entries: u32,
+    /// Most endpoint records: twice the number of pods, for they are replaced and not edited.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().endpoints)]
+    pub endpoint_entries: u32,
+    /// Most rules.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().rules)]
+    pub rule_entries: u32,
+    /// Bits of the packet mark that carry the sending pod: one run of bits.
+    #[arg(long, value_name = "HEX", default_value = "0x3fff0000")]
+    pub mark_source_mask: String,
+    /// Bit of the packet mark that proves a metadata grant.
+    #[arg(long, value_name = "HEX", default_value = "0x40000000")]
+    pub mark_proof_mask: String,
+    /// Most events a second from each CPU; what is over is counted, never dropped traffic.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub event_rate: u32,
+    /// Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline.
+    #[arg(long, value_enum, default_value_t = Tcx::Auto)]
+    pub tcx: Tcx,
+    /// How to log: text to standard error; json also prints each denied flow to standard output.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Log more; twice for everything.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// How to attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tcx {
+    /// By TCX where the kernel has it.
+    Auto,
+    /// By TCX or not at all.
+    On,
+    /// By clsact.
+    Off,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object in each line.
+    Json,
+}
+
+/// Where the agent is.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct AgentAt {
+    /// Directory of the agent's socket. Without it: /run/ringfence, or the one lab that runs.
+    #[arg(long, value_name = "DIR", env = "RINGFENCE_RUN_DIR", value_hint = ValueHint::DirPath)]
+    pub run_dir: Option<PathBuf>,
+}
+
+/// How to print data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// JSON with apiVersion and kind.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// How to print data.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct OutputArgs {
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// No header line in tables.
+    #[arg(long)]
+    pub no_headers: bool,
+}
+
+/// Flags of verbs that read from the agent.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ReadArgs {
+    /// Where the agent is.
+    #[command(flatten)]
+    pub at: AgentAt,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `ringfence status`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct StatusArgs {
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub read: ReadArgs,
+}
+
+/// Flags of verbs that work from manifests.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Manifests {
+    /// Files or directories of YAML; `-` is standard input.
+    #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Flags of `ringfence can`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CanArgs {
+    /// Who: `pod/NAMESPACE/NAME`, `NAMESPACE/NAME`, `ip/ADDRESS` or an address.
+    pub from: String,
+    /// Whom: the same, or `svc/NAMESPACE/NAME`.
+    pub to: String,
+    /// Port and protocol: `443`, `53/udp`, or `icmp`; of a service its port's number or name.
+    #[arg(value_name = "PORT[/PROTO]")]
+    pub port: String,
+    /// What is in force.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `ringfence matrix`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct MatrixArgs {
+    /// What is in force.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// An address outside, as one more row: `NAME=ADDRESS`, or an address. May be repeated.
+    #[arg(long, value_name = "NAME=IP")]
+    pub outside: Vec<String>,
+    /// Only ports of this protocol and number: `443` or `53/udp`. May be repeated; without it every container port.
+    #[arg(long, value_name = "PORT[/PROTO]")]
+    pub port: Vec<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// How to print flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum FlowFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON object in each line.
+    #[value(alias = "json")]
+    Jsonl,
+}
+
+/// A verdict, as a filter of flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VerdictArg {
+    /// Allowed, whatever is in audit.
+    #[value(alias = "allowed")]
+    Allow,
+    /// Denied, whatever is in audit.
+    #[value(alias = "denied")]
+    Deny,
+    /// Allowed, but denied with everything in audit enforced.
+    WouldDeny,
+    /// Denied, but allowed with everything in audit enforced.
+    WouldAllow,
+}
+
+/// Flags of `ringfence observe`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ObserveArgs {
+    /// Go on with what happens from now on.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only these verdicts.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub verdict: Vec<VerdictArg>,
+    /// Only from this source: `NAMESPACE/NAME`, an address or a network.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Only to this destination: the same.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Only to this destination port.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Only the last N of those that the agent remembers; with --follow, how many to begin with.
+    #[arg(long, value_name = "N")]
+    pub last: Option<usize>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = FlowFormat::Table)]
+    pub output: FlowFormat,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub at: AgentAt,
+}
+
+/// `ringfence ct`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CtArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub verb: CtVerb,
+}
+
+/// What to do with tracked connections.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CtVerb {
+    /// List them. Needs: a running agent.
+    List {
+        /// Which.
+        #[command(flatten)]
+        filter: ConnectionArgs,
+        /// Where the agent is and how to print.
+        #[command(flatten)]
+        read: ReadArgs,
+    },
+    /// Forget them: what goes on is judged anew. Needs: a running agent.
+    Flush {
+        /// Which.
+        #[command(flatten)]
+        filter: ConnectionArgs,
+        /// Every connection: needed if there is no filter.
+        #[arg(long)]
+        all: bool,
+        /// Where the agent is.
+        #[command(flatten)]
+        at: AgentAt,
+    },
+}
+
+/// Which connections.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ConnectionArgs {
+    /// The pod's address, or a network that holds it.
+    #[arg(long, value_name = "IP|CIDR")]
+    pub local: Option<String>,
+    /// The other side's address, or a network that holds it.
+    #[arg(long, value_name = "IP|CIDR")]
+    pub remote: Option<String>,
+    /// A port of either side.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Protocol: tcp, udp, sctp, icmp or a number.
+    #[arg(long)]
+    pub protocol: Option<String>,
+}
+
+/// `ringfence bpf`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct BpfArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub verb: BpfVerb,
+}
+
+/// What to look at in the kernel.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BpfVerb {
+    /// Show pins: type, entries, memory, id. Needs: a running agent.
+    Show(ReadArgs),
+}
+
+/// Flags of `ringfence detach`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DetachArgs {
+    /// Directory of the pins.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the agent's lock: a running agent is in the way.
+    #[arg(long, value_name = "DIR", env = "RINGFENCE_RUN_DIR", default_value = RUN_DIR, value_hint = ValueHint::DirPath)]
+    pub run_dir: PathBuf,
+    /// Enter this network namespace first: a name below /run/netns, or a path.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+    /// Root of the pods' cgroup subtree.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub cgroup_root: Option<PathBuf>,
+}
+
+/// Flags of `ringfence version`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct VersionArgs {
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Flags of `ringfence completion`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CompletionArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Flags of `ringfence man`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct ManArgs {
+    /// Directory for the pages; made if it is not there.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_what_it_needs() {
+        fn walk(command: &clap::Command) {
+            for verb in command.get_subcommands() {
+                // The lab's verbs need what the lab needs.
+                if verb.has_subcommands() && verb.get_name() != "lab" {
+                    walk(verb);
+                } else {
+                    let about = verb
+                        .get_about()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    assert!(about.contains("Needs:"), "{}: {about}", verb.get_name());
+                }
+            }
+        }
+        walk(&Args::command());
+    }
+}

@@ -1,0 +1,41 @@
+//! `ringfence detach`.
+
+use std::process::ExitCode;
+
+use ringfence_common::mark::MarkLayout;
+
+use super::failure::{Failure, Outcome};
+use crate::{
+    args::DetachArgs,
+    dataplane::{self, Attach},
+    diff::Limits,
+    run::directory,
+};
+
+pub(super) fn run(args: DetachArgs) -> Outcome {
+    let DetachArgs {
+        bpffs,
+        run_dir,
+        netns,
+        cgroup_root,
+    } = args;
+    if let Some(name) = &netns {
+        super::enter(name)?;
+    }
+    // An agent would put everything back; the lock also keeps one from starting meanwhile.
+    let lock = directory::take(&run_dir)?;
+    let place = bpffs.display().to_string();
+    let options = dataplane::Options {
+        bpffs,
+        cgroup_root,
+        limits: Limits::default(),
+        mark: MarkLayout::DEFAULT,
+        event_rate: 0,
+        attach: Attach::Auto,
+    };
+    let removed = dataplane::detach(&options)
+        .map_err(|error| Failure::new(error.to_string()).at(place.clone()))?;
+    drop(lock);
+    eprintln!("{removed} pins and filters removed from {place}; nothing is enforced any more");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,34 @@
+//! The kernel's half of the agent's parts, out of its flags.
+
+use std::sync::Arc;
+
+use crate::{
+    compile,
+    config::Config,
+    dataplane,
+    run::{Compile, Open},
+};
+
+/// What the dataplane is told.
+pub(super) fn options(config: &Config) -> dataplane::Options {
+    dataplane::Options {
+        bpffs: config.bpffs.clone(),
+        cgroup_root: config.cgroup_root.clone(),
+        limits: config.limits,
+        mark: config.mark,
+        event_rate: config.event_rate,
+        attach: config.attach,
+    }
+}
+
+/// Loads the programs, on the thread that will own them.
+pub(super) fn opener(config: &Config) -> Open {
+    let options = options(config);
+    Box::new(move || Ok(Box::new(dataplane::open(&options)?)))
+}
+
+/// Compiles as the flags say.
+pub(super) fn compiler(config: &Config) -> Compile {
+    let options = config.compile_options();
+    Arc::new(move |snapshot| compile::compile(snapshot, &options))
+}

@@ -1,0 +1,99 @@
+//! The command line: one file for each verb.
+//!
+//! **Invariants.** Data goes to standard output, talk to standard error. Exit codes: 0 done or allowed, 1 denied,
+//! 2 wrong usage or an error. A reader that closes standard output ends the verb in silence.
+
+pub mod failure;
+
+mod agent;
+mod bpf;
+mod can;
+mod client;
+mod completion;
+mod ct;
+mod detach;
+mod endpoint;
+mod endpoints;
+mod kernel;
+mod lab;
+mod man;
+mod manifests;
+mod matrix;
+mod observe;
+mod output;
+mod question;
+mod status;
+mod version;
+
+use std::{env, ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+use crate::{
+    args::{Args, Verb},
+    locate,
+};
+use failure::{Failure, Outcome};
+
+/// What a process that SIGPIPE killed would have; the shell knows it.
+const PIPE_CLOSED: u8 = 141;
+
+/// Runs the verb that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = env::args_os().collect();
+    let args = command(words.first()).get_matches_from(words);
+    let args = match Args::from_arg_matches(&args) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
+    match dispatch(args.verb) {
+        Ok(code) => code,
+        Err(Failure::PipeClosed) => ExitCode::from(PIPE_CLOSED),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The definition; as a kubectl plugin, usage lines read `kubectl ringfence`.
+fn command(program: Option<&OsString>) -> clap::Command {
+    let plugin = program.is_some_and(|program| {
+        Path::new(program)
+            .file_name()
+            .is_some_and(|name| name == "kubectl-ringfence")
+    });
+    if plugin {
+        Args::command().bin_name("kubectl ringfence")
+    } else {
+        Args::command()
+    }
+}
+
+fn dispatch(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Agent(args) => agent::run(*args),
+        Verb::Can(args) => can::run(&args),
+        Verb::Matrix(args) => matrix::run(&args),
+        Verb::Lab(args) => lab::run(args),
+        Verb::Status(args) => status::run(&args),
+        Verb::Endpoints(args) => endpoints::run(&args),
+        Verb::Observe(args) => observe::run(&args),
+        Verb::Ct(args) => ct::run(args),
+        Verb::Bpf(args) => bpf::run(args),
+        Verb::Version(args) => version::run(&args),
+        Verb::Completion(args) => completion::run(&args),
+        Verb::Man(args) => man::run(&args),
+        Verb::Detach(args) => detach::run(args),
+    }
+}
+
+/// Puts this thread into a network namespace.
+fn enter(name: &str) -> Result<(), Failure> {
+    locate::enter(name).map_err(|what| {
+        Failure::new(what)
+            .at(format!("--netns {name}"))
+            .help("`ip netns list` shows those with a name; entering one needs root")
+    })
+}

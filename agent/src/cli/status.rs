@@ -1,0 +1,78 @@
+//! `ringfence status`.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use super::{client::Client, failure::Outcome, output};
+use crate::{admin::api::Status, args::StatusArgs};
+
+pub(super) fn run(args: &StatusArgs) -> Outcome {
+    let status: Status = Client::new(&args.read.at)?.get("/v1/status")?;
+    output::print(&args.read.output, "Status", &status, |out| {
+        write(out, &status)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
+    let ready = if status.ready { "ready" } else { "NOT READY" };
+    writeln!(
+        out,
+        "Agent      {ready}, version {}, process {}, since {}",
+        status.version, status.pid, status.started
+    )?;
+    for fault in &status.not_ready {
+        writeln!(out, "           - {fault}")?;
+    }
+    if let Some(node) = &status.node {
+        writeln!(out, "Node       {node}")?;
+    }
+    match (status.revision, &status.realized) {
+        (Some(revision), Some(realized)) => {
+            writeln!(out, "Revision   {revision}, in force since {realized}")?
+        }
+        _ => writeln!(
+            out,
+            "Revision   none from this agent yet; what is pinned is in force"
+        )?,
+    }
+    if let Some(refused) = &status.refused {
+        writeln!(out, "Refused    {refused}")?;
+    }
+    writeln!(out, "Policies   {}", status.policies)?;
+    writeln!(
+        out,
+        "Endpoints  {} enforced, {} not found",
+        status.endpoints,
+        status.unplaced.len()
+    )?;
+    for pod in &status.unplaced {
+        writeln!(out, "           - {}: {}", pod.pod, pod.reason)?;
+    }
+    writeln!(out, "Sockets    {}", status.socket_hooks)?;
+    let devices: Vec<String> = status
+        .devices
+        .iter()
+        .filter(|device| device.role != "pod")
+        .map(|device| format!("{} ({})", device.name, device.role))
+        .collect();
+    writeln!(out, "Devices    {}", devices.join(", "))?;
+    writeln!(out, "Pins       {}", status.bpffs)?;
+    writeln!(
+        out,
+        "Metrics    {}",
+        status.http.as_deref().unwrap_or("off")
+    )?;
+    writeln!(out, "Events     {} lost", status.lost_events)?;
+    if !status.diagnostics.is_empty() {
+        writeln!(out, "Problems   {}", status.diagnostics.len())?;
+        for row in &status.diagnostics {
+            let parts = [row.origin.as_str(), &row.object, &row.field, &row.message];
+            let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            writeln!(out, "           - {}", parts.join(": "))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! The agent's flags as values, checked once.
+
+mod selector;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ringfence_common::mark::MarkLayout;
+pub use selector::parse as parse_selector;
+
+use crate::{
+    args::{AgentArgs, LogFormat, Tcx},
+    cli::failure::Failure,
+    compile::{self, AnnotatedPods},
+    dataplane::Attach,
+    diff::Limits,
+};
+
+/// What the agent does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Files and directories to enforce.
+    pub manifests: Vec<PathBuf>,
+    /// Name of this node.
+    pub node: Option<String>,
+    /// Network namespace to enter first.
+    pub netns: Option<String>,
+    /// Put before pods' namespace names.
+    pub netns_prefix: String,
+    /// Root of the pods' cgroup subtree; `None`: no socket hooks.
+    pub cgroup_root: Option<PathBuf>,
+    /// Directory of the pins.
+    pub bpffs: PathBuf,
+    /// Directory of socket and lock.
+    pub run_dir: PathBuf,
+    /// Where metrics are served.
+    pub http: Option<SocketAddr>,
+    /// Whose annotations count.
+    pub metadata_annotations: AnnotatedPods,
+    /// The IAM role annotation counts too.
+    pub iam_role_annotation: bool,
+    /// Sizes of maps.
+    pub limits: Limits,
+    /// Bits of the mark.
+    pub mark: MarkLayout,
+    /// Events a second from each CPU.
+    pub event_rate: u32,
+    /// How to attach.
+    pub attach: Attach,
+    /// How to log.
+    pub log_format: LogFormat,
+    /// How much to log.
+    pub verbosity: u8,
+}
+
+impl Config {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    ///
+    /// The flag, what is wrong with it, and what it allows.
+    pub fn new(args: AgentArgs) -> Result<Self, Failure> {
+        let AgentArgs {
+            manifests,
+            node,
+            netns,
+            netns_prefix,
+            cgroup_root,
+            bpffs,
+            run_dir,
+            http,
+            metadata_annotations,
+            iam_role_annotation,
+            connection_entries,
+            address_entries,
+            network_entries,
+            identity_entries,
+            class_entries,
+            table_entries,
+            cell_entries,
+            page_entries,
+            endpoint_entries,
+            rule_entries,
+            mark_source_mask,
+            mark_proof_mask,
+            event_rate,
+            tcx,
+            log_format,
+            verbose,
+        } = args;
+        let standard_inputs = manifests
+            .iter()
+            .filter(|path| path.as_os_str() == "-")
+            .count();
+        if standard_inputs > 1 {
+            return Err(Failure::new("standard input is named twice")
+                .at("--manifests - -")
+                .help("name it once"));
+        }
+        if netns_prefix.contains('/') {
+            return Err(Failure::new("a prefix of namespace names holds a slash")
+                .at(format!("--netns-prefix {netns_prefix}"))
+                .help("pods may name a path themselves; leave the prefix out"));
+        }
+        Ok(Self {
+            manifests,
+            node,
+            netns,
+            netns_prefix,
+            cgroup_root,
+            bpffs,
+            run_dir,
+            http: parse_http(&http)?,
+            metadata_annotations: parse_annotations(&metadata_annotations)?,
+            iam_role_annotation,
+            limits: Limits {
+                connections: at_least_one("--connection-entries", connection_entries)?,
+                addresses: at_least_one("--address-entries", address_entries)?,
+                networks: at_least_one("--network-entries", network_entries)?,
+                identities: at_least_one("--identity-entries", identity_entries)?,
+                classes: at_least_one("--class-entries", class_entries)?,
+                tables: at_least_one("--table-entries", table_entries)?,
+                cells: at_least_one("--cell-entries", cell_entries)?,
+                pages: at_least_one("--page-entries", page_entries)?,
+                endpoints: at_least_one("--endpoint-entries", endpoint_entries)?,
+                rules: at_least_one("--rule-entries", rule_entries)?,
+            },
+            mark: parse_mark(&mark_source_mask, &mark_proof_mask)?,
+            event_rate,
+            attach: match tcx {
+                Tcx::Auto => Attach::Auto,
+                Tcx::On => Attach::Tcx,
+                Tcx::Off => Attach::Clsact,
+            },
+            log_format,
+            verbosity: verbose,
+        })
+    }
+
+    /// What the compiler is told.
+    #[must_use]
+    pub fn compile_options(&self) -> compile::Options {
+        compile::Options {
+            annotated_pods: self.metadata_annotations.clone(),
+            iam_role_annotation: self.iam_role_annotation,
+        }
+    }
+}
+
+fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
+    if value == 0 {
+        return Err(Failure::new("a map needs at least one entry").at(format!("{flag} 0")));
+    }
+    Ok(value)
+}
+
+fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| {
+        Failure::new(format!("{text:?} is no address and port: {error}"))
+            .at(format!("--http {text}"))
+            .help("write it as 127.0.0.1:9765, [::1]:9765, or off")
+    })
+}
+
+fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
+    Ok(match text {
+        "all" => AnnotatedPods::All,
+        "none" => AnnotatedPods::None,
+        selector => AnnotatedPods::Namespaces(parse_selector(selector).map_err(|what| {
+            Failure::new(format!("{selector:?} is no label selector: {what}"))
+                .at(format!("--metadata-annotations {selector}"))
+                .help("write all, none, or labels of namespaces as in team=infra,env!=dev,zone in (a,b),audited,!legacy")
+        })?),
+    })
+}
+
+fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
+    let mark = MarkLayout {
+        source_mask: parse_hex("--mark-source-mask", source)?,
+        proof_mask: parse_hex("--mark-proof-mask", proof)?,
+    };
+    if !mark.is_valid() {
+        return Err(Failure::new(
+            "the two masks must each be one unbroken run of bits, and must not overlap",
+        )
+        .at(format!(
+            "--mark-source-mask {source} --mark-proof-mask {proof}"
+        ))
+        .help("the defaults are 0x3fff0000 and 0x40000000"));
+    }
+    Ok(mark)
+}
+
+fn parse_hex(flag: &str, text: &str) -> Result<u32, Failure> {
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
+    u32::from_str_radix(digits, 16).map_err(|error| {
+        Failure::new(format!("{text:?} is no 32-bit hexadecimal number: {error}"))
+            .at(format!("{flag} {text}"))
+            .help("write it as 0x3fff0000")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Args, Verb};
+
+    fn config(flags: &[&str]) -> Result<Config, Failure> {
+        let words = ["ringfence", "agent", "--manifests", "policies"]
+            .iter()
+            .chain(flags);
+        match Args::try_parse_from(words).unwrap().verb {
+            Verb::Agent(args) => Config::new(*args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.mark, MarkLayout::DEFAULT);
+        assert_eq!(config.http, Some("127.0.0.1:9765".parse().unwrap()));
+        assert_eq!(config.metadata_annotations, AnnotatedPods::All);
+    }
+
+    #[test]
+    fn a_bad_flag_is_named_with_what_it_allows() {
+        for (flags, expect) in [
+            (&["--http", "localhost"][..], "--http localhost"),
+            (&["--mark-source-mask", "0x5"], "one unbroken run"),
+            (&["--mark-proof-mask", "0x3fff0000"], "must not overlap"),
+            (&["--mark-source-mask", "zebra"], "no 32-bit hexadecimal"),
+            (
+                &["--metadata-annotations", "team in infra"],
+                "--metadata-annotations team in infra",
+            ),
+            (&["--cell-entries", "0"], "--cell-entries 0"),
+            (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
+        ] {
+            let text = config(flags).unwrap_err().to_string();
+            assert!(
+                text.starts_with("error: ") && text.contains(expect),
+                "{flags:?}: {text}"
+            );
+        }
+    }
+}

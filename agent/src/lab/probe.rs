@@ -1,0 +1,236 @@
+//! Probes: who reaches whom, by real sockets.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    str::FromStr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use nix::errno::Errno;
+
+use super::{
+    up::Lab,
+    wire::{self, Command, Connect, Connected, Transport},
+};
+
+/// How many probes are under way at once.
+const IN_FLIGHT: usize = 256;
+/// How much longer than its own limit a probe's answer may take to come back over the control socket.
+const CONTROL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Somebody who can send.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Actor {
+    /// A pod.
+    Pod {
+        /// Kubernetes namespace.
+        namespace: String,
+        /// Name.
+        name: String,
+    },
+    /// A host outside.
+    Outside(String),
+    /// The node itself.
+    Node,
+}
+
+impl Actor {
+    /// A pod.
+    #[must_use]
+    pub fn pod(namespace: &str, name: &str) -> Self {
+        Self::Pod {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// A host outside.
+    #[must_use]
+    pub fn outside(name: &str) -> Self {
+        Self::Outside(name.to_owned())
+    }
+}
+
+/// `NAMESPACE/NAME`, the outside host's name, or `node`.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod { namespace, name } => f.pad(&format!("{namespace}/{name}")),
+            Self::Outside(name) => f.pad(name),
+            Self::Node => f.pad("node"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('/') {
+            Some((namespace, name)) => Self::pod(namespace, name),
+            None if text == "node" => Self::Node,
+            None => Self::outside(text),
+        })
+    }
+}
+
+/// One question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Who sends.
+    pub from: Actor,
+    /// Address that is sent to.
+    pub to: IpAddr,
+    /// Port that is sent to.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Transport,
+    /// How long to wait for an answer.
+    pub timeout: Duration,
+}
+
+/// What a probe asks of policy: who, from which address, to which address and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Who sends.
+    pub from: Actor,
+    /// Address that is sent from.
+    pub source: IpAddr,
+    /// Address that is sent to.
+    pub to: IpAddr,
+    /// Port that is sent to.
+    pub port: u16,
+    /// Transport.
+    pub protocol: Transport,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Answered {
+        /// By whom: an [`Actor`] as it is written.
+        who: String,
+    },
+    /// No answer came in time.
+    Timeout,
+    /// The destination refused: nothing listens there.
+    Refused,
+    /// The kernel forbade it at once (`EPERM`).
+    Denied,
+    /// Anything else, in words.
+    Failed(String),
+}
+
+impl Outcome {
+    /// True if it was answered.
+    #[must_use]
+    pub const fn is_answered(&self) -> bool {
+        matches!(self, Self::Answered { .. })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { who } => write!(f, "answered by {who}"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Refused => f.write_str("refused"),
+            Self::Denied => f.write_str("denied (EPERM)"),
+            Self::Failed(error) => f.write_str(error),
+        }
+    }
+}
+
+impl From<Connected> for Outcome {
+    fn from(answer: Connected) -> Self {
+        let Connected {
+            ok,
+            who,
+            error,
+            errno,
+            ms: _,
+        } = answer;
+        if ok {
+            return Self::Answered {
+                who: who.unwrap_or_default(),
+            };
+        }
+        match errno.map(Errno::from_raw) {
+            Some(Errno::ETIMEDOUT) => Self::Timeout,
+            Some(Errno::ECONNREFUSED) => Self::Refused,
+            Some(Errno::EPERM) => Self::Denied,
+            None if error.as_deref() == Some("timeout") => Self::Timeout,
+            _ => Self::Failed(error.unwrap_or_default()),
+        }
+    }
+}
+
+impl Lab {
+    /// Tries to reach somebody. An error is the lab's own: whatever the network does is an [`Outcome`].
+    pub fn probe(
+        &self,
+        from: &Actor,
+        to: IpAddr,
+        port: u16,
+        protocol: Transport,
+        timeout: Duration,
+    ) -> Result<Outcome> {
+        let (control, from) = self.sender(from, to)?;
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        let command = Command::Connect(Connect {
+            protocol,
+            from,
+            to,
+            port,
+            timeout_ms,
+        });
+        let answer: Connected =
+            wire::command(control, &command, timeout.saturating_add(CONTROL_LIMIT))?;
+        Ok(answer.into())
+    }
+
+    /// Asks all of these, many at once; the outcomes are in the order of the probes.
+    pub fn probe_all(&self, probes: &[Probe]) -> Result<Vec<Outcome>> {
+        let next = AtomicUsize::new(0);
+        let outcomes: Mutex<Vec<Option<Result<Outcome>>>> =
+            Mutex::new(probes.iter().map(|_| None).collect());
+        thread::scope(|scope| {
+            for _ in 0..IN_FLIGHT.min(probes.len()) {
+                scope.spawn(|| {
+                    while let Some((index, probe)) = {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        probes.get(index).map(|probe| (index, probe))
+                    } {
+                        let Probe {
+                            from,
+                            to,
+                            port,
+                            protocol,
+                            timeout,
+                        } = probe;
+                        let outcome = self.probe(from, *to, *port, *protocol, *timeout);
+                        let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+                        if let Some(slot) = outcomes.get_mut(index) {
+                            *slot = Some(outcome);
+                        }
+                    }
+                });
+            }
+        });
+        let outcomes = outcomes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(|| bail!("a probe was not made")))
+            .collect()
+    }
+}

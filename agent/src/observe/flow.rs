@@ -1,0 +1,316 @@
+//! One judged flow, as logs and `observe` show it: one JSON object in each line.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use jiff::Timestamp;
+use ringfence_common::{Direction, Hook, cell::Verdict, protocol};
+use serde::{Deserialize, Serialize};
+
+use crate::{dataplane::EventView, model::Snapshot};
+
+/// Name and version of the form.
+pub const SCHEMA: &str = "ringfence.flow/v1";
+
+/// One judged flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// When, RFC 3339.
+    pub time: String,
+    /// The node.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// `ALLOWED`, `DENIED`, `WOULD-DENY` or `WOULD-ALLOW`.
+    pub verdict: FlowVerdict,
+    /// `ingress` or `egress`, seen from the pod.
+    pub direction: String,
+    /// The hook that judged.
+    pub hook: String,
+    /// Why.
+    pub reason: String,
+    /// Number of the tier that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u8>,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<FlowRule>,
+    /// The pod at whose door it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Source.
+    pub src: FlowEnd,
+    /// Destination.
+    pub dst: FlowEnd,
+    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or the protocol's number.
+    pub transport: String,
+    /// Bytes of the packet.
+    #[serde(default)]
+    pub length: u32,
+}
+
+/// What a flow got, and what it would have got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING-KEBAB-CASE")]
+pub enum FlowVerdict {
+    /// Allowed.
+    Allowed,
+    /// Denied.
+    Denied,
+    /// Allowed; denied with everything in audit enforced.
+    WouldDeny,
+    /// Denied; allowed with everything in audit enforced.
+    WouldAllow,
+}
+
+impl FlowVerdict {
+    /// The word for it in output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "ALLOWED",
+            Self::Denied => "DENIED",
+            Self::WouldDeny => "WOULD-DENY",
+            Self::WouldAllow => "WOULD-ALLOW",
+        }
+    }
+
+    const fn of(live: Verdict, staged: Verdict) -> Self {
+        match (live, staged) {
+            (Verdict::Allow, Verdict::Allow) => Self::Allowed,
+            (Verdict::Deny, Verdict::Deny) => Self::Denied,
+            (Verdict::Allow, Verdict::Deny) => Self::WouldDeny,
+            (Verdict::Deny, Verdict::Allow) => Self::WouldAllow,
+        }
+    }
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRule {
+    /// Its name.
+    pub name: String,
+}
+
+/// One end of a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowEnd {
+    /// `pod`, `node` or `world`; empty where a socket's own address is not known yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// Namespace of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of the pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// Name of the service whose address this is (`namespace/name`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpAddr>,
+    /// Port; left out where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+impl FlowEnd {
+    /// For people: the pod's or service's name, else the address; with the port.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let name = match (&self.namespace, &self.pod, &self.service, self.ip) {
+            (Some(namespace), Some(pod), ..) => format!("{namespace}/{pod}"),
+            (.., Some(service), _) => format!("svc/{service}"),
+            (.., Some(ip)) if ip.is_ipv6() && self.port.is_some() => format!("[{ip}]"),
+            (.., Some(ip)) => ip.to_string(),
+            (.., None) => "-".to_owned(),
+        };
+        match self.port {
+            Some(port) => format!("{name}:{port}"),
+            None => name,
+        }
+    }
+}
+
+/// Names by a table made once for each snapshot, so that a flow costs one look.
+#[derive(Debug, Default)]
+pub struct AddressBook {
+    by_address: std::collections::HashMap<IpAddr, FlowEnd>,
+}
+
+impl AddressBook {
+    /// Everybody in this state. A pod goes before a service and before the node.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let mut by_address = std::collections::HashMap::new();
+        let nodes = snapshot
+            .nodes
+            .values()
+            .flat_map(|node| &node.addresses)
+            .chain(&snapshot.node_addresses);
+        for address in nodes {
+            by_address.insert(
+                *address,
+                FlowEnd {
+                    kind: "node".to_owned(),
+                    ..FlowEnd::default()
+                },
+            );
+        }
+        for service in snapshot.services.values() {
+            let name = format!("{}/{}", service.namespace, service.name);
+            for address in &service.addresses {
+                let end = FlowEnd {
+                    kind: "service".to_owned(),
+                    service: Some(name.clone()),
+                    ..FlowEnd::default()
+                };
+                by_address.insert(*address, end);
+            }
+        }
+        for (key, pod) in snapshot
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.is_running() && !pod.host_network)
+        {
+            let found = snapshot
+                .local
+                .get(key)
+                .map(|located| located.addresses.as_slice())
+                .unwrap_or_default();
+            for address in pod
+                .addresses
+                .iter()
+                .chain(found.iter().filter(|address| !is_link_local(address)))
+            {
+                let end = FlowEnd {
+                    kind: "pod".to_owned(),
+                    namespace: Some(key.namespace.clone()),
+                    pod: Some(key.name.clone()),
+                    ..FlowEnd::default()
+                };
+                by_address.insert(*address, end);
+            }
+        }
+        Self { by_address }
+    }
+
+    fn end(&self, address: IpAddr, port: u16) -> FlowEnd {
+        if address.is_unspecified() {
+            return FlowEnd::default();
+        }
+        let mut end = self
+            .by_address
+            .get(&address)
+            .cloned()
+            .unwrap_or_else(|| FlowEnd {
+                kind: "world".to_owned(),
+                ..FlowEnd::default()
+            });
+        end.ip = Some(address);
+        end.port = (port != 0).then_some(port);
+        end
+    }
+}
+
+const fn is_link_local(address: &IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+impl Flow {
+    /// The flow of an event.
+    #[must_use]
+    pub fn new(event: &EventView, node: &str, names: &AddressBook) -> Self {
+        let direction = direction(event.hook);
+        let mut src = names.end(event.source, event.source_port);
+        let mut dst = names.end(event.destination, event.destination_port);
+        // The hook knows whose door it is; addresses are only second best (and a spoofed one says nothing).
+        if let Some((namespace, pod)) = event
+            .endpoint
+            .as_deref()
+            .and_then(|name| name.split_once('/'))
+        {
+            let end = match direction {
+                Direction::Egress => &mut src,
+                Direction::Ingress => &mut dst,
+            };
+            "pod".clone_into(&mut end.kind);
+            end.namespace = Some(namespace.to_owned());
+            end.pod = Some(pod.to_owned());
+            end.service = None;
+        }
+        Self {
+            schema: SCHEMA.to_owned(),
+            time: timestamp(event.time),
+            node: node.to_owned(),
+            verdict: FlowVerdict::of(event.verdict, event.staged),
+            direction: match direction {
+                Direction::Ingress => "ingress",
+                Direction::Egress => "egress",
+            }
+            .to_owned(),
+            hook: hook_name(event.hook).to_owned(),
+            reason: event.reason.as_str().to_owned(),
+            step: event.tier.map(|tier| tier as u8),
+            rule: event.rule.clone().map(|name| FlowRule { name }),
+            endpoint: event.endpoint.clone(),
+            src,
+            dst,
+            transport: protocol_name(event.protocol),
+            length: event.length,
+        }
+    }
+}
+
+/// The time as logs write it.
+#[must_use]
+pub fn timestamp(time: SystemTime) -> String {
+    Timestamp::try_from(time)
+        .map_or_else(|_out_of_range| String::new(), |time| format!("{time:.6}"))
+}
+
+const fn direction(hook: Hook) -> Direction {
+    match hook {
+        Hook::ToPod | Hook::FromHost => Direction::Ingress,
+        Hook::FromPod | Hook::ToHost | Hook::Socket => Direction::Egress,
+    }
+}
+
+/// The word for a hook in metrics, logs and flags.
+#[must_use]
+pub const fn hook_name(hook: Hook) -> &'static str {
+    match hook {
+        Hook::FromPod => "from_pod",
+        Hook::ToPod => "to_pod",
+        Hook::FromHost => "from_host",
+        Hook::ToHost => "to_host",
+        Hook::Socket => "socket",
+    }
+}
+
+/// The word for a protocol: its name, else its number.
+#[must_use]
+pub fn protocol_name(number: u8) -> String {
+    match number {
+        protocol::TCP => "tcp".to_owned(),
+        protocol::UDP => "udp".to_owned(),
+        protocol::SCTP => "sctp".to_owned(),
+        protocol::ICMP => "icmp".to_owned(),
+        protocol::ICMPV6 => "icmpv6".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The protocol of a word or number.
+#[must_use]
+pub fn protocol_number(name: &str) -> Option<u8> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "tcp" => protocol::TCP,
+        "udp" => protocol::UDP,
+        "sctp" => protocol::SCTP,
+        "icmp" => protocol::ICMP,
+        "icmpv6" => protocol::ICMPV6,
+        other => other.parse().ok()?,
+    })
+}

@@ -1,0 +1,9 @@
+//! What the agent lets be seen: flows and metrics.
+//!
+//! **Invariants.** Nothing here changes what is enforced. What a slow reader misses is counted, never waited for.
+
+pub mod flow;
+pub mod metrics;
+mod recorder;
+
+pub use recorder::{Query, Recorder, Subscription};

@@ -1,0 +1,187 @@
+//! The agent: builds the stages, watches over them, stops them in order.
+//!
+//! ```text
+//! source ──► locate ──► compile ──► kernel thread ──► flows ──► recorder, log
+//!   World      Placed     Desired      EventView
+//! ```
+//!
+//! **Invariants.** Each stage hands over the latest state, not a queue of changes. Nothing is programmed before
+//! every source has synced: until then what is pinned stays in force. A stage that ends ends the process.
+//! Stopping leaves everything pinned.
+
+pub mod directory;
+pub mod kernel;
+mod stages;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, anyhow};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    admin::{self, Shared},
+    compile::Desired,
+    config::Config,
+    dataplane::Kernel,
+    locate::{self, Devices, World},
+    model::{Diagnostic, Snapshot},
+    observe::{Recorder, metrics::Lasting},
+};
+use kernel::KernelHandle;
+
+/// Batches of events that may wait for their names; more are counted as lost.
+const BATCHES: usize = 256;
+/// How long the kernel thread may take to finish what it is doing when the agent stops.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The compiler.
+pub type Compile = Arc<dyn Fn(&Snapshot) -> (Desired, Vec<Diagnostic>) + Send + Sync>;
+/// Loads the programs; runs on the kernel thread.
+pub type Open = Box<dyn FnOnce() -> anyhow::Result<Box<dyn Kernel>> + Send>;
+/// A task of the source.
+pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// What the stages are made of.
+pub struct Parts {
+    /// What the sources say.
+    pub world: watch::Receiver<Arc<World>>,
+    /// What keeps `world` up to date.
+    pub source: Task,
+    /// The compiler.
+    pub compile: Compile,
+    /// Loads the programs.
+    pub open: Open,
+}
+
+/// Runs until a signal or until a stage ends.
+///
+/// # Errors
+///
+/// A stage could not start, or ended.
+pub async fn run(config: Config, parts: Parts) -> anyhow::Result<()> {
+    let stop = stop_signal()?;
+    run_until(config, parts, stop).await
+}
+
+/// Runs until `stop` is done or a stage ends.
+///
+/// # Errors
+///
+/// A stage could not start, or ended.
+pub async fn run_until(
+    config: Config,
+    parts: Parts,
+    stop: impl Future<Output = &'static str>,
+) -> anyhow::Result<()> {
+    let Parts {
+        world,
+        source,
+        compile,
+        open,
+    } = parts;
+    let recorder = Arc::new(Recorder::default());
+    let (batches, events) = mpsc::channel(BATCHES);
+    let lost = Arc::clone(&recorder);
+    let (kernel, mut kernel_end) = KernelHandle::start(open, move |batch| {
+        if let Err(mpsc::error::TrySendError::Full(batch)) = batches.try_send(batch) {
+            lost.missed(u64::try_from(batch.len()).unwrap_or(u64::MAX));
+        }
+    })?;
+
+    let (placed_sender, placed) = watch::channel(None);
+    let (devices_sender, devices) = watch::channel(Arc::new(Devices::default()));
+    let (compiled_sender, compiled) = watch::channel(Vec::new());
+    let shared = Arc::new(Shared {
+        config,
+        kernel: kernel.clone(),
+        recorder: Arc::clone(&recorder),
+        lasting: Lasting::default(),
+        world: world.clone(),
+        placed: placed.clone(),
+        devices,
+        compiled,
+        http: OnceLock::new(),
+        started: SystemTime::now(),
+    });
+    let config = &shared.config;
+
+    let mut stages: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
+    if let Some(address) = config.http {
+        let server = admin::on_tcp(Arc::clone(&shared), address).await?;
+        stages.spawn(async move { ("metrics", server.await) });
+    }
+    let server = admin::on_socket(Arc::clone(&shared), &config.run_dir)?;
+    stages.spawn(async move { ("socket", server.await) });
+    stages.spawn(async move { ("source", source.await) });
+    let options = locate::Options {
+        node: config.node.clone(),
+        netns_prefix: config.netns_prefix.clone(),
+    };
+    stages.spawn(async move {
+        (
+            "locate",
+            locate::follow(options, world, placed_sender, devices_sender).await,
+        )
+    });
+    let stage = stages::compile(compile, placed.clone(), kernel.clone(), compiled_sender);
+    stages.spawn(async move { ("compile", stage.await) });
+    let stage = stages::measure(kernel.progress(), Arc::clone(&shared));
+    stages.spawn(async move { ("measure", stage.await) });
+    let stage = stages::flows(events, placed, Arc::clone(&shared));
+    stages.spawn(async move { ("flows", stage.await) });
+    let stage = stages::tell_diagnostics(Arc::clone(&shared));
+    stages.spawn(async move { ("diagnostics", stage.await) });
+
+    tracing::info!(run_dir = %config.run_dir.display(), bpffs = %config.bpffs.display(), pid = std::process::id(), "started");
+    let mut kernel_ended = false;
+    let result = tokio::select! {
+        signal = stop => {
+            tracing::info!(signal, "stopping; everything stays pinned and in force");
+            Ok(())
+        }
+        ended = &mut kernel_end => {
+            kernel_ended = true;
+            Err(match ended {
+                Ok(Ok(())) => anyhow!("the kernel thread has ended"),
+                Ok(Err(error)) => error,
+                Err(_panicked) => anyhow!("the kernel thread has panicked"),
+            })
+        }
+        Some(ended) = stages.join_next() => Err(match ended {
+            Ok((stage, Ok(()))) => anyhow!("stage {stage} has ended"),
+            Ok((stage, Err(error))) => error.context(format!("stage {stage} has failed")),
+            Err(error) => anyhow!(error).context("a stage has panicked"),
+        }),
+    };
+    kernel.stop();
+    stages.shutdown().await;
+    if !kernel_ended
+        && tokio::time::timeout(PATIENCE, &mut kernel_end)
+            .await
+            .is_err()
+    {
+        tracing::warn!("the kernel thread is still busy; leaving it");
+    }
+    directory::remove_socket(&shared.config.run_dir);
+    result
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}

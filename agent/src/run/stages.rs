@@ -1,0 +1,149 @@
+//! The stages between the watchers and the kernel thread, and behind it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use anyhow::Context as _;
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{mpsc, watch},
+};
+
+use super::{
+    Compile,
+    kernel::{KernelHandle, Progress, Wanted},
+};
+use crate::{
+    admin::Shared,
+    args::LogFormat,
+    compile::Desired,
+    dataplane::EventView,
+    locate::Placed,
+    model::Diagnostic,
+    observe::flow::{AddressBook, Flow, FlowVerdict},
+};
+
+/// Compiles the latest state whenever there is one, and wants the result in force if it differs.
+pub(super) async fn compile(
+    compile: Compile,
+    mut placed: watch::Receiver<Option<Arc<Placed>>>,
+    kernel: KernelHandle,
+    compiled: watch::Sender<Vec<Diagnostic>>,
+) -> anyhow::Result<()> {
+    let mut last: Option<Arc<Desired>> = None;
+    loop {
+        let now = placed.borrow_and_update().clone();
+        if let Some(now) = now {
+            let changed = Instant::now();
+            let compile = Arc::clone(&compile);
+            let (desired, diagnostics) =
+                tokio::task::spawn_blocking(move || compile(&now.snapshot))
+                    .await
+                    .context("the compiler has panicked; the state before stays in force")?;
+            compiled.send_if_modified(|before| {
+                let differs = *before != diagnostics;
+                *before = diagnostics;
+                differs
+            });
+            if last.as_deref() != Some(&desired) {
+                let desired = Arc::new(desired);
+                last = Some(Arc::clone(&desired));
+                kernel.want(Wanted { desired, changed });
+            }
+        }
+        placed
+            .changed()
+            .await
+            .context("the stage before has ended")?;
+    }
+}
+
+/// Keeps the metrics about states that were tried.
+pub(super) async fn measure(
+    mut progress: watch::Receiver<Progress>,
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
+    loop {
+        // The stage outlives the kernel thread by a moment when the agent stops.
+        progress
+            .changed()
+            .await
+            .context("the kernel thread has ended")?;
+        let now = progress.borrow_and_update().clone();
+        if now.error.is_some() {
+            shared.lasting.refused();
+        } else {
+            shared.lasting.programmed(now.took);
+            shared.lasting.realized(now.since_change);
+        }
+    }
+}
+
+/// Gives events their names, remembers them, and logs what was denied.
+pub(super) async fn flows(
+    mut events: mpsc::Receiver<Vec<EventView>>,
+    mut placed: watch::Receiver<Option<Arc<Placed>>>,
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
+    let mut names = AddressBook::default();
+    let mut out = tokio::io::stdout();
+    let node = shared.config.node.clone().unwrap_or_default();
+    while let Some(batch) = events.recv().await {
+        if placed.has_changed().unwrap_or(false) {
+            names = placed
+                .borrow_and_update()
+                .as_ref()
+                .map(|placed| AddressBook::of(&placed.snapshot))
+                .unwrap_or_default();
+        }
+        let mut lines = Vec::new();
+        for event in &batch {
+            let flow = Flow::new(event, &node, &names);
+            if shared.config.log_format == LogFormat::Json && flow.verdict != FlowVerdict::Allowed {
+                serde_json::to_writer(&mut lines, &flow).context("a flow has no JSON form")?;
+                lines.push(b'\n');
+            }
+            shared.recorder.record(flow);
+        }
+        if !lines.is_empty() {
+            // Whoever read the log has gone; enforcement does not depend on it.
+            let _: std::io::Result<()> = async {
+                out.write_all(&lines).await?;
+                out.flush().await
+            }
+            .await;
+        }
+    }
+    anyhow::bail!("the kernel thread has ended")
+}
+
+/// Logs each thing that is wrong when it appears and when it is gone.
+pub(super) async fn tell_diagnostics(shared: Arc<Shared>) -> anyhow::Result<()> {
+    let (mut world, mut placed, mut compiled) = (
+        shared.world.clone(),
+        shared.placed.clone(),
+        shared.compiled.clone(),
+    );
+    let mut told: BTreeSet<Diagnostic> = BTreeSet::new();
+    loop {
+        world.mark_unchanged();
+        placed.mark_unchanged();
+        compiled.mark_unchanged();
+        let now: BTreeSet<Diagnostic> = shared
+            .diagnostics()
+            .into_iter()
+            .filter(|diagnostic| diagnostic.object != "kernel")
+            .collect();
+        for new in now.difference(&told) {
+            tracing::warn!(origin = %new.origin, object = new.object, field = new.field, "{}", new.message);
+        }
+        for gone in told.difference(&now) {
+            tracing::info!(origin = %gone.origin, object = gone.object, field = gone.field, "settled: {}", gone.message);
+        }
+        told = now;
+        tokio::select! {
+            changed = world.changed() => changed.context("the source of objects has ended")?,
+            changed = placed.changed() => changed.context("a stage before has ended")?,
+            changed = compiled.changed() => changed.context("a stage before has ended")?,
+        }
+    }
+}

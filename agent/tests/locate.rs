@@ -1,0 +1,345 @@
+//! Pods are found in real network namespaces, also those that come later, move or go. Needs root.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::{
+    fs::File, io::Write as _, net::IpAddr, os::fd::AsRawFd as _, process::Command, sync::Arc,
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use ringfence_agent::{
+    locate::{self, Devices, Options, Placed, Role, World},
+    model::{Place, Pod, PodKey, Snapshot},
+};
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    packet_route::link::{InfoData, InfoVeth},
+};
+use tokio::sync::watch;
+
+/// A namespace with a name, removed with the value.
+struct Namespace(String);
+
+impl Namespace {
+    fn new(purpose: &str) -> Self {
+        let name = format!("rf-test-{}-{purpose}", std::process::id());
+        let made = Command::new("ip")
+            .args(["netns", "add", &name])
+            .status()
+            .unwrap();
+        assert!(made.success(), "ip netns add {name}");
+        Self(name)
+    }
+
+    fn open(&self) -> File {
+        File::open(format!("/run/netns/{}", self.0)).unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // A failed removal must not hide why the test failed.
+        let _: Result<_, _> = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// Runs the test on a thread in a namespace of its own, which stands for the node.
+fn on_a_node<F: Future<Output = ()>>(test: impl FnOnce(Handle) -> F + Send + 'static) {
+    let node = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            test(handle).await;
+        });
+    });
+    if let Err(panic) = node.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Lays a pair from here into a namespace.
+async fn lay(handle: &Handle, name: &str, other: &Namespace, inner: &str) -> u32 {
+    let file = other.open();
+    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(inner)
+        .setns_by_fd(file.as_raw_fd())
+        .build();
+    let veth = LinkVeth::new(name, inner)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .up()
+        .build();
+    handle.link().add(veth).execute().await.unwrap();
+    index(name)
+}
+
+fn index(name: &str) -> u32 {
+    nix::net::if_::if_nametoindex(name).unwrap()
+}
+
+/// Adds an address on a device of another namespace.
+fn address_inside(namespace: &Namespace, device: &'static str, address: IpAddr) {
+    let file = namespace.open();
+    thread::spawn(move || {
+        setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+            tokio::spawn(connection);
+            handle
+                .address()
+                .add(index(device), address, 32)
+                .execute()
+                .await
+                .unwrap();
+        });
+    })
+    .join()
+    .unwrap();
+}
+
+fn pod(name: &str, place: Option<Place>) -> Pod {
+    let key = PodKey {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+    };
+    Pod {
+        key,
+        place,
+        node: Some("w1".to_owned()),
+        addresses: vec!["10.0.0.9".parse().unwrap()],
+        ..Pod::default()
+    }
+}
+
+fn world(pods: Vec<Pod>) -> Arc<World> {
+    let pods = pods.into_iter().map(|pod| (pod.key.clone(), pod)).collect();
+    let snapshot = Snapshot {
+        pods,
+        ..Snapshot::default()
+    };
+    Arc::new(World {
+        snapshot: Some(Arc::new(snapshot)),
+        diagnostics: Vec::new(),
+    })
+}
+
+struct Followed {
+    world: watch::Sender<Arc<World>>,
+    placed: watch::Receiver<Option<Arc<Placed>>>,
+    devices: watch::Receiver<Arc<Devices>>,
+}
+
+fn follow(first: Arc<World>) -> Followed {
+    let (world, worlds) = watch::channel(first);
+    let (placed_sender, placed) = watch::channel(None);
+    let (devices_sender, devices) = watch::channel(Arc::new(Devices::default()));
+    let options = Options {
+        node: Some("w1".to_owned()),
+        netns_prefix: "rf-test-".to_owned(),
+    };
+    tokio::spawn(locate::follow(
+        options,
+        worlds,
+        placed_sender,
+        devices_sender,
+    ));
+    Followed {
+        world,
+        placed,
+        devices,
+    }
+}
+
+impl Followed {
+    async fn placed(&mut self, fits: impl Fn(&Placed) -> bool) -> Arc<Placed> {
+        self.placed
+            .wait_for(|placed| placed.as_ref().is_some_and(|placed| fits(placed)))
+            .await
+            .unwrap()
+            .clone()
+            .unwrap()
+    }
+
+    async fn role(&mut self, name: &str, role: Option<Role>) {
+        let role_of = |devices: &Devices| {
+            devices
+                .by_index
+                .values()
+                .find(|device| device.name == name)
+                .map(|device| device.role)
+        };
+        self.devices
+            .wait_for(|devices| role_of(devices) == role)
+            .await
+            .unwrap();
+    }
+}
+
+/// True for root; else the test is noted as skipped.
+fn is_root(test: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root && let Some(path) = std::env::var_os("RINGFENCE_SKIPS") {
+        let mut skips = std::fs::OpenOptions::new().append(true).open(path).unwrap();
+        writeln!(skips, "{test}: making network namespaces needs root").unwrap();
+    }
+    root
+}
+
+#[test]
+fn a_pod_is_found_when_its_namespace_and_its_interface_come_and_is_missed_when_they_go() {
+    if !is_root(
+        "a_pod_is_found_when_its_namespace_and_its_interface_come_and_is_missed_when_they_go",
+    ) {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let name = format!("{}-late", std::process::id());
+        let late = pod("late", Some(Place::Netns(name.clone())));
+        let key = late.key.clone();
+        let mut followed = follow(world(vec![late, pod("nowhere", None)]));
+
+        let placed = followed.placed(|placed| placed.unplaced.len() == 2).await;
+        assert!(
+            placed.unplaced[&key].contains("there is no network namespace /run/netns/rf-test-")
+        );
+        assert!(placed.diagnostics.iter().any(|diagnostic| {
+            diagnostic.object == "Pod/shop/nowhere"
+                && diagnostic.message.contains("ringfence.dev/netns")
+        }));
+
+        let namespace = Namespace::new("late");
+        followed
+            .placed(|placed| {
+                placed
+                    .unplaced
+                    .get(&key)
+                    .is_some_and(|reason| reason.contains("no interface yet"))
+            })
+            .await;
+        let ifindex = lay(&handle, "veth-late", &namespace, "eth0").await;
+        let placed = followed
+            .placed(|placed| placed.snapshot.local.contains_key(&key))
+            .await;
+        let located = &placed.snapshot.local[&key];
+        assert_eq!(
+            (located.ifindex, located.interface.as_str()),
+            (ifindex, "veth-late")
+        );
+        assert!(located.hardware_address.is_some());
+        followed.role("veth-late", Some(Role::Pod)).await;
+
+        // An address inside the namespace is seen although nothing changes out here.
+        let address: IpAddr = "10.0.0.9".parse().unwrap();
+        address_inside(&namespace, "eth0", address);
+        followed
+            .placed(|placed| placed.snapshot.local[&key].addresses.contains(&address))
+            .await;
+
+        handle.link().del(ifindex).execute().await.unwrap();
+        followed
+            .placed(|placed| placed.unplaced.contains_key(&key))
+            .await;
+        followed.role("veth-late", None).await;
+
+        followed.world.send_replace(world(Vec::new()));
+        followed
+            .placed(|placed| placed.unplaced.is_empty() && placed.diagnostics.is_empty())
+            .await;
+    });
+}
+
+#[test]
+fn another_nodes_pods_are_not_looked_for_and_two_pods_never_share_an_interface() {
+    if !is_root("another_nodes_pods_are_not_looked_for_and_two_pods_never_share_an_interface") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let namespace = Namespace::new("shared");
+        let place = || Some(Place::Netns(format!("{}-shared", std::process::id())));
+        lay(&handle, "veth-shared", &namespace, "eth0").await;
+        let far = Pod {
+            node: Some("w2".to_owned()),
+            ..pod("far", place())
+        };
+        let mut followed = follow(world(vec![
+            far,
+            pod("a", place()),
+            pod("b", Some(Place::Interface("veth-shared".to_owned()))),
+        ]));
+        let placed = followed
+            .placed(|placed| !placed.snapshot.local.is_empty())
+            .await;
+        assert_eq!(
+            placed
+                .snapshot
+                .local
+                .keys()
+                .map(|key| key.name.as_str())
+                .collect::<Vec<_>>(),
+            ["a"]
+        );
+        let reasons: Vec<_> = placed.unplaced.values().map(String::as_str).collect();
+        assert_eq!(reasons, ["its interface veth-shared is that of pod shop/a"]);
+    });
+}
+
+#[test]
+fn devices_are_told_apart_by_what_they_are_for() {
+    if !is_root("devices_are_told_apart_by_what_they_are_for") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let outside = Namespace::new("outside");
+        let mut followed = follow(world(Vec::new()));
+        followed.role("lo", Some(Role::Loopback)).await;
+        let uplink = lay(&handle, "up0", &outside, "eth0").await;
+        // Nothing leads through it yet, so it looks like a pod's.
+        followed.role("up0", Some(Role::Pod)).await;
+        let gateway = "192.0.2.1".parse().unwrap();
+        let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+            .gateway(gateway)
+            .output_interface(uplink)
+            .onlink()
+            .build();
+        handle
+            .address()
+            .add(uplink, "192.0.2.2".parse().unwrap(), 24)
+            .execute()
+            .await
+            .unwrap();
+        handle.route().add(route).execute().await.unwrap();
+        followed.role("up0", Some(Role::Uplink)).await;
+        let placed = followed
+            .placed(|placed| {
+                placed
+                    .snapshot
+                    .node_addresses
+                    .contains(&"192.0.2.2".parse().unwrap())
+            })
+            .await;
+        assert!(placed.snapshot.local.is_empty());
+
+        handle
+            .link()
+            .add(rtnetlink::LinkBridge::new("br0").build())
+            .execute()
+            .await
+            .unwrap();
+        followed.role("br0", Some(Role::Bridge)).await;
+        handle
+            .link()
+            .add(rtnetlink::LinkVxlan::new("vx0", 7).port(4789).build())
+            .execute()
+            .await
+            .unwrap();
+        followed.role("vx0", Some(Role::Tunnel)).await;
+    });
+}
