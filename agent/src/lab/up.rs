@@ -1,11 +1,9 @@
 //! A lab that is up.
 
 use std::{
-    fs::File,
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     net::IpAddr,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Stdio},
     time::Duration,
 };
@@ -15,13 +13,16 @@ use nix::mount::{MsFlags, mount};
 use serde::de::DeserializeOwned;
 
 use super::{
-    cgroup, down, interrupt, names, netns, pod_process,
+    cgroup, down, interrupt, names, netns,
+    plan::{links, plan},
+    pod_process,
     probe::Actor,
     process::ProcessId,
     spec::LabSpec,
+    start::{start, wait_until_ready},
     state::{self, ActorState, ProcessState, State},
-    topology::{self, Link},
-    wire::{self, Command, Listen, ProcessConfig, ServedList, Stream, StreamReport, Transport},
+    topology,
+    wire::{self, Command, ProcessConfig, ServedList, Stream, StreamReport},
 };
 
 /// How long a pod process may take to obey.
@@ -284,156 +285,4 @@ impl State {
             .get(actor.process)
             .context("the lab's state names a process that it does not have")
     }
-}
-
-/// The state of a lab that is to be, and the configurations of its processes, in the same order.
-fn plan(spec: &LabSpec) -> Result<(State, Vec<ProcessConfig>)> {
-    let lab = &spec.name;
-    let host = names::host_cgroup(lab)?;
-    let pods = names::pods_cgroup(lab)?;
-    let mut state = State {
-        name: lab.clone(),
-        binary: spec.binary.clone(),
-        owner: ProcessId::own().context("cannot read /proc/self/stat")?,
-        processes: Vec::new(),
-        actors: [].into(),
-        companions: Vec::new(),
-    };
-    let mut configs = Vec::new();
-    let mut add =
-        |netns: String, cgroup: PathBuf, actors: Vec<(Actor, Vec<IpAddr>)>, listen: Vec<Listen>| {
-            let number = state.processes.len();
-            let control = state::control_folder(&state::folder(lab)).join(number.to_string());
-            for (actor, addresses) in actors {
-                state.actors.insert(
-                    actor.to_string(),
-                    ActorState {
-                        process: number,
-                        addresses,
-                    },
-                );
-            }
-            configs.push(ProcessConfig {
-                netns: netns.clone(),
-                cgroup: cgroup.clone(),
-                control: control.clone(),
-                listen,
-            });
-            state.processes.push(ProcessState {
-                netns,
-                cgroup,
-                control,
-                id: None,
-            });
-        };
-    add(
-        names::node_netns(lab),
-        host.clone(),
-        vec![(Actor::Node, spec.node.clone())],
-        Vec::new(),
-    );
-    let hosts = spec
-        .outside
-        .iter()
-        .map(|host| (Actor::outside(&host.name), host.addresses.clone()))
-        .collect();
-    let served = spec.outside.iter().flat_map(|host| {
-        host.serves.iter().flat_map(|served| {
-            listen(
-                &Actor::outside(&host.name),
-                &host.addresses,
-                &[served.port],
-                &[served.protocol],
-            )
-        })
-    });
-    add(names::outside_netns(lab), host, hosts, served.collect());
-    for pod in &spec.pods {
-        add(
-            names::netns_prefix(lab) + &pod.netns,
-            pods.join(pod.cgroup_name()),
-            vec![(pod.actor(), pod.addresses.clone())],
-            listen(&pod.actor(), &pod.addresses, &pod.ports, &Transport::ALL),
-        );
-    }
-    Ok((state, configs))
-}
-
-fn listen(
-    who: &Actor,
-    addresses: &[IpAddr],
-    ports: &[u16],
-    protocols: &[Transport],
-) -> Vec<Listen> {
-    let mut all = Vec::new();
-    for &address in addresses {
-        for &port in ports {
-            all.extend(protocols.iter().map(|&protocol| Listen {
-                name: who.to_string(),
-                protocol,
-                address,
-                port,
-            }));
-        }
-    }
-    all
-}
-
-fn links(spec: &LabSpec) -> Vec<Link> {
-    let outside = spec
-        .outside
-        .iter()
-        .flat_map(|host| host.addresses.iter().copied())
-        .collect();
-    let mut links = vec![Link::uplink(names::outside_netns(&spec.name), outside)];
-    links.extend(spec.pods.iter().enumerate().map(|(number, pod)| {
-        Link::of_pod(
-            number,
-            &pod.name,
-            names::netns_prefix(&spec.name) + &pod.netns,
-            pod.addresses.clone(),
-        )
-    }));
-    links
-}
-
-/// Starts a process. Its standard input, which the child holds, is its lifeline.
-fn start(binary: &Path, config: &ProcessConfig, log: &Path) -> Result<Child> {
-    let errors = File::create(log).with_context(|| format!("cannot make {}", log.display()))?;
-    let mut child = std::process::Command::new(binary)
-        .args(["lab", "pod"])
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(errors)
-        // Ctrl-C in a terminal is for whoever made the lab, who takes it down in order.
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot run {}", binary.display()))?;
-    let mut config = serde_json::to_string(config).context("a configuration has no JSON form")?;
-    config.push('\n');
-    let written = child
-        .stdin
-        .as_mut()
-        .map(|input| input.write_all(config.as_bytes()));
-    // A process that ended already says why in its log.
-    drop(written);
-    Ok(child)
-}
-
-/// Waits until everything listens in the process, or it ends.
-fn wait_until_ready(child: &mut Child, log: &Path) -> Result<()> {
-    let output = child
-        .stdout
-        .take()
-        .context("the process's output was taken")?;
-    let mut line = String::new();
-    BufReader::new(output)
-        .read_line(&mut line)
-        .context("cannot read the process's output")?;
-    if line.trim_end() == pod_process::READY {
-        return Ok(());
-    }
-    let said = std::fs::read_to_string(log).unwrap_or_default();
-    bail!("{}", said.trim())
 }
