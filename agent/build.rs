@@ -14,11 +14,15 @@ fn main() {
     );
     let object = object.canonicalize().unwrap_or(object);
     println!("cargo::rerun-if-changed={}", object.display());
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ringfence.o");
+    let out =
+        PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("ringfence.o");
     match fs::read(&object) {
         Ok(bytes) => fs::write(&out, bytes),
         Err(error) => {
-            println!("cargo::warning=no kernel half at {}: {error}; run `cargo xtask build`", object.display());
+            println!(
+                "cargo::warning=no kernel half at {}: {error}; run `cargo xtask build`",
+                object.display()
+            );
             fs::write(&out, [])
         }
     }

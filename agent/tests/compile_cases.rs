@@ -1,5 +1,8 @@
 //! What `NetworkPolicy` means, case by case, each with something that is allowed and something that is not.
-#![expect(clippy::unwrap_used, reason = "what the tests write themselves is right")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what the tests write themselves is right"
+)]
 
 use std::{collections::BTreeSet, net::IpAddr};
 

@@ -1,5 +1,8 @@
 //! The compiler on a large cluster: work is shared, so it ends in seconds even without optimisation.
-#![expect(clippy::unwrap_used, reason = "what the tests write themselves is right")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what the tests write themselves is right"
+)]
 
 use std::{collections::BTreeSet, time::Instant};
 

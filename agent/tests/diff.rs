@@ -20,12 +20,26 @@ use ringfence_common::{
 
 /// Networks that worlds choose from: overlapping, and exact ones among them.
 const NETS: [&str; 9] = [
-    "10.0.0.0/8", "10.1.0.0/16", "10.1.1.0/24", "10.1.1.1/32", "10.1.1.2/32", "10.1.2.0/24",
-    "10.2.0.1/32", "10.2.0.2/32", "0.0.0.0/0",
+    "10.0.0.0/8",
+    "10.1.0.0/16",
+    "10.1.1.0/24",
+    "10.1.1.1/32",
+    "10.1.1.2/32",
+    "10.1.2.0/24",
+    "10.2.0.1/32",
+    "10.2.0.2/32",
+    "0.0.0.0/0",
 ];
 /// Addresses that are asked about: inside and outside of them all.
 const ASKED: [&str; 8] = [
-    "10.1.1.1", "10.1.1.2", "10.1.1.3", "10.1.2.1", "10.1.3.1", "10.2.0.1", "10.2.0.2", "192.0.2.1",
+    "10.1.1.1",
+    "10.1.1.2",
+    "10.1.1.3",
+    "10.1.2.1",
+    "10.1.3.1",
+    "10.2.0.1",
+    "10.2.0.2",
+    "192.0.2.1",
 ];
 const PORTS: [u16; 5] = [0, 80, 256, 443, 65535];
 
@@ -41,21 +55,38 @@ fn world() -> impl Strategy<Value = World> {
     let nets = proptest::collection::btree_map(select(&NETS[..]), 0_u8..5, 0..NETS.len());
     let rows = proptest::collection::btree_map(0_u8..5, any::<[bool; 2]>(), 0..5);
     let tables = vec(proptest::option::of(rows), 2);
-    (nets, tables, select(&PORTS[1..]))
-        .prop_map(|(nets, tables, split)| World { nets, tables, split })
+    (nets, tables, select(&PORTS[1..])).prop_map(|(nets, tables, split)| World {
+        nets,
+        tables,
+        split,
+    })
 }
 
 fn desired(world: &World) -> Desired {
-    let mut numbers: Vec<u8> = world.nets.values().copied().filter(|&number| number > 0).collect();
+    let mut numbers: Vec<u8> = world
+        .nets
+        .values()
+        .copied()
+        .filter(|&number| number > 0)
+        .collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let index = |number: u8| numbers.iter().position(|&n| n == number).map_or(0, |at| at + 1);
+    let index = |number: u8| {
+        numbers
+            .iter()
+            .position(|&n| n == number)
+            .map_or(0, |at| at + 1)
+    };
     let mut desired = Desired {
         rules: vec!["allow".to_owned(), "deny".to_owned()],
         signatures: std::iter::once(Vec::new())
             .chain(numbers.iter().map(|number| vec![format!("atom {number}")]))
             .collect(),
-        addresses: world.nets.iter().map(|(net, &n)| (net.parse().unwrap(), index(n))).collect(),
+        addresses: world
+            .nets
+            .iter()
+            .map(|(net, &n)| (net.parse().unwrap(), index(n)))
+            .collect(),
         ..Desired::default()
     };
     for (at, rows) in world.tables.iter().enumerate() {
@@ -82,7 +113,10 @@ fn desired(world: &World) -> Desired {
             metadata_granted: false,
             cgroup: format!("pod{at}"),
         };
-        let key = PodKey { namespace: "ns".to_owned(), name: format!("pod{at}") };
+        let key = PodKey {
+            namespace: "ns".to_owned(),
+            name: format!("pod{at}"),
+        };
         desired.endpoints.insert(key, endpoint);
     }
     desired
@@ -97,16 +131,23 @@ fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) -> Table {
             tier: Tier::NetworkPolicy,
             rule: Some(usize::from(!allow)),
         };
-        rows.get(&number).unwrap_or(&[false, false]).iter().map(cell).collect()
+        rows.get(&number)
+            .unwrap_or(&[false, false])
+            .iter()
+            .map(cell)
+            .collect()
     };
     let mut distinct = vec![row(0)];
     let mut classes = vec![0];
     for &number in numbers {
         let row = row(number);
-        let class = distinct.iter().position(|known| *known == row).unwrap_or_else(|| {
-            distinct.push(row);
-            distinct.len() - 1
-        });
+        let class = distinct
+            .iter()
+            .position(|known| *known == row)
+            .unwrap_or_else(|| {
+                distinct.push(row);
+                distinct.len() - 1
+            });
         classes.push(class);
     }
     let ports = vec![(0, 0), (split, 1)];
@@ -121,7 +162,9 @@ fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) -> Table {
 
 /// What a world says, computed without any of the above: longest network, its number, the row.
 fn says(world: &World, endpoint: usize, address: IpAddr, port: u16) -> bool {
-    let Some(rows) = &world.tables[endpoint] else { return true };
+    let Some(rows) = &world.tables[endpoint] else {
+        return true;
+    };
     let number = world
         .nets
         .iter()
@@ -135,14 +178,17 @@ fn says(world: &World, endpoint: usize, address: IpAddr, port: u16) -> bool {
 fn judged(maps: &FakeMaps, endpoint: usize, address: Ipv4Addr, port: u16) -> Option<bool> {
     let word = maps.endpoint(u32::try_from(endpoint).unwrap() + 10);
     let record = maps.record(word.slot())?;
-    let cell = decide(maps, &record.ingress, &address.octets(), 6, port).expect("every cell is written");
+    let cell =
+        decide(maps, &record.ingress, &address.octets(), 6, port).expect("every cell is written");
     Some(cell.live() == Some(Verdict::Allow))
 }
 
 fn cells() -> impl Iterator<Item = (usize, Ipv4Addr, u16)> {
     (0..2).flat_map(|endpoint| {
         ASKED.iter().flat_map(move |address| {
-            PORTS.iter().map(move |&port| (endpoint, address.parse().unwrap(), port))
+            PORTS
+                .iter()
+                .map(move |&port| (endpoint, address.parse().unwrap(), port))
         })
     })
 }
@@ -212,11 +258,23 @@ fn what_does_not_fit_is_refused_whole_with_the_number_that_would() {
     };
     let desired = desired(&world);
     let grants = BTreeMap::new();
-    let wanted = Wanted { desired: &desired, grants: &grants };
-    let limits = Limits { cells: 5, ..Limits::default() };
+    let wanted = Wanted {
+        desired: &desired,
+        grants: &grants,
+    };
+    let limits = Limits {
+        cells: 5,
+        ..Limits::default()
+    };
     let full = diff(&Installed::default(), wanted, &limits).unwrap_err();
-    assert_eq!((full.map, full.needed, full.limit, full.flag), ("CELLS", 6, 5, "--cell-entries"));
-    let limits = Limits { cells: 6, ..Limits::default() };
+    assert_eq!(
+        (full.map, full.needed, full.limit, full.flag),
+        ("CELLS", 6, 5, "--cell-entries")
+    );
+    let limits = Limits {
+        cells: 6,
+        ..Limits::default()
+    };
     assert!(diff(&Installed::default(), wanted, &limits).is_ok());
 }
 
@@ -228,9 +286,21 @@ fn a_generation_is_never_given_out_twice() {
     let mut last = 0;
     for split in [80, 256, 80, 256] {
         let rows = BTreeMap::from([(0, [true, false])]);
-        let world = World { nets: BTreeMap::new(), tables: vec![Some(rows), None], split };
+        let world = World {
+            nets: BTreeMap::new(),
+            tables: vec![Some(rows), None],
+            split,
+        };
         let desired = desired(&world);
-        let plan = diff(&installed, Wanted { desired: &desired, grants: &grants }, &limits).unwrap();
+        let plan = diff(
+            &installed,
+            Wanted {
+                desired: &desired,
+                grants: &grants,
+            },
+            &limits,
+        )
+        .unwrap();
         let generation = plan.after.endpoints[&10].word.generation();
         assert!(generation > last);
         last = generation;

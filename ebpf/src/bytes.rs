@@ -19,7 +19,12 @@ impl Linear {
     #[inline(always)]
     pub fn of(context: &TcContext) -> Self {
         let skb = context.as_ptr().cast();
-        Self { skb, start: context.data(), end: context.data_end(), length: context.len() as usize }
+        Self {
+            skb,
+            start: context.data(),
+            end: context.data_end(),
+            length: context.len() as usize,
+        }
     }
 
     /// Bytes that are not in the linear part.
@@ -73,7 +78,11 @@ impl ChainStart {
 
     #[inline(always)]
     fn of(word: u64) -> Self {
-        Self { next: word as u8, offset: (word >> 8) as usize & 0xffff, end: (word >> 24) as usize }
+        Self {
+            next: word as u8,
+            offset: (word >> 8) as usize & 0xffff,
+            end: (word >> 24) as usize,
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Ringfence's kernel half: entry points only. What they do is in `ringfence-common`, where the host tests it.
 #![no_std]
 #![no_main]
-#![expect(missing_docs, reason = "the program macros emit a public function without the documentation above it")]
+#![expect(
+    missing_docs,
+    reason = "the program macros emit a public function without the documentation above it"
+)]
 
 mod bytes;
 mod maps;

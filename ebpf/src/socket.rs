@@ -1,7 +1,9 @@
 //! The socket hooks: a process that may not reach a metadata endpoint learns it at once (EPERM).
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_ns},
+    helpers::generated::{
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_ktime_get_ns,
+    },
     programs::SockAddrContext,
 };
 use ringfence_common::{
@@ -41,11 +43,17 @@ pub fn v6(context: &SockAddrContext) -> i32 {
     // SAFETY: the context is valid for the whole run of the program.
     let ([a, b, c, d], port, protocol) = unsafe {
         let raw = &*context.sock_addr;
-        let words = [raw.user_ip6[0], raw.user_ip6[1], raw.user_ip6[2], raw.user_ip6[3]];
+        let words = [
+            raw.user_ip6[0],
+            raw.user_ip6[1],
+            raw.user_ip6[2],
+            raw.user_ip6[3],
+        ];
         (words.map(u32::to_ne_bytes), raw.user_port, raw.protocol)
     };
     let address = [
-        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3],
+        a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
+        d[3],
     ];
     let verdict = judge(&address, port, protocol);
     match embedded(&address) {
@@ -70,8 +78,11 @@ fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
         return PASS;
     }
     let granted = word.granted(grants());
-    let outcome =
-        if granted { Outcome::allow(Reason::Granted) } else { Outcome::deny(Reason::Metadata) };
+    let outcome = if granted {
+        Outcome::allow(Reason::Granted)
+    } else {
+        Outcome::deny(Reason::Metadata)
+    };
     count(Hook::Socket, &outcome);
     if granted {
         return PASS;

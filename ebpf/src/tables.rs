@@ -30,7 +30,11 @@ impl Maps<'_> {
         let config = maps::CONFIG.get(0)?;
         // SAFETY: the helper takes no arguments and reads the kernel's jiffies.
         let jiffies = unsafe { bpf_jiffies64() };
-        Some(Self { config, now: (jiffies >> (config.tick_shift & 63)) as u32, length })
+        Some(Self {
+            config,
+            now: (jiffies >> (config.tick_shift & 63)) as u32,
+            length,
+        })
     }
 }
 
@@ -76,12 +80,18 @@ impl Tables for Maps<'_> {
                 None => return EndpointWord::NONE,
             }
         };
-        maps::ENDPOINTS.get(element).map_or(EndpointWord::NONE, read)
+        maps::ENDPOINTS
+            .get(element)
+            .map_or(EndpointWord::NONE, read)
     }
 
     #[inline(always)]
     fn record(&self, slot: u32) -> Option<&EndpointRecord> {
-        if slot == 0 { None } else { maps::RECORDS.get(slot) }
+        if slot == 0 {
+            None
+        } else {
+            maps::RECORDS.get(slot)
+        }
     }
 
     #[inline(always)]
@@ -103,7 +113,9 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn may_be_metadata(&self, address: &V6) -> bool {
         let bit = sieve_bit(address);
-        maps::METADATA_SIEVE.get(bit / 64).is_none_or(|word| read(word) >> (bit % 64) & 1 == 1)
+        maps::METADATA_SIEVE
+            .get(bit / 64)
+            .is_none_or(|word| read(word) >> (bit % 64) & 1 == 1)
     }
 
     #[inline(always)]
@@ -171,7 +183,9 @@ macro_rules! family {
             #[inline(always)]
             fn identity(&self, address: &$address) -> Option<Identity> {
                 // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
-                unsafe { maps::$addresses.get(address) }.map(read)?.of($fold(address))
+                unsafe { maps::$addresses.get(address) }
+                    .map(read)?
+                    .of($fold(address))
             }
 
             #[inline(always)]
@@ -215,5 +229,21 @@ macro_rules! family {
     };
 }
 
-family!(V4, 32, ADDRESSES4, NETWORKS4, CONNECTIONS4, FRAGMENTS4, fold4);
-family!(V6, 128, ADDRESSES6, NETWORKS6, CONNECTIONS6, FRAGMENTS6, fold6);
+family!(
+    V4,
+    32,
+    ADDRESSES4,
+    NETWORKS4,
+    CONNECTIONS4,
+    FRAGMENTS4,
+    fold4
+);
+family!(
+    V6,
+    128,
+    ADDRESSES6,
+    NETWORKS6,
+    CONNECTIONS6,
+    FRAGMENTS6,
+    fold6
+);

@@ -58,7 +58,11 @@ fn gather(context: &TcContext) {
     const ORDINARY: usize = 14 + 40 + 20;
     let linear = Linear::of(context);
     if linear.is_partial() && context.data() + ORDINARY > context.data_end() {
-        let wanted = if context.len() < PULL { context.len() } else { PULL };
+        let wanted = if context.len() < PULL {
+            context.len()
+        } else {
+            PULL
+        };
         // If it fails, the parser finds the packet truncated and it is dropped.
         let _: Result<(), _> = context.pull_data(wanted);
     }
@@ -69,5 +73,9 @@ fn at(context: &TcContext, hook: Hook) -> Context {
     let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
     // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
     let (ifindex, ingress_ifindex) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
-    Context { hook, ifindex, generated_here: ingress_ifindex == 0 }
+    Context {
+        hook,
+        ifindex,
+        generated_here: ingress_ifindex == 0,
+    }
 }

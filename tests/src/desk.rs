@@ -58,9 +58,16 @@ impl Desk {
     #[must_use]
     pub fn new(bpffs: PathBuf, manifests: &str) -> Self {
         let kernel = dataplane::open(&options(bpffs)).unwrap_or_else(|error| panic!("{error}"));
-        let pod = PodKey { namespace: "shop".to_owned(), name: "cart".to_owned() };
+        let pod = PodKey {
+            namespace: "shop".to_owned(),
+            name: "cart".to_owned(),
+        };
         let directory = tempfile::tempdir().expect("the temporary directory can be written");
-        let mut desk = Self { kernel, pod, directory };
+        let mut desk = Self {
+            kernel,
+            pod,
+            directory,
+        };
         desk.apply(manifests);
         desk
     }
@@ -68,7 +75,9 @@ impl Desk {
     /// Replaces the manifests.
     pub fn apply(&mut self, manifests: &str) {
         let desired = self.compile(manifests);
-        self.kernel.apply(&desired).unwrap_or_else(|error| panic!("{error}"));
+        self.kernel
+            .apply(&desired)
+            .unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// What the manifests ask for.
@@ -85,7 +94,9 @@ impl Desk {
             addresses: Vec::new(),
         };
         snapshot.local.insert(self.pod.clone(), located);
-        snapshot.node_addresses.insert("192.0.2.1".parse().expect("an address"));
+        snapshot
+            .node_addresses
+            .insert("192.0.2.1".parse().expect("an address"));
         let (desired, diagnostics) = compile::compile(&snapshot, &compile::Options::default());
         assert_eq!(diagnostics, [], "the manifests are in order");
         desired
@@ -117,9 +128,15 @@ impl Desk {
             .expect("a classifier");
         let mut skb = [0_u8; 192];
         skb[36..40].copy_from_slice(&ingress.to_ne_bytes());
-        let options =
-            TestRunOptions { data_in: Some(frame), ctx_in: Some(&skb), repeat: 1, ..TestRunOptions::default() };
-        let result = program.test_run(options).unwrap_or_else(|error| panic!("{error:?}"));
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&skb),
+            repeat: 1,
+            ..TestRunOptions::default()
+        };
+        let result = program
+            .test_run(options)
+            .unwrap_or_else(|error| panic!("{error:?}"));
         match result.return_value {
             SHOT => false,
             u32::MAX => true,

@@ -46,15 +46,23 @@ pub fn ethernet(way: Way, ethertype: u16, payload: &[u8]) -> Vec<u8> {
 /// A frame around an IP packet of either family.
 #[must_use]
 pub fn frame(way: Way, packet: &[u8]) -> Vec<u8> {
-    ethernet(way, if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd }, packet)
+    ethernet(
+        way,
+        if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd },
+        packet,
+    )
 }
 
 /// An IP packet of the family of its addresses, which must agree.
 #[must_use]
 pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => v4(source, destination, protocol, &[], 0, payload),
-        (IpAddr::V6(source), IpAddr::V6(destination)) => v6(source, destination, protocol, 64, payload),
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            v4(source, destination, protocol, &[], 0, payload)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            v6(source, destination, protocol, 64, payload)
+        }
         _ => panic!("addresses of two families"),
     }
 }
@@ -71,7 +79,10 @@ pub fn v4(
 ) -> Vec<u8> {
     let header = 20 + options.len();
     let total = u16::try_from(header + payload.len()).expect("short");
-    let mut packet = vec![0x40 | u8::try_from(header / 4).expect("at most 60 bytes"), 0];
+    let mut packet = vec![
+        0x40 | u8::try_from(header / 4).expect("at most 60 bytes"),
+        0,
+    ];
     packet.extend(total.to_be_bytes());
     packet.extend([0x12, 0x34]);
     packet.extend(fragment.to_be_bytes());
@@ -114,7 +125,12 @@ pub fn tcp(source: SocketAddr, destination: SocketAddr, flags: u8) -> Vec<u8> {
 /// A UDP packet.
 #[must_use]
 pub fn udp(source: SocketAddr, destination: SocketAddr, payload: &[u8]) -> Vec<u8> {
-    ip(source.ip(), destination.ip(), 17, &udp_datagram(source.port(), destination.port(), payload))
+    ip(
+        source.ip(),
+        destination.ip(),
+        17,
+        &udp_datagram(source.port(), destination.port(), payload),
+    )
 }
 
 /// A UDP header and what follows.
@@ -123,7 +139,11 @@ pub fn udp_datagram(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::new();
     datagram.extend(source.to_be_bytes());
     datagram.extend(destination.to_be_bytes());
-    datagram.extend(u16::try_from(8 + payload.len()).expect("short").to_be_bytes());
+    datagram.extend(
+        u16::try_from(8 + payload.len())
+            .expect("short")
+            .to_be_bytes(),
+    );
     datagram.extend([0, 0]);
     datagram.extend(payload);
     datagram
@@ -134,12 +154,23 @@ pub fn udp_datagram(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
 pub fn icmp(source: IpAddr, destination: IpAddr, kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, code, 0, 0];
     message.extend(rest);
-    ip(source, destination, if source.is_ipv4() { 1 } else { 58 }, &message)
+    ip(
+        source,
+        destination,
+        if source.is_ipv4() { 1 } else { 58 },
+        &message,
+    )
 }
 
 /// The ICMP error of this type and code about a packet: four unused bytes (or an MTU), then the packet.
 #[must_use]
-pub fn icmp_error(source: IpAddr, destination: IpAddr, kind: u8, code: u8, about: &[u8]) -> Vec<u8> {
+pub fn icmp_error(
+    source: IpAddr,
+    destination: IpAddr,
+    kind: u8,
+    code: u8,
+    about: &[u8],
+) -> Vec<u8> {
     let mut rest = vec![0, 0, 0x05, 0x14];
     rest.extend(about);
     icmp(source, destination, kind, code, &rest)

@@ -17,7 +17,7 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
     let example = paths::root().join("deploy/examples/hybrid-cloud");
     // Takes this process's place, so that signals and the exit code are the demo's own.
     let error = Command::new(&binary)
-        .args(["lab", "demo", "--example"])
+        .args(["lab", "demo"])
         .arg(example)
         .args(args)
         .exec();

@@ -1,10 +1,6 @@
 //! Attaches programs and keeps them attached: every link is pinned, and updated in place.
 
-use std::{
-    collections::BTreeSet,
-    fs, io, mem,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io, mem, path::Path};
 
 use aya::{
     Ebpf,
@@ -46,11 +42,17 @@ impl Attacher {
     #[must_use]
     pub fn new(pins: Pins, attach: Attach) -> Self {
         let tcx = match attach {
-            Attach::Auto => KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0)),
+            Attach::Auto => {
+                KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
+            }
             Attach::Tcx => true,
             Attach::Clsact => false,
         };
-        Self { pins, tcx, attached: BTreeSet::new() }
+        Self {
+            pins,
+            tcx,
+            attached: BTreeSet::new(),
+        }
     }
 
     /// Makes every link that is pinned run this agent's programs, also those of devices whose pod is not known yet:
@@ -90,12 +92,20 @@ impl Attacher {
             let (name, side) = program_of(hook);
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
-                tcx(&self.pins, program, &device, side, &format!("{ifindex}-{name}"))
+                tcx(
+                    &self.pins,
+                    program,
+                    &device,
+                    side,
+                    &format!("{ifindex}-{name}"),
+                )
             } else {
                 clsact(program, &device, side)
             };
             done.map_err(|error| {
-                KernelError::Other(format!("cannot attach {name} to {device} (index {ifindex}): {error}"))
+                KernelError::Other(format!(
+                    "cannot attach {name} to {device} (index {ifindex}): {error}"
+                ))
             })?;
         }
         self.attached.insert(ifindex);
@@ -157,7 +167,10 @@ impl Attacher {
                 Ok(())
             };
             attach().map_err(|error| {
-                KernelError::Other(format!("cannot attach {name} to {}: {error:#}", root.display()))
+                KernelError::Other(format!(
+                    "cannot attach {name} to {}: {error:#}",
+                    root.display()
+                ))
             })?;
         }
         Ok(())
@@ -192,7 +205,8 @@ fn tcx(
                 Err(_) => remove(&pin)?,
             }
         }
-        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {}
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+        }
         Err(error) => return Err(error.into()),
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -209,14 +223,16 @@ fn clsact(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> an
         Err(TcError::NetlinkError(error)) if is_exists(&error) => {}
         Err(error) => return Err(error.into()),
     }
-    let ours = || {
-        SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None)
-    };
+    let ours = || SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None);
     let replaced = ours().map(|link| program.attach_to_link(link));
     let id = match replaced {
         Ok(Ok(id)) => id,
         _ => {
-            let options = NlOptions { priority: CLSACT_PRIORITY, handle: CLSACT_HANDLE, classid: None };
+            let options = NlOptions {
+                priority: CLSACT_PRIORITY,
+                handle: CLSACT_HANDLE,
+                classid: None,
+            };
             program.attach_with_options(device, side, TcAttachOptions::Netlink(options))?
         }
     };
@@ -234,7 +250,10 @@ fn remove(pin: &Path) -> Result<(), KernelError> {
     match fs::remove_file(pin) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(KernelError::Other(format!("cannot remove the pin {}: {error}", pin.display()))),
+        Err(error) => Err(KernelError::Other(format!(
+            "cannot remove the pin {}: {error}",
+            pin.display()
+        ))),
     }
 }
 
@@ -253,7 +272,10 @@ pub fn detach(pins: &Pins) -> Result<usize, KernelError> {
     let Ok(versions) = fs::read_dir(pins.base()) else {
         return Ok(removed);
     };
-    for version in versions.flatten().filter(|entry| is_version(&entry.file_name().to_string_lossy())) {
+    for version in versions
+        .flatten()
+        .filter(|entry| is_version(&entry.file_name().to_string_lossy()))
+    {
         for kind in ["links", "maps"] {
             let directory = version.path().join(kind);
             for pin in fs::read_dir(&directory).into_iter().flatten().flatten() {
@@ -272,7 +294,9 @@ fn detach_filters() -> usize {
     let devices = nix::net::if_::if_nameindex();
     let mut removed = 0;
     for device in devices.iter().flat_map(|devices| devices.iter()) {
-        let Ok(name) = device.name().to_str() else { continue };
+        let Ok(name) = device.name().to_str() else {
+            continue;
+        };
         for hook in POD_HOOKS {
             let (program, side) = program_of(hook);
             // An error says that there is none.
@@ -283,5 +307,6 @@ fn detach_filters() -> usize {
 }
 
 fn is_version(name: &str) -> bool {
-    name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
+    name.strip_prefix('v')
+        .is_some_and(|number| number.parse::<u32>().is_ok())
 }

@@ -26,7 +26,11 @@ pub fn jiffies(ebpf: &Ebpf) -> Result<u32, KernelError> {
     let program = load::classifier(ebpf, "clock")?;
     let packet = [0_u8; 64];
     let result = program
-        .test_run(TestRunOptions { data_in: Some(&packet), repeat: 1, ..TestRunOptions::default() })
+        .test_run(TestRunOptions {
+            data_in: Some(&packet),
+            repeat: 1,
+            ..TestRunOptions::default()
+        })
         .map_err(|error| KernelError::Other(format!("cannot run the program clock: {error}")))?;
     Ok(result.return_value)
 }

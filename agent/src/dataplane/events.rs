@@ -28,17 +28,27 @@ pub fn drain(ring: &mut RingBuf<MapData>, names: &Names) -> Vec<EventView> {
 
 /// When the monotonic clock was zero, on the system's clock.
 fn boot_time() -> SystemTime {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    SystemTime::now().checked_sub(now).unwrap_or(SystemTime::UNIX_EPOCH)
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)
+        .map(Duration::from)
+        .unwrap_or_default();
+    SystemTime::now()
+        .checked_sub(now)
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn decode(event: &Event, names: &Names, boot: SystemTime) -> Option<EventView> {
     let cell = Cell(event.cell);
-    let verdict = if event.verdict == Verdict::Allow as u8 { Verdict::Allow } else { Verdict::Deny };
-    let endpoint = names
-        .endpoints
-        .get(&event.endpoint)
-        .or_else(|| names.cgroups.get(&event.cgroup).filter(|_| event.cgroup != 0));
+    let verdict = if event.verdict == Verdict::Allow as u8 {
+        Verdict::Allow
+    } else {
+        Verdict::Deny
+    };
+    let endpoint = names.endpoints.get(&event.endpoint).or_else(|| {
+        names
+            .cgroups
+            .get(&event.cgroup)
+            .filter(|_| event.cgroup != 0)
+    });
     Some(EventView {
         time: boot + Duration::from_nanos(event.time),
         hook: Hook::from_u8(event.hook)?,

@@ -73,11 +73,17 @@ impl FakeMaps {
             Op::Pages(at, pages) => self.pages.extend((*at..).zip(pages.iter().copied())),
             Op::Cells(at, cells) => self.cells.extend((*at..).zip(cells.iter().copied())),
             Op::Class(table, identity, class) => {
-                let key = ClassKey { table: *table, identity: *identity };
+                let key = ClassKey {
+                    table: *table,
+                    identity: *identity,
+                };
                 self.classes.insert(key, ClassWord::new(key, *class));
             }
             Op::RemoveClass(table, identity) => {
-                self.classes.remove(&ClassKey { table: *table, identity: *identity });
+                self.classes.remove(&ClassKey {
+                    table: *table,
+                    identity: *identity,
+                });
             }
             Op::Address(net, identity) => {
                 self.addresses.insert(*net, *identity);
@@ -126,11 +132,18 @@ impl Tables for FakeMaps {
     }
 
     fn endpoint(&self, ifindex: u32) -> EndpointWord {
-        self.endpoints.get(&ifindex).copied().unwrap_or(EndpointWord::NONE)
+        self.endpoints
+            .get(&ifindex)
+            .copied()
+            .unwrap_or(EndpointWord::NONE)
     }
 
     fn record(&self, slot: u32) -> Option<&EndpointRecord> {
-        if slot == 0 { None } else { self.records.get(&slot) }
+        if slot == 0 {
+            None
+        } else {
+            self.records.get(&slot)
+        }
     }
 
     fn class(&self, key: ClassKey) -> Option<u16> {
@@ -168,7 +181,9 @@ macro_rules! family {
             type Connection = FakeRef;
 
             fn identity(&self, address: &$address) -> Option<Identity> {
-                self.addresses.get(&IpNet::from(IpAddr::from(*address))).copied()
+                self.addresses
+                    .get(&IpNet::from(IpAddr::from(*address)))
+                    .copied()
             }
 
             fn network(&self, address: &$address) -> Option<Identity> {
@@ -177,7 +192,8 @@ macro_rules! family {
 
             fn is_node(&self, address: &$address) -> bool {
                 let address = IpAddr::from(*address);
-                self.node_addresses.contains(&unmapped(super::maps::mapped(address)))
+                self.node_addresses
+                    .contains(&unmapped(super::maps::mapped(address)))
             }
 
             fn connection(&self, key: &ConnectionKey<$address>) -> Option<FakeRef> {

@@ -87,21 +87,33 @@ fn read_addresses(maps: &Maps, installed: &mut Installed) -> Result<(), KernelEr
     let addresses = &mut installed.addresses;
     for item in maps.addresses4.iter() {
         let (address, word) = item.map_err(trouble)?;
-        addresses.insert(IpNet::from(std::net::IpAddr::from(address)), word.identity());
+        addresses.insert(
+            IpNet::from(std::net::IpAddr::from(address)),
+            word.identity(),
+        );
     }
     for item in maps.addresses6.iter() {
         let (address, word) = item.map_err(trouble)?;
-        addresses.insert(IpNet::from(std::net::IpAddr::from(address)), word.identity());
+        addresses.insert(
+            IpNet::from(std::net::IpAddr::from(address)),
+            word.identity(),
+        );
     }
     for item in maps.networks4.iter() {
         let (key, identity) = item.map_err(trouble)?;
         let length = u8::try_from(key.prefix_len()).unwrap_or(32).min(32);
-        addresses.insert(Ipv4Net::new_assert(key.data().into(), length).into(), identity);
+        addresses.insert(
+            Ipv4Net::new_assert(key.data().into(), length).into(),
+            identity,
+        );
     }
     for item in maps.networks6.iter() {
         let (key, identity) = item.map_err(trouble)?;
         let length = u8::try_from(key.prefix_len()).unwrap_or(128).min(128);
-        addresses.insert(Ipv6Net::new_assert(key.data().into(), length).into(), identity);
+        addresses.insert(
+            Ipv6Net::new_assert(key.data().into(), length).into(),
+            identity,
+        );
     }
     for item in maps.node_addresses.iter() {
         let (address, _) = item.map_err(trouble)?;
@@ -127,7 +139,14 @@ fn read_endpoints(maps: &Maps) -> Result<BTreeMap<u32, EndpointState>, KernelErr
         }
         let ifindex = far.get(&element).copied().unwrap_or(element);
         let record = maps.records.get(&word.slot(), 0).map_err(trouble)?;
-        endpoints.insert(ifindex, EndpointState { element, word, record });
+        endpoints.insert(
+            ifindex,
+            EndpointState {
+                element,
+                word,
+                record,
+            },
+        );
     }
     Ok(endpoints)
 }

@@ -15,7 +15,8 @@ use ringfence_common::{
 };
 
 use super::{
-    Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView, Options,
+    Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
+    Options,
     attach::{self, Attacher},
     clock, events, installed, load,
     maps::{Maps, mapped},
@@ -82,7 +83,16 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
     let mut names = Names::default();
     names.learn(&installed);
     let cgroup_root = options.cgroup_root.clone();
-    Ok(Dataplane { ebpf, maps, pins, limits, cgroup_root, attacher, installed, names })
+    Ok(Dataplane {
+        ebpf,
+        maps,
+        pins,
+        limits,
+        cgroup_root,
+        attacher,
+        installed,
+        names,
+    })
 }
 
 /// Removes all enforcement, and only this does. How many pins and filters there were.
@@ -102,7 +112,9 @@ fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<(), Kern
         0 => clock::measure_hz(ebpf)?,
         ticks => (ticks << before.tick_shift) / 64,
     };
-    maps.config.set(0, Config::for_hz(hz, options.mark, options.event_rate), 0).map_err(trouble)
+    maps.config
+        .set(0, Config::for_hz(hz, options.mark, options.event_rate), 0)
+        .map_err(trouble)
 }
 
 /// Fills the metadata firewall's set: the sieve first, for what it does not let through is not looked up.
@@ -127,8 +139,15 @@ fn fill_metadata(maps: &mut Maps) -> Result<(), KernelError> {
     for (&address, &word) in &wanted {
         maps.metadata.insert(address, word, 0).map_err(trouble)?;
     }
-    let known: Vec<V6> = maps.metadata.keys().collect::<Result<_, _>>().map_err(trouble)?;
-    for address in known.iter().filter(|address| !wanted.contains_key(*address)) {
+    let known: Vec<V6> = maps
+        .metadata
+        .keys()
+        .collect::<Result<_, _>>()
+        .map_err(trouble)?;
+    for address in known
+        .iter()
+        .filter(|address| !wanted.contains_key(*address))
+    {
         maps.metadata.remove(address).map_err(trouble)?;
     }
     Ok(())
@@ -136,10 +155,17 @@ fn fill_metadata(maps: &mut Maps) -> Result<(), KernelError> {
 
 impl Names {
     fn learn(&mut self, installed: &Installed) {
-        self.rules.extend(installed.rules.iter().map(|(name, &id)| (id, name.clone())));
-        self.endpoints.extend(installed.names.iter().map(|(name, &id)| {
-            (id, name.split_once(' ').map_or(name.as_str(), |(pod, _uid)| pod).to_owned())
-        }));
+        self.rules
+            .extend(installed.rules.iter().map(|(name, &id)| (id, name.clone())));
+        self.endpoints
+            .extend(installed.names.iter().map(|(name, &id)| {
+                (
+                    id,
+                    name.split_once(' ')
+                        .map_or(name.as_str(), |(pod, _uid)| pod)
+                        .to_owned(),
+                )
+            }));
     }
 }
 
@@ -183,7 +209,9 @@ impl Dataplane {
         let mut grants = BTreeMap::new();
         for (pod, endpoint) in &desired.endpoints {
             // A pod's cgroup may come later than the pod: the next audit finds it. Until then it has no grant.
-            let Ok(found) = root.join(&endpoint.cgroup).metadata() else { continue };
+            let Ok(found) = root.join(&endpoint.cgroup).metadata() else {
+                continue;
+            };
             self.names.cgroups.insert(found.ino(), pod.to_string());
             if endpoint.metadata_granted {
                 grants.insert(found.ino(), u64::MAX);
@@ -216,9 +244,16 @@ impl Dataplane {
 impl Kernel for Dataplane {
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         let grants = self.find_cgroups(desired);
-        let wanted = Wanted { desired, grants: &grants };
+        let wanted = Wanted {
+            desired,
+            grants: &grants,
+        };
         let plan = diff::diff(&self.installed, wanted, &self.limits)?;
-        let devices = desired.endpoints.values().map(|endpoint| endpoint.located.ifindex).collect();
+        let devices = desired
+            .endpoints
+            .values()
+            .map(|endpoint| endpoint.located.ifindex)
+            .collect();
         self.names.learn(&plan.after);
         if let Err(error) = self.execute(&plan.ops, &devices) {
             // What was written beside the old tables is found again and reused, or overwritten.
@@ -269,8 +304,18 @@ impl Kernel for Dataplane {
 
 impl From<Full> for KernelError {
     fn from(full: Full) -> Self {
-        let Full { map, needed, limit, flag } = full;
-        Self::Full { map, needed, limit, flag }
+        let Full {
+            map,
+            needed,
+            limit,
+            flag,
+        } = full;
+        Self::Full {
+            map,
+            needed,
+            limit,
+            flag,
+        }
     }
 }
 

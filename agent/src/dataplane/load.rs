@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use super::{KernelError, Options, pins::Pins, spec};
+use crate::diff::Limits;
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
     programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier},
 };
-use super::{KernelError, Options, pins::Pins, spec};
-use crate::diff::Limits;
 
 /// The kernel half; empty in a build without it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence.o"));
@@ -41,7 +41,10 @@ pub fn load(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelErro
     }
     let mut ebpf = loader.load(OBJECT).map_err(|error| {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
-        KernelError::Other(format!("cannot load the kernel half: {error}{}", source.unwrap_or_default()))
+        KernelError::Other(format!(
+            "cannot load the kernel half: {error}{}",
+            source.unwrap_or_default()
+        ))
     })?;
     for name in CLASSIFIERS {
         let program: &mut SchedClassifier = program(&mut ebpf, name)?;
@@ -68,7 +71,9 @@ where
     let program = ebpf
         .program_mut(name)
         .ok_or_else(|| KernelError::Other(format!("the kernel half has no program {name}")))?;
-    program.try_into().map_err(|error: ProgramError| KernelError::Other(format!("program {name}: {error}")))
+    program
+        .try_into()
+        .map_err(|error: ProgramError| KernelError::Other(format!("program {name}: {error}")))
 }
 
 /// A TC program of the object by name, to run it.
@@ -80,7 +85,9 @@ pub fn classifier<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a SchedClassifier,
     let program = ebpf
         .program(name)
         .ok_or_else(|| KernelError::Other(format!("the kernel half has no program {name}")))?;
-    program.try_into().map_err(|error: ProgramError| KernelError::Other(format!("program {name}: {error}")))
+    program
+        .try_into()
+        .map_err(|error: ProgramError| KernelError::Other(format!("program {name}: {error}")))
 }
 
 fn rejected(name: &str, error: &ProgramError) -> KernelError {

@@ -44,7 +44,10 @@ pub mod state {
 type Hash<K, V> = HashMap<MapData, K, V>;
 
 /// The maps.
-#[expect(missing_docs, reason = "the names are those of the maps, documented in the kernel half")]
+#[expect(
+    missing_docs,
+    reason = "the names are those of the maps, documented in the kernel half"
+)]
 pub struct Maps {
     pub config: Array<MapData, Config>,
     pub endpoints: Array<MapData, EndpointWord>,
@@ -121,7 +124,11 @@ impl Maps {
     /// What the kernel refused.
     pub fn execute(&mut self, op: &Op) -> Result<(), KernelError> {
         match op {
-            Op::Reserve { generation, revision, last } => {
+            Op::Reserve {
+                generation,
+                revision,
+                last,
+            } => {
                 for (at, value) in [
                     (state::GENERATION, *generation),
                     (state::REVISION, *revision),
@@ -136,19 +143,42 @@ impl Maps {
             }
             Op::Rule(id, name) => put(&mut self.rules, "RULES", *id, named(name)?),
             Op::Name(id, name) => put(&mut self.names, "NAMES", *id, named(name)?),
-            Op::Identity(id, digest) => {
-                put(&mut self.identities, "IDENTITIES", *id, IdentityEntry { digest: *digest })
-            }
-            Op::Table(id, TableState { digest, table, rows, pages }) => {
-                let entry =
-                    TableEntry { digest: *digest, table: *table, rows: *rows, page_count: *pages };
+            Op::Identity(id, digest) => put(
+                &mut self.identities,
+                "IDENTITIES",
+                *id,
+                IdentityEntry { digest: *digest },
+            ),
+            Op::Table(
+                id,
+                TableState {
+                    digest,
+                    table,
+                    rows,
+                    pages,
+                },
+            ) => {
+                let entry = TableEntry {
+                    digest: *digest,
+                    table: *table,
+                    rows: *rows,
+                    page_count: *pages,
+                };
                 put(&mut self.tables, "TABLES", *id, entry)
             }
             Op::Pages(at, pages) => write(&mut self.pages, "PAGES", *at, pages),
             Op::Cells(at, cells) => write(&mut self.cells, "CELLS", *at, cells),
             Op::Class(table, identity, class) => {
-                let key = ClassKey { table: *table, identity: *identity };
-                put(&mut self.classes, "CLASSES", key, ClassWord::new(key, *class))
+                let key = ClassKey {
+                    table: *table,
+                    identity: *identity,
+                };
+                put(
+                    &mut self.classes,
+                    "CLASSES",
+                    key,
+                    ClassWord::new(key, *class),
+                )
             }
             Op::Address(net, identity) => self.address(net, *identity),
             Op::RemoveAddress(net) => self.remove_address(net),
@@ -156,16 +186,21 @@ impl Maps {
                 let key = mapped(*address);
                 put(&mut self.node_addresses, "NODE_ADDRESSES", key, fold6(&key))
             }
-            Op::RemoveNodeAddress(address) => {
-                drop_key(&mut self.node_addresses, "NODE_ADDRESSES", &mapped(*address))
-            }
+            Op::RemoveNodeAddress(address) => drop_key(
+                &mut self.node_addresses,
+                "NODE_ADDRESSES",
+                &mapped(*address),
+            ),
             Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[*record]),
             Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
             Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
             Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
             Op::Grace => Ok(()),
             Op::RemoveClass(table, identity) => {
-                let key = ClassKey { table: *table, identity: *identity };
+                let key = ClassKey {
+                    table: *table,
+                    identity: *identity,
+                };
                 drop_key(&mut self.classes, "CLASSES", &key)
             }
             Op::RemoveTable(id) => drop_key(&mut self.tables, "TABLES", id),
@@ -180,19 +215,33 @@ impl Maps {
         match net {
             IpNet::V4(net) if exact => {
                 let key = net.addr().octets();
-                put(&mut self.addresses4, "ADDRESSES4", key, IdentityWord::v4(&key, identity))
+                put(
+                    &mut self.addresses4,
+                    "ADDRESSES4",
+                    key,
+                    IdentityWord::v4(&key, identity),
+                )
             }
             IpNet::V6(net) if exact => {
                 let key = net.addr().octets();
-                put(&mut self.addresses6, "ADDRESSES6", key, IdentityWord::v6(&key, identity))
+                put(
+                    &mut self.addresses6,
+                    "ADDRESSES6",
+                    key,
+                    IdentityWord::v6(&key, identity),
+                )
             }
             IpNet::V4(net) => {
                 let key = Key::new(net.prefix_len().into(), net.network().octets());
-                self.networks4.insert(&key, identity, 0).map_err(|error| refused("NETWORKS4", &error))
+                self.networks4
+                    .insert(&key, identity, 0)
+                    .map_err(|error| refused("NETWORKS4", &error))
             }
             IpNet::V6(net) => {
                 let key = Key::new(net.prefix_len().into(), net.network().octets());
-                self.networks6.insert(&key, identity, 0).map_err(|error| refused("NETWORKS6", &error))
+                self.networks6
+                    .insert(&key, identity, 0)
+                    .map_err(|error| refused("NETWORKS6", &error))
             }
         }
     }
@@ -227,7 +276,12 @@ impl Maps {
         if word == EndpointWord::NONE {
             return drop_key(&mut self.far_endpoints, "FAR_ENDPOINTS", &ifindex);
         }
-        put(&mut self.far_endpoints, "FAR_ENDPOINTS", ifindex, FarWord::new(ifindex, element))
+        put(
+            &mut self.far_endpoints,
+            "FAR_ENDPOINTS",
+            ifindex,
+            FarWord::new(ifindex, element),
+        )
     }
 }
 
@@ -266,7 +320,8 @@ fn put<K: Pod, V: Pod>(
     key: K,
     value: V,
 ) -> Result<(), KernelError> {
-    map.insert(key, value, 0).map_err(|error| refused(name, &error))
+    map.insert(key, value, 0)
+        .map_err(|error| refused(name, &error))
 }
 
 /// Removes a key; that it is not there is as good.

@@ -1,6 +1,9 @@
 //! Pinned objects, for those who look at them with bpftool.
 
-use std::{fs, os::fd::{AsFd as _, AsRawFd as _}};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use aya::{
     maps::MapInfo,
@@ -24,8 +27,9 @@ pub fn list(pins: &Pins, limits: &Limits, maps: &Maps) -> Result<Vec<ObjectView>
     let mut objects = Vec::new();
     for spec in spec::maps(limits) {
         let path = pins.map(spec.name);
-        let info = MapInfo::from_pin(&path)
-            .map_err(|error| KernelError::Other(format!("cannot read {}: {error}", path.display())))?;
+        let info = MapInfo::from_pin(&path).map_err(|error| {
+            KernelError::Other(format!("cannot read {}: {error}", path.display()))
+        })?;
         objects.push(ObjectView {
             pin: path.display().to_string(),
             kind: "map",
@@ -40,12 +44,18 @@ pub fn list(pins: &Pins, limits: &Limits, maps: &Maps) -> Result<Vec<ObjectView>
     links.sort();
     for name in links {
         let path = pins.link(&name);
-        let Ok(link) = PinnedLink::from_pin(&path) else { continue };
-        let Ok(info) = FdLink::from(link).info() else { continue };
+        let Ok(link) = PinnedLink::from_pin(&path) else {
+            continue;
+        };
+        let Ok(info) = FdLink::from(link).info() else {
+            continue;
+        };
         objects.push(ObjectView {
             pin: path.display().to_string(),
             kind: "link",
-            object_type: info.link_type().map_or("other".to_owned(), |kind| format!("{kind:?}").to_lowercase()),
+            object_type: info.link_type().map_or("other".to_owned(), |kind| {
+                format!("{kind:?}").to_lowercase()
+            }),
             id: info.id(),
             entries: None,
             max_entries: 0,
@@ -82,5 +92,6 @@ fn memory(info: &MapInfo) -> Option<u64> {
     let fd = info.fd().ok()?;
     let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
     let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
 }

@@ -22,7 +22,10 @@ impl Pins {
     /// The directory below `base` that belongs to this binary's layouts; nothing is created.
     #[must_use]
     pub fn at(base: &Path) -> Self {
-        Self { base: base.to_owned(), root: base.join(format!("v{ABI_VERSION}")) }
+        Self {
+            base: base.to_owned(),
+            root: base.join(format!("v{ABI_VERSION}")),
+        }
     }
 
     /// Makes the directories.
@@ -32,7 +35,8 @@ impl Pins {
     /// If they cannot be made or are not on a bpffs.
     pub fn create(&self) -> Result<(), KernelError> {
         for directory in [self.maps(), self.links()] {
-            fs::create_dir_all(&directory).map_err(|error| self.trouble("create", &directory, &error))?;
+            fs::create_dir_all(&directory)
+                .map_err(|error| self.trouble("create", &directory, &error))?;
         }
         let found = statfs(&self.root)
             .map_err(|error| self.trouble("look at", &self.root, &io::Error::from(error)))?;

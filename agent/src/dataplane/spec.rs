@@ -36,9 +36,18 @@ pub const RING_BYTES: u32 = 1 << 20;
 
 const fn map<K, V>(name: &'static str, kind: MapType, max_entries: u32) -> MapSpec {
     // Layouts are a few hundred bytes.
-    #[expect(clippy::cast_possible_truncation, reason = "layouts are a few hundred bytes")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "layouts are a few hundred bytes"
+    )]
     let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
-    MapSpec { name, kind, key, value, max_entries }
+    MapSpec {
+        name,
+        kind,
+        key,
+        value,
+        max_entries,
+    }
 }
 
 /// A trie's key: prefix length, then the address.
@@ -64,7 +73,11 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<u32, Page>("PAGES", Array, limits.pages),
         map::<u32, Cell>("CELLS", Array, limits.cells),
         map::<ConnectionKey<V4>, Connection>("CONNECTIONS4", LruHash, limits.connections),
-        map::<ConnectionKey<V6>, Connection>("CONNECTIONS6", LruHash, (limits.connections / 2).max(1)),
+        map::<ConnectionKey<V6>, Connection>(
+            "CONNECTIONS6",
+            LruHash,
+            (limits.connections / 2).max(1),
+        ),
         map::<FragmentKey<V4>, FragmentWord>("FRAGMENTS4", LruHash, 8192),
         map::<FragmentKey<V6>, FragmentWord>("FRAGMENTS6", LruHash, 8192),
         map::<V6, MetadataWord>("METADATA", Hash, 1024),

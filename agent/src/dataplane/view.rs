@@ -59,7 +59,9 @@ pub struct Applied {
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// It does not fit.
-    #[error("map {map} needs {needed} entries and has {limit}: the previous state stays in force; raise {flag}")]
+    #[error(
+        "map {map} needs {needed} entries and has {limit}: the previous state stays in force; raise {flag}"
+    )]
     Full {
         /// Name of the map.
         map: &'static str,

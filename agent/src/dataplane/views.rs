@@ -11,9 +11,7 @@ use ringfence_common::{
     event::{LOST_EVENTS, REASONS, Reason},
 };
 
-use super::{
-    ConnectionView, Counters, EndpointView, KernelError, kernel::Names, maps::Maps,
-};
+use super::{ConnectionView, Counters, EndpointView, KernelError, kernel::Names, maps::Maps};
 use crate::diff::Installed;
 
 fn trouble(map: &str, error: &MapError) -> KernelError {
@@ -24,14 +22,27 @@ fn trouble(map: &str, error: &MapError) -> KernelError {
 pub fn endpoints(installed: &Installed, names: &Names) -> Vec<EndpointView> {
     let view = |(&ifindex, state): (&u32, &crate::diff::EndpointState)| {
         let record = &state.record;
-        let v4 = record.addresses4.iter().filter(|address| **address != [0; 4]);
-        let v6 = record.addresses6.iter().filter(|address| **address != [0; 16]);
+        let v4 = record
+            .addresses4
+            .iter()
+            .filter(|address| **address != [0; 4]);
+        let v6 = record
+            .addresses6
+            .iter()
+            .filter(|address| **address != [0; 16]);
         let hardware = record.flags & flags::HARDWARE_ADDRESS != 0;
         EndpointView {
             id: record.endpoint,
-            pod: names.endpoints.get(&record.endpoint).cloned().unwrap_or_default(),
+            pod: names
+                .endpoints
+                .get(&record.endpoint)
+                .cloned()
+                .unwrap_or_default(),
             ifindex,
-            addresses: v4.map(|&a| IpAddr::from(a)).chain(v6.map(|&a| IpAddr::from(a))).collect(),
+            addresses: v4
+                .map(|&a| IpAddr::from(a))
+                .chain(v6.map(|&a| IpAddr::from(a)))
+                .collect(),
             hardware_address: hardware.then_some(record.hardware_address),
             generation: state.word.generation(),
             ingress_isolated: record.ingress.id != 0,
@@ -97,9 +108,16 @@ struct Clock {
 
 impl Clock {
     fn new(maps: &Maps, jiffies: u32) -> Result<Self, KernelError> {
-        let config = maps.config.get(&0, 0).map_err(|error| trouble("CONFIG", &error))?;
+        let config = maps
+            .config
+            .get(&0, 0)
+            .map_err(|error| trouble("CONFIG", &error))?;
         let (shift, ticks_per_64s) = (config.tick_shift, config.ticks_per_64s.max(1));
-        Ok(Self { now: jiffies >> shift, shift, ticks_per_64s })
+        Ok(Self {
+            now: jiffies >> shift,
+            shift,
+            ticks_per_64s,
+        })
     }
 
     /// Seconds since a tick; only the low bits of the clock are known, which is enough for 16 million seconds.
@@ -122,7 +140,11 @@ fn view<A: Into<IpAddr>>(
         remote_port: key.remote_port,
         protocol: key.protocol,
         direction: word.original(),
-        verdict: if word.has(verdict::DENIED) { Verdict::Deny } else { Verdict::Allow },
+        verdict: if word.has(verdict::DENIED) {
+            Verdict::Deny
+        } else {
+            Verdict::Allow
+        },
         rule: connection.cell.rule(),
         own_node: word.has(verdict::OWN_NODE),
         adopted: word.has(verdict::ADOPTED),
@@ -139,13 +161,21 @@ fn view<A: Into<IpAddr>>(
 pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
     let sum = |at: usize| -> Result<u64, KernelError> {
         let at = u32::try_from(at).unwrap_or(u32::MAX);
-        let values = maps.counters.get(&at, 0).map_err(|error| trouble("COUNTERS", &error))?;
+        let values = maps
+            .counters
+            .get(&at, 0)
+            .map_err(|error| trouble("COUNTERS", &error))?;
         Ok(values.iter().sum())
     };
-    let mut counters = Counters { packets: Vec::new(), lost_events: sum(LOST_EVENTS as usize)? };
+    let mut counters = Counters {
+        packets: Vec::new(),
+        lost_events: sum(LOST_EVENTS as usize)?,
+    };
     for hook in (0..=u8::MAX).map_while(Hook::from_u8) {
         for number in 0..u8::try_from(REASONS).unwrap_or(u8::MAX) {
-            let Some(reason) = Reason::from_u8(number) else { continue };
+            let Some(reason) = Reason::from_u8(number) else {
+                continue;
+            };
             for verdict in [Verdict::Allow, Verdict::Deny] {
                 let denied = usize::from(verdict == Verdict::Deny);
                 let count = sum((hook as usize * REASONS + usize::from(number)) * 2 + denied)?;

@@ -37,8 +37,10 @@ impl Builder<'_> {
         for (&identity, &digest) in &self.installed.identities {
             by_digest.entry(digest).or_default().push(identity);
         }
-        let mut identities =
-            Identities { signatures: BTreeMap::from([(UNKNOWN, 0)]), moves: BTreeSet::new() };
+        let mut identities = Identities {
+            signatures: BTreeMap::from([(UNKNOWN, 0)]),
+            moves: BTreeSet::new(),
+        };
         let mut chosen: BTreeMap<(Identity, usize), Identity> = BTreeMap::new();
         for (net, signature) in self.targets(desired) {
             let old = self.before(&net);
@@ -66,7 +68,12 @@ impl Builder<'_> {
             }
         }
         self.check_addresses()?;
-        fits("IDENTITIES", "--identity-entries", self.after.identities.len(), self.limits.identities)?;
+        fits(
+            "IDENTITIES",
+            "--identity-entries",
+            self.after.identities.len(),
+            self.limits.identities,
+        )?;
         self.node_addresses(desired);
         Ok(identities)
     }
@@ -123,15 +130,21 @@ impl Builder<'_> {
     fn targets(&self, desired: &Desired) -> BTreeMap<IpNet, usize> {
         let mut targets = desired.addresses.clone();
         for net in self.installed.addresses.keys() {
-            targets.entry(*net).or_insert_with(|| around(&desired.addresses, net).unwrap_or(0));
+            targets
+                .entry(*net)
+                .or_insert_with(|| around(&desired.addresses, net).unwrap_or(0));
         }
         targets
     }
 
     fn check_addresses(&self) -> Result<(), Full> {
         // Networks that go are there until after the swap.
-        let all: BTreeSet<_> =
-            self.after.addresses.keys().chain(self.installed.addresses.keys()).collect();
+        let all: BTreeSet<_> = self
+            .after
+            .addresses
+            .keys()
+            .chain(self.installed.addresses.keys())
+            .collect();
         let count = |v4: bool, exact: bool| {
             all.iter()
                 .filter(|net| {
@@ -140,23 +153,43 @@ impl Builder<'_> {
                 })
                 .count()
         };
-        for (v4, addresses, networks) in
-            [(true, "ADDRESSES4", "NETWORKS4"), (false, "ADDRESSES6", "NETWORKS6")]
-        {
-            fits(addresses, "--address-entries", count(v4, true), self.limits.addresses)?;
-            fits(networks, "--network-entries", count(v4, false), self.limits.networks)?;
+        for (v4, addresses, networks) in [
+            (true, "ADDRESSES4", "NETWORKS4"),
+            (false, "ADDRESSES6", "NETWORKS6"),
+        ] {
+            fits(
+                addresses,
+                "--address-entries",
+                count(v4, true),
+                self.limits.addresses,
+            )?;
+            fits(
+                networks,
+                "--network-entries",
+                count(v4, false),
+                self.limits.networks,
+            )?;
         }
         Ok(())
     }
 
     fn node_addresses(&mut self, desired: &Desired) {
-        for &address in desired.node_addresses.difference(&self.installed.node_addresses) {
+        for &address in desired
+            .node_addresses
+            .difference(&self.installed.node_addresses)
+        {
             self.addresses.push(Op::NodeAddress(address));
         }
-        for &address in self.installed.node_addresses.difference(&desired.node_addresses) {
+        for &address in self
+            .installed
+            .node_addresses
+            .difference(&desired.node_addresses)
+        {
             self.addresses.push(Op::RemoveNodeAddress(address));
         }
-        self.after.node_addresses.clone_from(&desired.node_addresses);
+        self.after
+            .node_addresses
+            .clone_from(&desired.node_addresses);
     }
 
     /// Gives every identity in use its class in every wanted table.
@@ -168,14 +201,21 @@ impl Builder<'_> {
     ) -> Result<(), Full> {
         for (table, &id) in desired.tables.iter().zip(&tables.wanted) {
             for (&identity, &signature) in &identities.signatures {
-                let Ok(class) = u16::try_from(table.classes[signature]) else { continue };
+                let Ok(class) = u16::try_from(table.classes[signature]) else {
+                    continue;
+                };
                 if class != 0 && self.after.classes.get(&(id, identity)) != Some(&class) {
                     self.after.classes.insert((id, identity), class);
                     self.beside.push(Op::Class(id, identity, class));
                 }
             }
         }
-        fits("CLASSES", "--class-entries", self.after.classes.len(), self.limits.classes)
+        fits(
+            "CLASSES",
+            "--class-entries",
+            self.after.classes.len(),
+            self.limits.classes,
+        )
     }
 
     /// Removes, after the grace period, what nothing points at any more.
@@ -184,7 +224,13 @@ impl Builder<'_> {
         let keep = |&(table, identity): &(u32, Identity)| {
             !tables.leaving.contains(&table) && used.contains(&identity)
         };
-        let gone: Vec<_> = self.after.classes.keys().copied().filter(|key| !keep(key)).collect();
+        let gone: Vec<_> = self
+            .after
+            .classes
+            .keys()
+            .copied()
+            .filter(|key| !keep(key))
+            .collect();
         for key in gone {
             self.after.classes.remove(&key);
             self.remove.push(Op::RemoveClass(key.0, key.1));

@@ -13,8 +13,9 @@ use ringfence_common::{
 };
 
 use super::{
-    Wanted, allocate,
+    Wanted,
     addresses::Identities,
+    allocate,
     installed::EndpointState,
     plan::{Builder, Full, Op, fits},
     tables::TableIds,
@@ -32,8 +33,12 @@ impl Builder<'_> {
     ) -> Result<(), Full> {
         let generation = self.installed.generation + 1;
         let shaken = self.shaken(tables, identities);
-        let mut used: BTreeSet<u32> =
-            self.installed.endpoints.values().map(|state| state.word.slot()).collect();
+        let mut used: BTreeSet<u32> = self
+            .installed
+            .endpoints
+            .values()
+            .map(|state| state.word.slot())
+            .collect();
         let mut named = BTreeSet::new();
         let mut seen = BTreeSet::new();
         for (pod, endpoint) in &wanted.desired.endpoints {
@@ -49,7 +54,9 @@ impl Builder<'_> {
                 endpoint: number,
                 ..self.record(endpoint, tables)
             };
-            let touched = [record.ingress.id, record.egress.id].iter().any(|id| shaken.contains(id));
+            let touched = [record.ingress.id, record.egress.id]
+                .iter()
+                .any(|id| shaken.contains(id));
             let unchanged = same.is_some_and(|old| old.record == record);
             if unchanged && !touched {
                 continue;
@@ -82,12 +89,20 @@ impl Builder<'_> {
             };
             let word = EndpointWord::new(slot, generation);
             self.swap.push(Op::Swap(ifindex, element, word));
-            self.after.endpoints.insert(ifindex, EndpointState { element, word, record });
+            self.after.endpoints.insert(
+                ifindex,
+                EndpointState {
+                    element,
+                    word,
+                    record,
+                },
+            );
         }
         self.grants(wanted.grants);
         for (&ifindex, state) in &self.installed.endpoints {
             if !seen.contains(&ifindex) {
-                self.swap.push(Op::Swap(ifindex, state.element, EndpointWord::NONE));
+                self.swap
+                    .push(Op::Swap(ifindex, state.element, EndpointWord::NONE));
                 self.after.endpoints.remove(&ifindex);
             }
         }
@@ -97,7 +112,12 @@ impl Builder<'_> {
                 self.remove.push(Op::RemoveName(number));
             }
         }
-        fits("NAMES", "--endpoint-entries", self.after.names.len(), self.limits.endpoints)
+        fits(
+            "NAMES",
+            "--endpoint-entries",
+            self.after.names.len(),
+            self.limits.endpoints,
+        )
     }
 
     /// Tables that stay and that tell apart the old and the new identity of an address that moves: their endpoints
@@ -105,7 +125,11 @@ impl Builder<'_> {
     fn shaken(&self, tables: &TableIds, identities: &Identities) -> BTreeSet<u32> {
         let class = |table, identity: Identity| {
             let key = (table, identity);
-            let known = self.after.classes.get(&key).or_else(|| self.installed.classes.get(&key));
+            let known = self
+                .after
+                .classes
+                .get(&key)
+                .or_else(|| self.installed.classes.get(&key));
             known.copied().unwrap_or(0)
         };
         tables
@@ -113,7 +137,10 @@ impl Builder<'_> {
             .iter()
             .copied()
             .filter(|&table| {
-                identities.moves.iter().any(|&(old, new)| class(table, old) != class(table, new))
+                identities
+                    .moves
+                    .iter()
+                    .any(|&(old, new)| class(table, old) != class(table, new))
             })
             .collect()
     }
@@ -131,7 +158,13 @@ impl Builder<'_> {
 
     /// A slot that no word names, now or after this plan. Slot 0 is never used.
     fn slot(&self, used: &BTreeSet<u32>) -> Result<u32, Full> {
-        allocate::find(used.iter().map(|&slot| (slot, 1)), 1, 1, self.limits.endpoints).ok_or(Full {
+        allocate::find(
+            used.iter().map(|&slot| (slot, 1)),
+            1,
+            1,
+            self.limits.endpoints,
+        )
+        .ok_or(Full {
             map: "RECORDS",
             needed: used.len() + 2,
             limit: self.limits.endpoints as usize,
@@ -144,7 +177,11 @@ impl Builder<'_> {
             return Ok(ifindex);
         }
         let far = |states: &BTreeMap<u32, EndpointState>| -> Vec<_> {
-            states.values().map(|state| state.element).filter(|&at| at >= NEAR_IFINDEX).collect()
+            states
+                .values()
+                .map(|state| state.element)
+                .filter(|&at| at >= NEAR_IFINDEX)
+                .collect()
         };
         let mut used = far(&self.after.endpoints);
         used.extend(far(&self.installed.endpoints));
@@ -162,18 +199,28 @@ impl Builder<'_> {
 
     fn record(&self, endpoint: &Endpoint, tables: &TableIds) -> EndpointRecord {
         let reference = |index: Option<usize>| {
-            index.map_or(TableRef::NONE, |index| self.after.tables[&tables.wanted[index]].table)
+            index.map_or(TableRef::NONE, |index| {
+                self.after.tables[&tables.wanted[index]].table
+            })
         };
         let (addresses4, addresses6) = own_addresses(endpoint);
         let hardware = endpoint.located.hardware_address;
         EndpointRecord {
             born: 0,
             endpoint: 0,
-            flags: if hardware.is_some() { flags::HARDWARE_ADDRESS } else { 0 },
+            flags: if hardware.is_some() {
+                flags::HARDWARE_ADDRESS
+            } else {
+                0
+            },
             addresses4,
             ingress: reference(endpoint.ingress),
             egress: reference(endpoint.egress),
-            grants: if endpoint.metadata_granted { u64::MAX } else { 0 },
+            grants: if endpoint.metadata_granted {
+                u64::MAX
+            } else {
+                0
+            },
             addresses6,
             hardware_address: hardware.unwrap_or_default(),
             _pad: [0; 2],
@@ -197,7 +244,11 @@ impl Builder<'_> {
 
 /// What an endpoint's name is in the catalogue: another UID is another endpoint.
 fn name(pod: &PodKey, uid: &str) -> String {
-    if uid.is_empty() { pod.to_string() } else { format!("{pod} {uid}") }
+    if uid.is_empty() {
+        pod.to_string()
+    } else {
+        format!("{pod} {uid}")
+    }
 }
 
 /// The pod's addresses, then those of its interface, as many as a record holds.

@@ -124,13 +124,22 @@ impl<'a> Builder<'a> {
 
     /// Gives every rule a number; a name that is known keeps its own.
     pub(super) fn rules(&mut self, desired: &Desired) -> Result<(), Full> {
-        let new: Vec<_> =
-            desired.rules.iter().filter(|name| !self.after.rules.contains_key(*name)).collect();
-        fits("RULES", "--rule-entries", self.after.rules.len() + new.len(), self.limits.rules)?;
+        let new: Vec<_> = desired
+            .rules
+            .iter()
+            .filter(|name| !self.after.rules.contains_key(*name))
+            .collect();
+        fits(
+            "RULES",
+            "--rule-entries",
+            self.after.rules.len() + new.len(),
+            self.limits.rules,
+        )?;
         for name in new {
             self.after.last.rule += 1;
             self.after.rules.insert(name.clone(), self.after.last.rule);
-            self.beside.push(Op::Rule(self.after.last.rule, name.clone()));
+            self.beside
+                .push(Op::Rule(self.after.last.rule, name.clone()));
         }
         for (name, &id) in &self.installed.rules {
             if desired.rules.binary_search(name).is_err() {
@@ -142,12 +151,26 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn finish(mut self) -> Plan {
-        let phases = [&self.beside, &self.addresses, &self.swap, &self.forget, &self.remove];
+        let phases = [
+            &self.beside,
+            &self.addresses,
+            &self.swap,
+            &self.forget,
+            &self.remove,
+        ];
         if phases.iter().all(|phase| phase.is_empty()) {
-            return Plan { ops: Vec::new(), after: self.after, swapped: 0 };
+            return Plan {
+                ops: Vec::new(),
+                after: self.after,
+                swapped: 0,
+            };
         }
         self.after.revision += 1;
-        let swapped = self.swap.iter().filter(|op| matches!(op, Op::Swap(..))).count();
+        let swapped = self
+            .swap
+            .iter()
+            .filter(|op| matches!(op, Op::Swap(..)))
+            .count();
         let mut ops = vec![Op::Reserve {
             generation: self.after.generation,
             revision: self.after.revision,
@@ -165,7 +188,11 @@ impl<'a> Builder<'a> {
             ops.push(Op::Grace);
         }
         ops.extend(self.remove);
-        Plan { ops, after: self.after, swapped }
+        Plan {
+            ops,
+            after: self.after,
+            swapped,
+        }
     }
 }
 
@@ -177,5 +204,14 @@ pub(super) fn fits(
     limit: u32,
 ) -> Result<(), Full> {
     let limit = limit as usize;
-    if needed <= limit { Ok(()) } else { Err(Full { map, needed, limit, flag }) }
+    if needed <= limit {
+        Ok(())
+    } else {
+        Err(Full {
+            map,
+            needed,
+            limit,
+            flag,
+        })
+    }
 }

@@ -28,11 +28,18 @@ pub(super) struct TableIds {
 impl Builder<'_> {
     /// Recognises tables that are there, and lays out the others beside them.
     pub(super) fn tables(&mut self, desired: &Desired) -> Result<TableIds, Full> {
-        let digests: Vec<_> =
-            desired.tables.iter().map(|table| digest::table(desired, table)).collect();
+        let digests: Vec<_> = desired
+            .tables
+            .iter()
+            .map(|table| digest::table(desired, table))
+            .collect();
         let known = self.known(desired, &digests);
         let left = self.left(desired, &known);
-        let mut ids = TableIds { wanted: Vec::new(), staying: Vec::new(), leaving: Vec::new() };
+        let mut ids = TableIds {
+            wanted: Vec::new(),
+            staying: Vec::new(),
+            leaving: Vec::new(),
+        };
         for ((table, digest), known) in desired.tables.iter().zip(digests).zip(known) {
             let id = match known.filter(|id| !left.contains(id)) {
                 Some(id) => {
@@ -43,9 +50,19 @@ impl Builder<'_> {
             };
             ids.wanted.push(id);
         }
-        fits("TABLES", "--table-entries", self.after.tables.len(), self.limits.tables)?;
-        ids.leaving =
-            self.installed.tables.keys().copied().filter(|id| !ids.wanted.contains(id)).collect();
+        fits(
+            "TABLES",
+            "--table-entries",
+            self.after.tables.len(),
+            self.limits.tables,
+        )?;
+        ids.leaving = self
+            .installed
+            .tables
+            .keys()
+            .copied()
+            .filter(|id| !ids.wanted.contains(id))
+            .collect();
         Ok(ids)
     }
 
@@ -68,7 +85,13 @@ impl Builder<'_> {
         for (&id, state) in &self.installed.tables {
             free.entry(state.digest).or_default().push(id);
         }
-        let class = |id, identity| self.installed.classes.get(&(id, identity)).copied().unwrap_or(0);
+        let class = |id, identity| {
+            self.installed
+                .classes
+                .get(&(id, identity))
+                .copied()
+                .unwrap_or(0)
+        };
         let mut find = |table: &Table, digest: &Digest| {
             let candidates = free.get_mut(digest)?;
             let at = candidates.iter().position(|&id| {
@@ -78,7 +101,12 @@ impl Builder<'_> {
             })?;
             Some(candidates.remove(at))
         };
-        desired.tables.iter().zip(digests).map(|(table, digest)| find(table, digest)).collect()
+        desired
+            .tables
+            .iter()
+            .zip(digests)
+            .map(|(table, digest)| find(table, digest))
+            .collect()
     }
 
     /// Tables that an endpoint leaves, though its pod stays. Until the swap its packets must meet the old classes there,
@@ -91,7 +119,9 @@ impl Builder<'_> {
             .collect();
         let mut left = BTreeSet::new();
         for (ifindex, state) in &self.installed.endpoints {
-            let Some(endpoint) = wanted.get(ifindex) else { continue };
+            let Some(endpoint) = wanted.get(ifindex) else {
+                continue;
+            };
             for (old, new) in [
                 (state.record.ingress.id, endpoint.ingress),
                 (state.record.egress.id, endpoint.egress),
@@ -105,25 +135,27 @@ impl Builder<'_> {
     }
 
     /// Finds room for a new table and writes it there.
-    fn lay_out(
-        &mut self,
-        desired: &Desired,
-        table: &Table,
-        digest: Digest,
-    ) -> Result<u32, Full> {
+    fn lay_out(&mut self, desired: &Desired, table: &Table, digest: Digest) -> Result<u32, Full> {
         let cells: Vec<_> = table
             .rows
             .iter()
             .flatten()
             .map(|cell| {
-                let rule = cell.rule.map_or(0, |rule| self.after.rules[&desired.rules[rule]]);
+                let rule = cell
+                    .rule
+                    .map_or(0, |rule| self.after.rules[&desired.rules[rule]]);
                 Cell::new(cell.live, cell.staged, cell.tier, rule)
             })
             .collect();
         let pages = pages(table);
         let taken = self.after.tables.values();
         let cells_at = place(
-            taken.clone().map(|state| (state.table.cells, state.rows * u32::from(state.table.columns))),
+            taken.clone().map(|state| {
+                (
+                    state.table.cells,
+                    state.rows * u32::from(state.table.columns),
+                )
+            }),
             cells.len(),
             "CELLS",
             "--cell-entries",
@@ -141,9 +173,11 @@ impl Builder<'_> {
                 self.limits.pages,
             )?
         };
-        let (Ok(columns), Ok(rows), Ok(page_count)) =
-            (u16::try_from(table.columns), u32::try_from(table.rows.len()), u32::try_from(pages.len()))
-        else {
+        let (Ok(columns), Ok(rows), Ok(page_count)) = (
+            u16::try_from(table.columns),
+            u32::try_from(table.rows.len()),
+            u32::try_from(pages.len()),
+        ) else {
             return Err(Full {
                 map: "CELLS",
                 needed: cells.len(),
@@ -153,10 +187,20 @@ impl Builder<'_> {
         };
         self.after.last.table += 1;
         let id = self.after.last.table;
-        let flags = if table.looks_at_networks { LOOKS_AT_NETWORKS } else { 0 };
+        let flags = if table.looks_at_networks {
+            LOOKS_AT_NETWORKS
+        } else {
+            0
+        };
         let state = TableState {
             digest,
-            table: TableRef { id, cells: cells_at, pages: pages_at, columns, flags },
+            table: TableRef {
+                id,
+                cells: cells_at,
+                pages: pages_at,
+                columns,
+                flags,
+            },
             rows,
             pages: page_count,
         };
@@ -182,23 +226,35 @@ fn place(
     u32::try_from(wanted)
         .ok()
         .and_then(|wanted| allocate::find(taken, 0, wanted, limit))
-        .ok_or(Full { map, needed: used + wanted, limit: limit as usize, flag })
+        .ok_or(Full {
+            map,
+            needed: used + wanted,
+            limit: limit as usize,
+            flag,
+        })
 }
 
 /// The port map of a table: its directories, then its leaves; empty if all ports have column 0.
 pub(super) fn pages(table: &Table) -> Vec<Page> {
-    if table.ports.iter().all(|runs| runs.iter().all(|&(_, column)| column == 0)) {
+    if table
+        .ports
+        .iter()
+        .all(|runs| runs.iter().all(|&(_, column)| column == 0))
+    {
         return Vec::new();
     }
     let mut pages = vec![Page([0; PAGE_PORTS]); DIRECTORIES as usize];
     for (directory, runs) in table.ports.iter().enumerate() {
         for high in 0..=u8::MAX {
             let leaf = leaf(runs, high);
-            pages[directory].0[usize::from(high)] = if leaf.iter().all(|&column| column == leaf[0]) {
+            pages[directory].0[usize::from(high)] = if leaf.iter().all(|&column| column == leaf[0])
+            {
                 UNIFORM | leaf[0]
             } else {
                 // Equal leaves are one: a table names few ports, so few differ.
-                let place = pages[DIRECTORIES as usize..].iter().position(|page| page.0 == leaf);
+                let place = pages[DIRECTORIES as usize..]
+                    .iter()
+                    .position(|page| page.0 == leaf);
                 let place = place.unwrap_or_else(|| {
                     pages.push(Page(leaf));
                     pages.len() - 1 - DIRECTORIES as usize

@@ -51,7 +51,11 @@ pub fn catalogue() -> Vec<MetadataEndpoint> {
     CATALOGUE
         .iter()
         .filter_map(|&(address, clouds, open)| {
-            Some(MetadataEndpoint { address: address.parse().ok()?, clouds, open })
+            Some(MetadataEndpoint {
+                address: address.parse().ok()?,
+                clouds,
+                open,
+            })
         })
         .collect()
 }
@@ -67,9 +71,17 @@ mod tests {
 
     #[test]
     fn what_is_link_local_but_no_metadata_service_is_not_in_it() {
-        for other in ["169.254.20.10", "169.254.170.23", "fd00:ec2::23", "169.254.169.253"] {
+        for other in [
+            "169.254.20.10",
+            "169.254.170.23",
+            "fd00:ec2::23",
+            "169.254.169.253",
+        ] {
             let other: IpAddr = other.parse().unwrap();
-            assert!(catalogue().iter().all(|endpoint| endpoint.address != other), "{other}");
+            assert!(
+                catalogue().iter().all(|endpoint| endpoint.address != other),
+                "{other}"
+            );
         }
     }
 }

@@ -38,7 +38,9 @@ impl Selector {
     /// True if these labels satisfy every requirement.
     #[must_use]
     pub fn matches(&self, labels: &Labels) -> bool {
-        self.requirements.iter().all(|requirement| requirement.holds(labels))
+        self.requirements
+            .iter()
+            .all(|requirement| requirement.holds(labels))
     }
 }
 
@@ -62,7 +64,10 @@ mod tests {
     fn an_absent_label_satisfies_not_in_and_nothing_satisfies_in_without_values() {
         let labels = Labels::from([("app".to_owned(), "db".to_owned())]);
         let one = |key: &str, operator| Selector {
-            requirements: BTreeSet::from([Requirement { key: key.to_owned(), operator }]),
+            requirements: BTreeSet::from([Requirement {
+                key: key.to_owned(),
+                operator,
+            }]),
         };
         let values = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect();
         for (selector, expect) in [

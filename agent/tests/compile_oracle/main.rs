@@ -1,5 +1,8 @@
 //! The compiler against a naive evaluator, on random small clusters.
-#![expect(clippy::unwrap_used, reason = "what the tests write themselves is right")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what the tests write themselves is right"
+)]
 
 mod oracle;
 mod worlds;

@@ -23,7 +23,10 @@ impl NameEntry {
         let bytes = name.as_bytes();
         let mut text = [0; NAME_BYTES];
         text.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { length: u32::try_from(bytes.len()).ok()?, text })
+        Some(Self {
+            length: u32::try_from(bytes.len()).ok()?,
+            text,
+        })
     }
 
     /// The name; `None` if the bytes are not ours.

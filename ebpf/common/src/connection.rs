@@ -45,9 +45,7 @@ pub struct Connection {
 /// The deciding word: bits 0-7 [`verdict`] bits, 8-23 a check of the key, 24-63 the generation.
 ///
 /// The check is there because the kernel recycles elements at once ([`crate::table::ClassWord`]).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct ConnectionWord(pub u64);
 
@@ -117,7 +115,11 @@ impl ConnectionWord {
     #[must_use]
     #[inline(always)]
     pub const fn original(self) -> Direction {
-        if self.has(verdict::EGRESS) { Direction::Egress } else { Direction::Ingress }
+        if self.has(verdict::EGRESS) {
+            Direction::Egress
+        } else {
+            Direction::Ingress
+        }
     }
 }
 
@@ -126,8 +128,8 @@ impl ConnectionKey<V4> {
     #[must_use]
     #[inline(always)]
     pub const fn check(&self) -> u16 {
-        let addresses = (u32::from_ne_bytes(self.local) as u64) << 32
-            | u32::from_ne_bytes(self.remote) as u64;
+        let addresses =
+            (u32::from_ne_bytes(self.local) as u64) << 32 | u32::from_ne_bytes(self.remote) as u64;
         mix(addresses, self.ports())
     }
 }
@@ -151,7 +153,8 @@ impl<A> ConnectionKey<A> {
 
 #[inline(always)]
 const fn mix(addresses: u64, ports: u64) -> u16 {
-    let mixed = (addresses ^ ports.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed =
+        (addresses ^ ports.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 48) as u16
 }
 
@@ -176,9 +179,7 @@ pub struct FragmentKey<A> {
 }
 
 /// Value of `FRAGMENTS4` and `FRAGMENTS6`: bits 0-15 source port, 16-31 destination port, 32-63 tick.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct FragmentWord(pub u64);
 

@@ -49,7 +49,9 @@ impl EndpointWord {
 }
 
 /// One element of `RECORDS`. Addresses in network order, integers in the machine's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct EndpointRecord {
     /// First generation of this incarnation: what was judged in an earlier one belongs to another pod that
@@ -82,9 +84,7 @@ pub mod flags {
 }
 
 /// Value of `FAR_ENDPOINTS`: bits 0-31 the element of `ENDPOINTS`, 32-63 the ifindex as a check.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct FarWord(pub u64);
 
@@ -98,7 +98,11 @@ impl FarWord {
     /// The element, if the word is this interface's.
     #[must_use]
     pub const fn element(self, ifindex: u32) -> Option<u32> {
-        if (self.0 >> 32) as u32 == ifindex { Some(self.0 as u32) } else { None }
+        if (self.0 >> 32) as u32 == ifindex {
+            Some(self.0 as u32)
+        } else {
+            None
+        }
     }
 }
 

@@ -170,7 +170,9 @@ pub struct Event {
 }
 
 /// The one element of the per-CPU array `RATE`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
 #[repr(C)]
 pub struct RateState {
     /// The tick that is being counted.

@@ -14,9 +14,7 @@ pub const UNKNOWN: Identity = 0;
 /// [`crate::table::ClassWord`] for why).
 ///
 /// The tries `NETWORKS4` and `NETWORKS6` hold bare identities: their elements are freed after a grace period.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct IdentityWord(pub u64);
 
@@ -33,11 +31,14 @@ impl IdentityWord {
         Self(u64::from(fold6(address)) << 32 | u64::from(identity))
     }
 
-
     /// The identity, if the word belongs to the address that folds to `fold`.
     #[must_use]
     pub const fn of(self, fold: u32) -> Option<Identity> {
-        if (self.0 >> 32) as u32 == fold { Some(self.0 as u32) } else { None }
+        if (self.0 >> 32) as u32 == fold {
+            Some(self.0 as u32)
+        } else {
+            None
+        }
     }
 
     /// The identity, whoever's it is.

@@ -6,9 +6,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Where the slices lie. Both are contiguous runs of bits and do not overlap.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MarkLayout {
     /// The slice that carries the slot of the sending endpoint's record while its egress is still to be judged.
@@ -19,7 +17,10 @@ pub struct MarkLayout {
 
 impl MarkLayout {
     /// Fourteen bits for the source, one for the proof; clear of the bits that kube-proxy and AWS use.
-    pub const DEFAULT: Self = Self { source_mask: 0x3fff_0000, proof_mask: 0x4000_0000 };
+    pub const DEFAULT: Self = Self {
+        source_mask: 0x3fff_0000,
+        proof_mask: 0x4000_0000,
+    };
 
     /// All bits that are ours.
     #[must_use]
@@ -30,7 +31,9 @@ impl MarkLayout {
     /// True if both slices are non-empty runs of bits that do not overlap.
     #[must_use]
     pub const fn is_valid(self) -> bool {
-        is_run(self.source_mask) && is_run(self.proof_mask) && self.source_mask & self.proof_mask == 0
+        is_run(self.source_mask)
+            && is_run(self.proof_mask)
+            && self.source_mask & self.proof_mask == 0
     }
 
     /// The mark with our bits cleared.
@@ -61,10 +64,34 @@ mod tests {
     #[test]
     fn slices_must_be_runs_that_do_not_overlap() {
         assert!(MarkLayout::DEFAULT.is_valid());
-        assert!(!MarkLayout { source_mask: 0, proof_mask: 1 }.is_valid());
-        assert!(!MarkLayout { source_mask: 0b101, proof_mask: 0b1000 }.is_valid());
-        assert!(!MarkLayout { source_mask: 0b11, proof_mask: 0b10 }.is_valid());
-        assert!(MarkLayout { source_mask: 0xffff_fffe, proof_mask: 1 }.is_valid());
+        assert!(
+            !MarkLayout {
+                source_mask: 0,
+                proof_mask: 1
+            }
+            .is_valid()
+        );
+        assert!(
+            !MarkLayout {
+                source_mask: 0b101,
+                proof_mask: 0b1000
+            }
+            .is_valid()
+        );
+        assert!(
+            !MarkLayout {
+                source_mask: 0b11,
+                proof_mask: 0b10
+            }
+            .is_valid()
+        );
+        assert!(
+            MarkLayout {
+                source_mask: 0xffff_fffe,
+                proof_mask: 1
+            }
+            .is_valid()
+        );
     }
 
     #[test]

@@ -6,9 +6,7 @@ use crate::{V6, protocol};
 
 /// Value of `METADATA`: bits 0-7 the endpoint's bit in a grant, 8-15 what stays open ([`open`]), 32-63 a
 /// check of the address. The key is an IPv6 address, an IPv4 one mapped (`::ffff:a.b.c.d`).
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct MetadataWord(pub u64);
 
@@ -100,11 +98,20 @@ mod tests {
     #[test]
     fn embedded_forms_lead_to_the_mapped_one() {
         let imds = mapped(&[169, 254, 169, 254]);
-        for form in ["::ffff:169.254.169.254", "::169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"] {
+        for form in [
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+        ] {
             let form: Ipv6Addr = form.parse().unwrap();
             assert_eq!(embedded(&form.octets()), Some(imds), "{form}");
         }
-        for other in ["fd00:ec2::254", "64:ff9b:1::a9fe:a9fe", "2001:db8::a9fe:a9fe"] {
+        for other in [
+            "fd00:ec2::254",
+            "64:ff9b:1::a9fe:a9fe",
+            "2001:db8::a9fe:a9fe",
+        ] {
             let other: Ipv6Addr = other.parse().unwrap();
             assert_eq!(embedded(&other.octets()), None, "{other}");
         }

@@ -29,7 +29,13 @@ pub struct TableRef {
 
 impl TableRef {
     /// The direction has no table: it is not isolated.
-    pub const NONE: Self = Self { id: 0, cells: 0, pages: 0, columns: 0, flags: 0 };
+    pub const NONE: Self = Self {
+        id: 0,
+        cells: 0,
+        pages: 0,
+        columns: 0,
+        flags: 0,
+    };
 }
 
 /// [`TableRef::pages`] of a table whose verdicts do not depend on ports.
@@ -70,7 +76,18 @@ pub const fn directory(protocol: u8) -> Option<u32> {
 
 /// Key of the hash map `CLASSES`.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
 )]
 #[repr(C)]
 pub struct ClassKey {
@@ -85,9 +102,7 @@ pub struct ClassKey {
 /// The kernel recycles the elements of a hash map at once: between finding one and reading it, it may
 /// have become another key's. A value that carries a check of its own key and is read as one word can
 /// then be recognised; it counts as absent.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct ClassWord(pub u64);
 
@@ -101,7 +116,11 @@ impl ClassWord {
     /// The class, if the word is this key's.
     #[must_use]
     pub const fn class(self, key: ClassKey) -> Option<u16> {
-        if self.0 >> 16 == Self::check(key) { Some(self.0 as u16) } else { None }
+        if self.0 >> 16 == Self::check(key) {
+            Some(self.0 as u16)
+        } else {
+            None
+        }
     }
 
     const fn check(key: ClassKey) -> u64 {

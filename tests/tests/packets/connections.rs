@@ -2,7 +2,10 @@
 
 use ringfence_agent::dataplane::Kernel as _;
 use ringfence_common::{Direction, cell::Verdict, event::Reason};
-use ringfence_tests::packet::{Way, tcp::{ACK, FIN, RST, SYN}};
+use ringfence_tests::packet::{
+    Way,
+    tcp::{ACK, FIN, RST, SYN},
+};
 
 use super::{FRIEND, POD, STRANGER, WORLD, guarded, on_the_desk, tcp, udp};
 
@@ -16,7 +19,10 @@ fn replies_pass_with_their_connection_and_only_with_it() {
             assert!(desk.passes(Way::Out, &tcp(Way::Out, (pod, 40_000), (friend, 443), SYN)));
             assert!(desk.passes(Way::In, &answer));
             assert!(desk.passes(Way::Out, &tcp(Way::Out, (pod, 40_000), (friend, 443), ACK)));
-            assert!(desk.passes(Way::In, &tcp(Way::In, (pod, 40_000), (friend, 443), FIN | ACK)));
+            assert!(desk.passes(
+                Way::In,
+                &tcp(Way::In, (pod, 40_000), (friend, 443), FIN | ACK)
+            ));
             let other = tcp(Way::In, (pod, 40_001), (friend, 443), SYN | ACK);
             assert!(!desk.passes(Way::In, &other), "another port");
         }
@@ -36,10 +42,19 @@ fn a_bare_syn_in_reply_direction_opens_nothing_but_for_a_simultaneous_open() {
         let syn_back = tcp(Way::In, (pod, 40_000), (friend, 443), SYN);
         assert!(!desk.passes(Way::In, &syn_back));
         assert!(desk.passes(Way::Out, &tcp(Way::Out, (pod, 40_000), (friend, 443), SYN)));
-        assert!(desk.passes(Way::In, &syn_back), "both ends open at the same time (RFC 9293, figure 7)");
+        assert!(
+            desk.passes(Way::In, &syn_back),
+            "both ends open at the same time (RFC 9293, figure 7)"
+        );
         assert!(desk.passes(Way::In, &tcp(Way::In, (pod, 40_000), (friend, 443), ACK)));
-        assert!(!desk.passes(Way::In, &syn_back), "the connection is under way");
-        assert!(desk.passes(Way::In, &tcp(Way::In, (pod, 40_000), (friend, 443), ACK)), "and goes on");
+        assert!(
+            !desk.passes(Way::In, &syn_back),
+            "the connection is under way"
+        );
+        assert!(
+            desk.passes(Way::In, &tcp(Way::In, (pod, 40_000), (friend, 443), ACK)),
+            "and goes on"
+        );
     });
 }
 
@@ -47,13 +62,25 @@ fn a_bare_syn_in_reply_direction_opens_nothing_but_for_a_simultaneous_open() {
 fn a_connection_under_way_is_adopted_where_policy_allows_one_of_its_directions() {
     on_the_desk(&guarded(), |desk| {
         // Opened before the agent came: by the friend to port 80, and by the pod to port 443.
-        assert!(desk.passes(Way::Out, &tcp(Way::Out, (POD[0], 80), (FRIEND[0], 4000), ACK)));
+        assert!(desk.passes(
+            Way::Out,
+            &tcp(Way::Out, (POD[0], 80), (FRIEND[0], 4000), ACK)
+        ));
         assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 80), (FRIEND[0], 4000), ACK)));
-        assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 40_000), (FRIEND[0], 443), ACK)));
+        assert!(desk.passes(
+            Way::In,
+            &tcp(Way::In, (POD[0], 40_000), (FRIEND[0], 443), ACK)
+        ));
         // Neither direction is allowed, or it is no segment of a connection under way.
         assert!(!desk.passes(Way::In, &tcp(Way::In, (POD[0], 81), (FRIEND[0], 4000), ACK)));
-        assert!(!desk.passes(Way::Out, &tcp(Way::Out, (POD[0], 80), (STRANGER[0], 4000), ACK)));
-        assert!(!desk.passes(Way::Out, &tcp(Way::Out, (POD[0], 80), (FRIEND[0], 4001), SYN | ACK)));
+        assert!(!desk.passes(
+            Way::Out,
+            &tcp(Way::Out, (POD[0], 80), (STRANGER[0], 4000), ACK)
+        ));
+        assert!(!desk.passes(
+            Way::Out,
+            &tcp(Way::Out, (POD[0], 80), (FRIEND[0], 4001), SYN | ACK)
+        ));
         assert!(!desk.passes(Way::Out, &udp(Way::Out, (POD[0], 80), (FRIEND[0], 4000))));
         let adopted = desk.kernel.connections().unwrap();
         assert!(adopted.iter().all(|connection| connection.adopted));
@@ -97,13 +124,25 @@ fn a_revoked_connection_ends_at_once_and_does_not_come_back_by_adoption() {
             assert!(!desk.passes(Way::Out, &tcp(Way::Out, pod, friend, ACK)));
             assert!(!desk.passes(Way::In, &tcp(Way::In, pod, friend, RST)));
         }
-        assert!(desk.passes(Way::In, &tcp(Way::In, kept.0, kept.1, SYN | ACK)), "the other one did not notice");
+        assert!(
+            desk.passes(Way::In, &tcp(Way::In, kept.0, kept.1, SYN | ACK)),
+            "the other one did not notice"
+        );
         let events = desk.events();
         assert_eq!(events[0].reason, Reason::Revoked);
-        assert_eq!(events[0].rule.as_deref(), Some("NetworkPolicy/shop/cart ingress: no rule matches"));
+        assert_eq!(
+            events[0].rule.as_deref(),
+            Some("NetworkPolicy/shop/cart ingress: no rule matches")
+        );
         let connections = desk.kernel.connections().unwrap();
-        let revoked = connections.iter().find(|connection| connection.local_port == 80).unwrap();
-        assert_eq!((revoked.verdict, revoked.direction), (Verdict::Deny, Direction::Ingress));
+        let revoked = connections
+            .iter()
+            .find(|connection| connection.local_port == 80)
+            .unwrap();
+        assert_eq!(
+            (revoked.verdict, revoked.direction),
+            (Verdict::Deny, Direction::Ingress)
+        );
         // Allowed again, it goes on.
         desk.apply(&guarded());
         assert!(desk.passes(Way::In, &tcp(Way::In, pod, friend, ACK)));
@@ -115,7 +154,10 @@ fn a_connection_follows_the_labels_of_its_peer() {
     on_the_desk(&guarded(), |desk| {
         let (pod, peer) = ((POD[0], 80), (FRIEND[0], 4000));
         assert!(desk.passes(Way::In, &tcp(Way::In, pod, peer, SYN)));
-        desk.apply(&guarded().replace("labels: { app: friend } }\n  status", "labels: { app: foe } }\n  status"));
+        desk.apply(&guarded().replace(
+            "labels: { app: friend } }\n  status",
+            "labels: { app: foe } }\n  status",
+        ));
         assert!(!desk.passes(Way::In, &tcp(Way::In, pod, peer, ACK)));
         desk.apply(&guarded());
         assert!(desk.passes(Way::In, &tcp(Way::In, pod, peer, ACK)));
@@ -129,9 +171,15 @@ fn another_pod_with_the_same_address_inherits_no_connection() {
         assert!(desk.passes(Way::Out, &tcp(Way::Out, pod, friend, SYN)));
         let answer = tcp(Way::In, pod, friend, SYN | ACK);
         assert!(desk.passes(Way::In, &answer));
-        desk.apply(&guarded().replace("{ name: cart, namespace: shop, labels", "{ name: cart, uid: second, namespace: shop, labels"));
+        desk.apply(&guarded().replace(
+            "{ name: cart, namespace: shop, labels",
+            "{ name: cart, uid: second, namespace: shop, labels",
+        ));
         assert!(!desk.passes(Way::In, &answer));
-        assert!(desk.passes(Way::Out, &tcp(Way::Out, pod, friend, SYN)), "it may open its own");
+        assert!(
+            desk.passes(Way::Out, &tcp(Way::Out, pod, friend, SYN)),
+            "it may open its own"
+        );
         assert!(desk.passes(Way::In, &answer));
     });
 }
@@ -142,7 +190,12 @@ fn flushed_connections_are_forgotten() {
         let (pod, friend) = ((POD[0], 40_000), (FRIEND[0], 443));
         assert!(desk.passes(Way::Out, &tcp(Way::Out, pod, friend, SYN)));
         assert!(desk.passes(Way::Out, &udp(Way::Out, (POD[0], 5000), (FRIEND[0], 53))));
-        assert_eq!(desk.kernel.flush(&|connection| connection.protocol == 6).unwrap(), 1);
+        assert_eq!(
+            desk.kernel
+                .flush(&|connection| connection.protocol == 6)
+                .unwrap(),
+            1
+        );
         assert!(!desk.passes(Way::In, &tcp(Way::In, pod, friend, SYN | ACK)));
         assert!(desk.passes(Way::In, &udp(Way::In, (POD[0], 5000), (FRIEND[0], 53))));
     });

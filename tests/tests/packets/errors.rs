@@ -1,6 +1,10 @@
 //! ICMP errors: they pass with the connection that they are about.
 
-use ringfence_tests::packet::{Way, frame, icmp_error, tcp as segment, tcp::{ACK, SYN}, udp as datagram};
+use ringfence_tests::packet::{
+    Way, frame, icmp_error, tcp as segment,
+    tcp::{ACK, SYN},
+    udp as datagram,
+};
 
 use super::{FRIEND, POD, STRANGER, at, guarded, on_the_desk, tcp};
 
@@ -18,10 +22,18 @@ fn an_error_about_an_allowed_connection_passes_and_a_forged_one_does_not() {
             let (pod, friend, router) = (POD[family], FRIEND[family], at(ROUTER[family], 0).ip());
             let sent = segment(at(pod, 40_000), at(friend, 443), SYN);
             for (kind, code) in [TOO_BIG[family], EXCEEDED[family]] {
-                let error = frame(Way::In, &icmp_error(router, at(pod, 0).ip(), kind, code, &sent));
+                let error = frame(
+                    Way::In,
+                    &icmp_error(router, at(pod, 0).ip(), kind, code, &sent),
+                );
                 if kind == TOO_BIG[family].0 {
-                    assert!(!desk.passes(Way::In, &error), "about nothing that the pod has sent");
-                    assert!(desk.passes(Way::Out, &tcp(Way::Out, (pod, 40_000), (friend, 443), SYN)));
+                    assert!(
+                        !desk.passes(Way::In, &error),
+                        "about nothing that the pod has sent"
+                    );
+                    assert!(
+                        desk.passes(Way::Out, &tcp(Way::Out, (pod, 40_000), (friend, 443), SYN))
+                    );
                 }
                 assert!(desk.passes(Way::In, &error), "family {family} kind {kind}");
             }
@@ -31,11 +43,17 @@ fn an_error_about_an_allowed_connection_passes_and_a_forged_one_does_not() {
                 segment(at(pod, 40_000), at(STRANGER[family], 443), SYN),
                 datagram(at(pod, 40_000), at(friend, 443), b""),
             ] {
-                let error = frame(Way::In, &icmp_error(router, at(pod, 0).ip(), kind, code, &forged));
+                let error = frame(
+                    Way::In,
+                    &icmp_error(router, at(pod, 0).ip(), kind, code, &forged),
+                );
                 assert!(!desk.passes(Way::In, &error), "{forged:?}");
             }
             let misdirected = icmp_error(router, at(STRANGER[family], 0).ip(), kind, code, &sent);
-            assert!(!desk.passes(Way::In, &frame(Way::In, &misdirected)), "to somebody else");
+            assert!(
+                !desk.passes(Way::In, &frame(Way::In, &misdirected)),
+                "to somebody else"
+            );
         }
     });
 }
@@ -61,7 +79,10 @@ fn an_error_about_a_revoked_connection_is_dropped() {
     on_the_desk(&guarded(), |desk| {
         assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 80), (FRIEND[0], 4000), SYN)));
         let answer = segment(at(POD[0], 80), at(FRIEND[0], 4000), SYN | ACK);
-        let error = frame(Way::In, &icmp_error(at(ROUTER[0], 0).ip(), at(POD[0], 0).ip(), 3, 4, &answer));
+        let error = frame(
+            Way::In,
+            &icmp_error(at(ROUTER[0], 0).ip(), at(POD[0], 0).ip(), 3, 4, &answer),
+        );
         assert!(desk.passes(Way::In, &error));
         desk.apply(&guarded().replace("ports: [ { port: 80 } ]", "ports: [ { port: 8080 } ]"));
         assert!(!desk.passes(Way::In, &error));

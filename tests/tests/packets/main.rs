@@ -77,17 +77,23 @@ fn at(address: &str, port: u16) -> SocketAddr {
 /// A TCP frame of the pod's, or to it, by the way.
 fn tcp(way: Way, local: (&str, u16), remote: (&str, u16), flags: u8) -> Vec<u8> {
     let (local, remote) = (at(local.0, local.1), at(remote.0, remote.1));
-    frame(way, &match way {
-        Way::Out => packet::tcp(local, remote, flags),
-        Way::In => packet::tcp(remote, local, flags),
-    })
+    frame(
+        way,
+        &match way {
+            Way::Out => packet::tcp(local, remote, flags),
+            Way::In => packet::tcp(remote, local, flags),
+        },
+    )
 }
 
 /// The same for UDP.
 fn udp(way: Way, local: (&str, u16), remote: (&str, u16)) -> Vec<u8> {
     let (local, remote) = (at(local.0, local.1), at(remote.0, remote.1));
-    frame(way, &match way {
-        Way::Out => packet::udp(local, remote, b"hello"),
-        Way::In => packet::udp(remote, local, b"hello"),
-    })
+    frame(
+        way,
+        &match way {
+            Way::Out => packet::udp(local, remote, b"hello"),
+            Way::In => packet::udp(remote, local, b"hello"),
+        },
+    )
 }

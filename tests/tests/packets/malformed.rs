@@ -54,7 +54,13 @@ fn every_refusal_has_its_reason() {
                 payload.extend([if left == 0 { 17 } else { 60 }, 0, 1, 4, 0, 0, 0, 0]);
             }
             payload.extend(&datagram);
-            v6(pod6, peer6, if headers == 0 { 17 } else { 60 }, 64, &payload)
+            v6(
+                pod6,
+                peer6,
+                if headers == 0 { 17 } else { 60 },
+                64,
+                &payload,
+            )
         };
         let routing = |segments_left: u8| {
             let mut payload = vec![17, 0, 0, segments_left, 0, 0, 0, 0];
@@ -68,26 +74,98 @@ fn every_refusal_has_its_reason() {
         };
         let cases: Vec<(&str, Vec<u8>, Option<Reason>)> = vec![
             ("good", frame(Way::Out, &good), None),
-            ("options", frame(Way::Out, &v4(pod, peer, 17, &[1, 1, 1, 0], 0, &datagram)), None),
-            ("version 5", ethernet(Way::Out, 0x0800, &change(0, 0x55)), Some(Reason::Malformed)),
-            ("header of 16 bytes", frame(Way::Out, &change(0, 0x44)), Some(Reason::Malformed)),
-            ("total length below the header", frame(Way::Out, &change(3, 19)), Some(Reason::Malformed)),
-            ("total length beyond the packet", frame(Way::Out, &change(2, 4)), Some(Reason::Truncated)),
-            ("no room for the UDP header", frame(Way::Out, &v4(pod, peer, 17, &[], 0, &datagram[..7])), Some(Reason::Malformed)),
-            ("no room for the TCP header", frame(Way::Out, &v4(pod, peer, 6, &[], 0, &[0; 19])), Some(Reason::Malformed)),
-            ("TCP data offset 4", frame(Way::Out, &v4(pod, peer, 6, &[], 0, &[0; 20])), Some(Reason::Malformed)),
+            (
+                "options",
+                frame(Way::Out, &v4(pod, peer, 17, &[1, 1, 1, 0], 0, &datagram)),
+                None,
+            ),
+            (
+                "version 5",
+                ethernet(Way::Out, 0x0800, &change(0, 0x55)),
+                Some(Reason::Malformed),
+            ),
+            (
+                "header of 16 bytes",
+                frame(Way::Out, &change(0, 0x44)),
+                Some(Reason::Malformed),
+            ),
+            (
+                "total length below the header",
+                frame(Way::Out, &change(3, 19)),
+                Some(Reason::Malformed),
+            ),
+            (
+                "total length beyond the packet",
+                frame(Way::Out, &change(2, 4)),
+                Some(Reason::Truncated),
+            ),
+            (
+                "no room for the UDP header",
+                frame(Way::Out, &v4(pod, peer, 17, &[], 0, &datagram[..7])),
+                Some(Reason::Malformed),
+            ),
+            (
+                "no room for the TCP header",
+                frame(Way::Out, &v4(pod, peer, 6, &[], 0, &[0; 19])),
+                Some(Reason::Malformed),
+            ),
+            (
+                "TCP data offset 4",
+                frame(Way::Out, &v4(pod, peer, 6, &[], 0, &[0; 20])),
+                Some(Reason::Malformed),
+            ),
             // Test-run itself refuses less than a plain IP header.
-            ("cut off behind the IP header", frame(Way::Out, &good[..24]), Some(Reason::Truncated)),
-            ("tiny first fragment", frame(Way::Out, &v4(pod, peer, 6, &[], 0x2000, &[0; 8])), Some(Reason::Malformed)),
-            ("later fragment of nothing", frame(Way::Out, &v4(pod, peer, 17, &[], 1, b"rest")), Some(Reason::Fragment)),
-            ("IPX", ethernet(Way::Out, 0x8137, &good), Some(Reason::EtherType)),
-            ("three VLAN tags", ethernet(Way::Out, 0x8100, &[0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3, 8, 0]), Some(Reason::EtherType)),
+            (
+                "cut off behind the IP header",
+                frame(Way::Out, &good[..24]),
+                Some(Reason::Truncated),
+            ),
+            (
+                "tiny first fragment",
+                frame(Way::Out, &v4(pod, peer, 6, &[], 0x2000, &[0; 8])),
+                Some(Reason::Malformed),
+            ),
+            (
+                "later fragment of nothing",
+                frame(Way::Out, &v4(pod, peer, 17, &[], 1, b"rest")),
+                Some(Reason::Fragment),
+            ),
+            (
+                "IPX",
+                ethernet(Way::Out, 0x8137, &good),
+                Some(Reason::EtherType),
+            ),
+            (
+                "three VLAN tags",
+                ethernet(
+                    Way::Out,
+                    0x8100,
+                    &[0, 1, 0x81, 0, 0, 2, 0x81, 0, 0, 3, 8, 0],
+                ),
+                Some(Reason::EtherType),
+            ),
             ("no extension header", frame(Way::Out, &chain(0)), None),
             ("eight extension headers", frame(Way::Out, &chain(8)), None),
-            ("nine extension headers", frame(Way::Out, &chain(9)), Some(Reason::Extensions)),
-            ("hop-by-hop options behind others", frame(Way::Out, &late_hop_by_hop), Some(Reason::Extensions)),
-            ("routing header that is done", frame(Way::Out, &routing(0)), None),
-            ("source routing", frame(Way::Out, &routing(1)), Some(Reason::Extensions)),
+            (
+                "nine extension headers",
+                frame(Way::Out, &chain(9)),
+                Some(Reason::Extensions),
+            ),
+            (
+                "hop-by-hop options behind others",
+                frame(Way::Out, &late_hop_by_hop),
+                Some(Reason::Extensions),
+            ),
+            (
+                "routing header that is done",
+                frame(Way::Out, &routing(0)),
+                None,
+            ),
+            (
+                "source routing",
+                frame(Way::Out, &routing(1)),
+                Some(Reason::Extensions),
+            ),
         ];
         for (what, frame, expected) in cases {
             assert_eq!(denial(desk, &frame), expected, "{what}");
@@ -117,7 +195,19 @@ fn vlan_tags_in_band_hide_nothing() {
 fn fragments_have_the_ports_of_the_first() {
     on_the_desk(&guarded(), |desk| {
         let (pod, peer) = v4s();
-        let first = |port| frame(Way::Out, &v4(pod, peer, 17, &[], 0x2000, &udp_datagram(4000, port, b"12345678")));
+        let first = |port| {
+            frame(
+                Way::Out,
+                &v4(
+                    pod,
+                    peer,
+                    17,
+                    &[],
+                    0x2000,
+                    &udp_datagram(4000, port, b"12345678"),
+                ),
+            )
+        };
         let later = frame(Way::Out, &v4(pod, peer, 17, &[], 2, b"rest"));
         assert!(!desk.passes(Way::Out, &later), "before the first");
         assert!(!desk.passes(Way::Out, &first(80)));
@@ -139,7 +229,10 @@ fn fragments_have_the_ports_of_the_first() {
         assert!(!desk.passes(Way::Out, &later));
         assert!(desk.passes(Way::Out, &piece(1, &udp_datagram(4000, 53, b"12345678"))));
         assert!(desk.passes(Way::Out, &later));
-        assert!(desk.passes(Way::Out, &piece(0, &udp_datagram(4001, 53, b"whole"))), "an atomic fragment");
+        assert!(
+            desk.passes(Way::Out, &piece(0, &udp_datagram(4001, 53, b"whole"))),
+            "an atomic fragment"
+        );
     });
 }
 
@@ -149,14 +242,46 @@ fn a_sender_that_is_not_the_pod_is_dropped() {
         let mut foreign_hardware = udp(Way::Out, (POD[0], 4000), (STRANGER[0], 80));
         foreign_hardware[6..12].copy_from_slice(&NODE_MAC);
         for (what, frame, expected) in [
-            ("own", udp(Way::Out, (POD[0], 4000), (STRANGER[0], 80)), None),
-            ("own, IPv6", udp(Way::Out, (POD[1], 4000), (STRANGER[1], 80)), None),
-            ("another's", udp(Way::Out, (FRIEND[0], 4000), (STRANGER[0], 80)), Some(Reason::SpoofedAddress)),
-            ("another's, IPv6", udp(Way::Out, (FRIEND[1], 4000), (STRANGER[1], 80)), Some(Reason::SpoofedAddress)),
-            ("none", udp(Way::Out, ("0.0.0.0", 4000), (STRANGER[0], 80)), Some(Reason::SpoofedAddress)),
-            ("none, IPv6", udp(Way::Out, ("::", 4000), (STRANGER[1], 80)), Some(Reason::SpoofedAddress)),
-            ("mapped", udp(Way::Out, ("::ffff:10.0.0.10", 4000), (STRANGER[1], 80)), Some(Reason::SpoofedAddress)),
-            ("another's hardware address", foreign_hardware, Some(Reason::SpoofedHardware)),
+            (
+                "own",
+                udp(Way::Out, (POD[0], 4000), (STRANGER[0], 80)),
+                None,
+            ),
+            (
+                "own, IPv6",
+                udp(Way::Out, (POD[1], 4000), (STRANGER[1], 80)),
+                None,
+            ),
+            (
+                "another's",
+                udp(Way::Out, (FRIEND[0], 4000), (STRANGER[0], 80)),
+                Some(Reason::SpoofedAddress),
+            ),
+            (
+                "another's, IPv6",
+                udp(Way::Out, (FRIEND[1], 4000), (STRANGER[1], 80)),
+                Some(Reason::SpoofedAddress),
+            ),
+            (
+                "none",
+                udp(Way::Out, ("0.0.0.0", 4000), (STRANGER[0], 80)),
+                Some(Reason::SpoofedAddress),
+            ),
+            (
+                "none, IPv6",
+                udp(Way::Out, ("::", 4000), (STRANGER[1], 80)),
+                Some(Reason::SpoofedAddress),
+            ),
+            (
+                "mapped",
+                udp(Way::Out, ("::ffff:10.0.0.10", 4000), (STRANGER[1], 80)),
+                Some(Reason::SpoofedAddress),
+            ),
+            (
+                "another's hardware address",
+                foreign_hardware,
+                Some(Reason::SpoofedHardware),
+            ),
         ] {
             assert_eq!(denial(desk, &frame), expected, "{what}");
         }

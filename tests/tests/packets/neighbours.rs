@@ -33,9 +33,21 @@ fn arp_is_the_pods_own() {
         for (what, frame, allowed) in [
             ("own", arp(Way::Out, POD_MAC, [10, 0, 0, 10]), true),
             ("probe", arp(Way::Out, POD_MAC, [0; 4]), true),
-            ("another's address", arp(Way::Out, POD_MAC, [10, 0, 0, 20]), false),
-            ("another's hardware address", arp(Way::Out, NODE_MAC, [10, 0, 0, 10]), false),
-            ("cut off", arp(Way::Out, POD_MAC, [10, 0, 0, 10])[..30].to_vec(), false),
+            (
+                "another's address",
+                arp(Way::Out, POD_MAC, [10, 0, 0, 20]),
+                false,
+            ),
+            (
+                "another's hardware address",
+                arp(Way::Out, NODE_MAC, [10, 0, 0, 10]),
+                false,
+            ),
+            (
+                "cut off",
+                arp(Way::Out, POD_MAC, [10, 0, 0, 10])[..30].to_vec(),
+                false,
+            ),
         ] {
             assert_eq!(desk.passes(Way::Out, &frame), allowed, "{what}");
         }
@@ -70,32 +82,136 @@ fn a_pod_solicits_and_advertises_itself_only() {
         let none = Ipv6Addr::UNSPECIFIED;
         let (solicit, advertise) = (135, 136);
         for (what, frame, allowed) in [
-            ("solicitation", discovery(Way::Out, own, solicit, 255, &about(other, 1, POD_MAC)), true),
-            ("from the link-local address", discovery(Way::Out, link_local, solicit, 255, &about(other, 1, POD_MAC)), true),
-            ("own advertisement", discovery(Way::Out, own, advertise, 255, &about(own, 2, POD_MAC)), true),
-            ("link-local advertisement", discovery(Way::Out, link_local, advertise, 255, &about(link_local, 2, POD_MAC)), true),
-            ("duplicate address detection", discovery(Way::Out, none, solicit, 255, &about(link_local, 14, [0; 6])), true),
-            ("router solicitation", discovery(Way::Out, link_local, 133, 255, &[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0x0a]), true),
-            ("another's advertisement", discovery(Way::Out, own, advertise, 255, &about(other, 2, POD_MAC)), false),
-            ("probing for another's address", discovery(Way::Out, none, solicit, 255, &about(other, 14, [0; 6])), false),
-            ("from another's address", discovery(Way::Out, other, solicit, 255, &about(own, 1, POD_MAC)), false),
-            ("another's hardware address", discovery(Way::Out, own, advertise, 255, &about(own, 2, NODE_MAC)), false),
-            ("through a router", discovery(Way::Out, own, advertise, 254, &about(own, 2, POD_MAC)), false),
-            ("router advertisement", discovery(Way::Out, link_local, 134, 255, &[64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]), false),
-            ("redirect", discovery(Way::Out, link_local, 137, 255, &[0; 36]), false),
-            ("option of length 0", discovery(Way::Out, own, advertise, 255, &{
-                let mut body = about(own, 2, POD_MAC);
-                body[21] = 0;
-                body
-            }), false),
+            (
+                "solicitation",
+                discovery(Way::Out, own, solicit, 255, &about(other, 1, POD_MAC)),
+                true,
+            ),
+            (
+                "from the link-local address",
+                discovery(
+                    Way::Out,
+                    link_local,
+                    solicit,
+                    255,
+                    &about(other, 1, POD_MAC),
+                ),
+                true,
+            ),
+            (
+                "own advertisement",
+                discovery(Way::Out, own, advertise, 255, &about(own, 2, POD_MAC)),
+                true,
+            ),
+            (
+                "link-local advertisement",
+                discovery(
+                    Way::Out,
+                    link_local,
+                    advertise,
+                    255,
+                    &about(link_local, 2, POD_MAC),
+                ),
+                true,
+            ),
+            (
+                "duplicate address detection",
+                discovery(Way::Out, none, solicit, 255, &about(link_local, 14, [0; 6])),
+                true,
+            ),
+            (
+                "router solicitation",
+                discovery(
+                    Way::Out,
+                    link_local,
+                    133,
+                    255,
+                    &[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0x0a],
+                ),
+                true,
+            ),
+            (
+                "another's advertisement",
+                discovery(Way::Out, own, advertise, 255, &about(other, 2, POD_MAC)),
+                false,
+            ),
+            (
+                "probing for another's address",
+                discovery(Way::Out, none, solicit, 255, &about(other, 14, [0; 6])),
+                false,
+            ),
+            (
+                "from another's address",
+                discovery(Way::Out, other, solicit, 255, &about(own, 1, POD_MAC)),
+                false,
+            ),
+            (
+                "another's hardware address",
+                discovery(Way::Out, own, advertise, 255, &about(own, 2, NODE_MAC)),
+                false,
+            ),
+            (
+                "through a router",
+                discovery(Way::Out, own, advertise, 254, &about(own, 2, POD_MAC)),
+                false,
+            ),
+            (
+                "router advertisement",
+                discovery(
+                    Way::Out,
+                    link_local,
+                    134,
+                    255,
+                    &[64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0],
+                ),
+                false,
+            ),
+            (
+                "redirect",
+                discovery(Way::Out, link_local, 137, 255, &[0; 36]),
+                false,
+            ),
+            (
+                "option of length 0",
+                discovery(Way::Out, own, advertise, 255, &{
+                    let mut body = about(own, 2, POD_MAC);
+                    body[21] = 0;
+                    body
+                }),
+                false,
+            ),
         ] {
             assert_eq!(desk.passes(Way::Out, &frame), allowed, "{what}");
         }
         let gateway = v6("fe80::1");
         for (what, frame, allowed) in [
-            ("the gateway's advertisement", discovery(Way::In, gateway, advertise, 255, &about(gateway, 2, NODE_MAC)), true),
-            ("its router advertisement", discovery(Way::In, gateway, 134, 255, &[0; 12]), true),
-            ("from behind a router", discovery(Way::In, gateway, advertise, 254, &about(gateway, 2, NODE_MAC)), false),
+            (
+                "the gateway's advertisement",
+                discovery(
+                    Way::In,
+                    gateway,
+                    advertise,
+                    255,
+                    &about(gateway, 2, NODE_MAC),
+                ),
+                true,
+            ),
+            (
+                "its router advertisement",
+                discovery(Way::In, gateway, 134, 255, &[0; 12]),
+                true,
+            ),
+            (
+                "from behind a router",
+                discovery(
+                    Way::In,
+                    gateway,
+                    advertise,
+                    254,
+                    &about(gateway, 2, NODE_MAC),
+                ),
+                false,
+            ),
         ] {
             assert_eq!(desk.passes(Way::In, &frame), allowed, "{what}");
         }
@@ -110,7 +226,10 @@ fn listener_reports_pass_for_one_hop() {
             let mut payload = vec![58, 0, 5, 2, 0, 0, 1, 0];
             payload.extend([143, 0, 0, 0, 0, 0, 0, 0]);
             let source = "fe80::ff:fe00:a".parse().unwrap();
-            frame(Way::Out, &v6(source, "ff02::16".parse().unwrap(), 0, hop_limit, &payload))
+            frame(
+                Way::Out,
+                &v6(source, "ff02::16".parse().unwrap(), 0, hop_limit, &payload),
+            )
         };
         assert!(desk.passes(Way::Out, &report(1)));
         assert!(!desk.passes(Way::Out, &report(64)));

@@ -1,6 +1,10 @@
 //! New flows: what policy says, and that the event says why.
 
-use ringfence_common::{Hook, cell::{Tier, Verdict}, event::Reason};
+use ringfence_common::{
+    Hook,
+    cell::{Tier, Verdict},
+    event::Reason,
+};
 use ringfence_tests::packet::{Way, frame, icmp, tcp::SYN};
 
 use super::{FRIEND, NODE, POD, STRANGER, WORLD, at, guarded, on_the_desk, tcp, udp};
@@ -22,13 +26,20 @@ fn rules_allow_what_they_name_and_nothing_else() {
                     Way::In => tcp(way, (pod, port), (peer, 40_000), SYN),
                     Way::Out => tcp(way, (pod, 40_000), (peer, port), SYN),
                 };
-                assert_eq!(desk.passes(way, &frame), allowed, "{way:?} {peer} tcp/{port}");
+                assert_eq!(
+                    desk.passes(way, &frame),
+                    allowed,
+                    "{way:?} {peer} tcp/{port}"
+                );
             }
             assert!(desk.passes(Way::Out, &udp(Way::Out, (pod, 5000), (friend, 53))));
             assert!(!desk.passes(Way::Out, &udp(Way::Out, (pod, 5000), (friend, 443))));
             let echo = if family == 0 { 8 } else { 128 };
             let ping = icmp(at(friend, 0).ip(), at(pod, 0).ip(), echo, 0, &[0, 7, 0, 1]);
-            assert!(!desk.passes(Way::In, &frame(Way::In, &ping)), "a rule with ports covers no ICMP");
+            assert!(
+                !desk.passes(Way::In, &frame(Way::In, &ping)),
+                "a rule with ports covers no ICMP"
+            );
         }
     });
 }
@@ -36,7 +47,10 @@ fn rules_allow_what_they_name_and_nothing_else() {
 #[test]
 fn without_policy_everything_passes_and_with_a_rule_without_ports_icmp_does() {
     on_the_desk(WORLD, |desk| {
-        assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 81), (STRANGER[0], 4000), SYN)));
+        assert!(desk.passes(
+            Way::In,
+            &tcp(Way::In, (POD[0], 81), (STRANGER[0], 4000), SYN)
+        ));
         assert!(desk.passes(Way::Out, &udp(Way::Out, (POD[1], 81), (STRANGER[1], 4000))));
     });
     let policy = r#"
@@ -49,7 +63,12 @@ spec:
   ingress: [ { from: [ { podSelector: { matchLabels: { app: friend } } } ] } ]
 "#;
     on_the_desk(&format!("{WORLD}{policy}"), |desk| {
-        let ping = |from| frame(Way::In, &icmp(at(from, 0).ip(), at(POD[0], 0).ip(), 8, 0, &[0, 7, 0, 1]));
+        let ping = |from| {
+            frame(
+                Way::In,
+                &icmp(at(from, 0).ip(), at(POD[0], 0).ip(), 8, 0, &[0, 7, 0, 1]),
+            )
+        };
         assert!(desk.passes(Way::In, &ping(FRIEND[0])));
         assert!(!desk.passes(Way::In, &ping(STRANGER[0])));
     });
@@ -58,16 +77,33 @@ spec:
 #[test]
 fn a_denial_names_the_rule_and_the_endpoint() {
     on_the_desk(&guarded(), |desk| {
-        assert!(!desk.passes(Way::In, &tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000), SYN)));
+        assert!(!desk.passes(
+            Way::In,
+            &tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000), SYN)
+        ));
         assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 80), (FRIEND[0], 4000), SYN)));
         let events = desk.events();
-        let [event] = &events[..] else { panic!("one event, not {events:#?}") };
-        assert_eq!((event.hook, event.verdict, event.reason), (Hook::ToPod, Verdict::Deny, Reason::Policy));
-        assert_eq!(event.rule.as_deref(), Some("NetworkPolicy/shop/cart ingress: no rule matches"));
+        let [event] = &events[..] else {
+            panic!("one event, not {events:#?}")
+        };
+        assert_eq!(
+            (event.hook, event.verdict, event.reason),
+            (Hook::ToPod, Verdict::Deny, Reason::Policy)
+        );
+        assert_eq!(
+            event.rule.as_deref(),
+            Some("NetworkPolicy/shop/cart ingress: no rule matches")
+        );
         assert_eq!(event.tier, Some(Tier::NetworkPolicy));
         assert_eq!(event.endpoint.as_deref(), Some("shop/cart"));
-        assert_eq!((event.source, event.source_port), (at(STRANGER[0], 0).ip(), 4000));
-        assert_eq!((event.destination, event.destination_port), (at(POD[0], 0).ip(), 80));
+        assert_eq!(
+            (event.source, event.source_port),
+            (at(STRANGER[0], 0).ip(), 4000)
+        );
+        assert_eq!(
+            (event.destination, event.destination_port),
+            (at(POD[0], 0).ip(), 80)
+        );
     });
 }
 
@@ -97,7 +133,11 @@ spec:
             let frame = tcp(Way::In, (POD[0], port), (peer, 4000), SYN);
             assert_eq!(desk.passes(Way::In, &frame), allowed, "{peer} {port}");
         }
-        for (peer, allowed) in [("2001:db8::1", true), ("2001:db8:bad::1", false), ("2001:db9::1", false)] {
+        for (peer, allowed) in [
+            ("2001:db8::1", true),
+            ("2001:db8:bad::1", false),
+            ("2001:db9::1", false),
+        ] {
             let frame = tcp(Way::In, (POD[1], 1), (peer, 4000), SYN);
             assert_eq!(desk.passes(Way::In, &frame), allowed, "{peer}");
         }
@@ -108,12 +148,18 @@ spec:
 fn what_the_own_node_generates_passes_and_its_address_alone_does_not() {
     on_the_desk(&guarded(), |desk| {
         let probe = tcp(Way::In, (POD[0], 8080), (NODE, 4000), SYN);
-        assert!(!desk.passes(Way::In, &probe), "forwarded with the node's address: a masqueraded client");
+        assert!(
+            !desk.passes(Way::In, &probe),
+            "forwarded with the node's address: a masqueraded client"
+        );
         assert!(desk.passes_from_node(&probe));
         let answer = tcp(Way::Out, (POD[0], 8080), (NODE, 4000), SYN | 16);
         assert!(desk.passes(Way::Out, &answer));
         let stranger = tcp(Way::In, (POD[0], 8080), (STRANGER[0], 4000), SYN);
-        assert!(!desk.passes_from_node(&stranger), "decapsulated packets have no ingress device either");
+        assert!(
+            !desk.passes_from_node(&stranger),
+            "decapsulated packets have no ingress device either"
+        );
     });
 }
 
@@ -122,7 +168,10 @@ fn a_pod_reaches_itself() {
     on_the_desk(&guarded(), |desk| {
         let own = tcp(Way::In, (POD[0], 8080), (POD[0], 4000), SYN);
         assert!(desk.passes(Way::In, &own));
-        assert!(!desk.passes(Way::In, &tcp(Way::In, (POD[0], 8080), (STRANGER[0], 4000), SYN)));
+        assert!(!desk.passes(
+            Way::In,
+            &tcp(Way::In, (POD[0], 8080), (STRANGER[0], 4000), SYN)
+        ));
     });
 }
 
@@ -130,11 +179,22 @@ fn a_pod_reaches_itself() {
 fn an_audited_policy_denies_nothing_and_says_what_it_would() {
     let audited = POLICY_AUDITED;
     on_the_desk(&format!("{WORLD}{audited}"), |desk| {
-        assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000), SYN)));
+        assert!(desk.passes(
+            Way::In,
+            &tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000), SYN)
+        ));
         let events = desk.events();
-        let [event] = &events[..] else { panic!("one event, not {events:#?}") };
-        assert_eq!((event.verdict, event.staged), (Verdict::Allow, Verdict::Deny));
-        assert_eq!(event.rule.as_deref(), Some("NetworkPolicy/shop/all ingress: no rule matches"));
+        let [event] = &events[..] else {
+            panic!("one event, not {events:#?}")
+        };
+        assert_eq!(
+            (event.verdict, event.staged),
+            (Verdict::Allow, Verdict::Deny)
+        );
+        assert_eq!(
+            event.rule.as_deref(),
+            Some("NetworkPolicy/shop/all ingress: no rule matches")
+        );
     });
 }
 

@@ -18,14 +18,27 @@ use crate::{
 #[inline(always)]
 fn key<A: Address>(direction: Direction, packet: &Packet<A>) -> ConnectionKey<A> {
     let (local, remote, local_port, remote_port) = match direction {
-        Direction::Egress => {
-            (packet.source, packet.destination, packet.source_port, packet.destination_port)
-        }
-        Direction::Ingress => {
-            (packet.destination, packet.source, packet.destination_port, packet.source_port)
-        }
+        Direction::Egress => (
+            packet.source,
+            packet.destination,
+            packet.source_port,
+            packet.destination_port,
+        ),
+        Direction::Ingress => (
+            packet.destination,
+            packet.source,
+            packet.destination_port,
+            packet.source_port,
+        ),
     };
-    ConnectionKey { local, remote, local_port, remote_port, protocol: packet.protocol, _pad: [0; 3] }
+    ConnectionKey {
+        local,
+        remote,
+        local_port,
+        remote_port,
+        protocol: packet.protocol,
+        _pad: [0; 3],
+    }
 }
 
 /// Judges a packet that is not about another one.
@@ -57,7 +70,11 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
                 if new != old {
                     entry.set_state(new);
                 }
-                return Outcome::allow(if forward { Reason::Established } else { Reason::Reply });
+                return Outcome::allow(if forward {
+                    Reason::Established
+                } else {
+                    Reason::Reply
+                });
             }
             // A bare SYN in reply direction opens a connection of its own, or none.
         }
@@ -135,12 +152,19 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     let direction = context.direction();
     let own_node =
         direction == Direction::Ingress && context.generated_here && tables.is_node(&packet.source);
-    let judged =
-        if own_node { Some(OWN_NODE) } else { judge_direction(tables, subject, key, direction) };
+    let judged = if own_node {
+        Some(OWN_NODE)
+    } else {
+        judge_direction(tables, subject, key, direction)
+    };
     let Some(cell) = judged else {
         return Outcome::deny(Reason::BadCell);
     };
-    let mut outcome = Outcome { verdict: Verdict::Allow, reason: Reason::Policy, cell };
+    let mut outcome = Outcome {
+        verdict: Verdict::Allow,
+        reason: Reason::Policy,
+        cell,
+    };
     let mut original = direction;
     let mut bits = 0;
     if own_node {
@@ -155,10 +179,18 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
         original = direction.opposite();
         match judge_direction(tables, subject, key, original) {
             Some(other) if other.live() == Some(Verdict::Allow) => outcome.cell = other,
-            _ => return Outcome { verdict: Verdict::Deny, ..outcome },
+            _ => {
+                return Outcome {
+                    verdict: Verdict::Deny,
+                    ..outcome
+                };
+            }
         }
     } else {
-        return Outcome { verdict: Verdict::Deny, ..outcome };
+        return Outcome {
+            verdict: Verdict::Deny,
+            ..outcome
+        };
     }
     if is_midstream(packet) {
         outcome.reason = Reason::Adopted;
@@ -191,12 +223,18 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
     if let Ok(inner) = A::embedded_packet(bytes, packet) {
         // The inner packet travelled the other way: an error to the pod is about what the pod sent.
         let (local, remote, local_port, remote_port) = match direction {
-            Direction::Ingress => {
-                (inner.source, inner.destination, inner.source_port, inner.destination_port)
-            }
-            Direction::Egress => {
-                (inner.destination, inner.source, inner.destination_port, inner.source_port)
-            }
+            Direction::Ingress => (
+                inner.source,
+                inner.destination,
+                inner.source_port,
+                inner.destination_port,
+            ),
+            Direction::Egress => (
+                inner.destination,
+                inner.source,
+                inner.destination_port,
+                inner.source_port,
+            ),
         };
         let key = ConnectionKey {
             local,
@@ -263,9 +301,20 @@ fn closing<A>(forward: bool, packet: &Packet<A>) -> u32 {
     if packet.protocol != protocol::TCP {
         return 0;
     }
-    let fin = if forward { state::FIN_ORIGINAL } else { state::FIN_REPLY };
-    (if packet.tcp_flags & tcp::FIN != 0 { fin } else { 0 })
-        | (if packet.tcp_flags & tcp::RST != 0 { state::RESET } else { 0 })
+    let fin = if forward {
+        state::FIN_ORIGINAL
+    } else {
+        state::FIN_REPLY
+    };
+    (if packet.tcp_flags & tcp::FIN != 0 {
+        fin
+    } else {
+        0
+    }) | (if packet.tcp_flags & tcp::RST != 0 {
+        state::RESET
+    } else {
+        0
+    })
 }
 
 #[inline(always)]
@@ -274,7 +323,11 @@ fn next_state<A>(old: u32, forward: bool, opens: bool, packet: &Packet<A>) -> u3
         // The same ports are used anew.
         return state::OPENING;
     }
-    let opening = if forward && old & state::REPLIED == 0 { old & state::OPENING } else { 0 };
+    let opening = if forward && old & state::REPLIED == 0 {
+        old & state::OPENING
+    } else {
+        0
+    };
     let replied = if forward { 0 } else { state::REPLIED };
     (old & !state::OPENING) | opening | replied | closing(forward, packet)
 }

@@ -40,14 +40,22 @@ impl Outcome {
     #[must_use]
     #[inline(always)]
     pub const fn allow(reason: Reason) -> Self {
-        Self { verdict: Verdict::Allow, reason, cell: Cell(0) }
+        Self {
+            verdict: Verdict::Allow,
+            reason,
+            cell: Cell(0),
+        }
     }
 
     /// Drops it.
     #[must_use]
     #[inline(always)]
     pub const fn deny(reason: Reason) -> Self {
-        Self { verdict: Verdict::Deny, reason, cell: Cell(0) }
+        Self {
+            verdict: Verdict::Deny,
+            reason,
+            cell: Cell(0),
+        }
     }
 
     /// True if user space wants to hear of it: a denial, or a verdict that would be another one with everything in
@@ -129,7 +137,10 @@ pub fn judge<T: Tables, B: Bytes + ?Sized>(tables: &T, bytes: &B, context: &Cont
         tables.report(context, 0, &outcome, &Seen::default());
         return outcome;
     };
-    let subject = Subject { record, generation: word.generation() };
+    let subject = Subject {
+        record,
+        generation: word.generation(),
+    };
     let frame = match packet::frame(bytes) {
         Ok(frame) => frame,
         Err(reason) => return finish(tables, context, record, Outcome::deny(reason)),
@@ -138,7 +149,12 @@ pub fn judge<T: Tables, B: Bytes + ?Sized>(tables: &T, bytes: &B, context: &Cont
         && record.flags & flags::HARDWARE_ADDRESS != 0
         && frame.source != record.hardware_address
     {
-        return finish(tables, context, record, Outcome::deny(Reason::SpoofedHardware));
+        return finish(
+            tables,
+            context,
+            record,
+            Outcome::deny(Reason::SpoofedHardware),
+        );
     }
     match frame.ethertype {
         packet::ETH_IPV4 => match packet::v4(bytes, frame.offset) {
@@ -178,7 +194,12 @@ fn judge_ip<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
 ) -> Outcome {
     let outcome = weigh(tables, bytes, context, subject, &mut packet);
     if outcome.is_event() {
-        tables.report(context, subject.record.endpoint, &outcome, &Seen::of(&packet));
+        tables.report(
+            context,
+            subject.record.endpoint,
+            &outcome,
+            &Seen::of(&packet),
+        );
     } else {
         tables.count(context.hook, &outcome);
     }
@@ -222,8 +243,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         connection::track(tables, context, subject, packet)
     };
     if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
-        let word =
-            FragmentWord::new(packet.source_port, packet.destination_port, tables.now());
+        let word = FragmentWord::new(packet.source_port, packet.destination_port, tables.now());
         tables.remember_fragment(&fragment_key(context, packet), word);
     }
     outcome
@@ -241,4 +261,3 @@ fn fragment_key<A: Address>(context: &Context, packet: &Packet<A>) -> FragmentKe
         _pad: [0; 2],
     }
 }
-

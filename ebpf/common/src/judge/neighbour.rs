@@ -113,7 +113,11 @@ fn speaks_for_itself<B: Bytes + ?Sized>(
 fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> Outcome {
     let from_pod = matches!(context.hook, Hook::FromPod);
     let source = packet.source == UNSPECIFIED
-        || if from_pod { is_own(&packet.source, record) } else { is_link_local(&packet.source) };
+        || if from_pod {
+            is_own(&packet.source, record)
+        } else {
+            is_link_local(&packet.source)
+        };
     if packet.hop_limit == 1 && source {
         Outcome::allow(Reason::Neighbour)
     } else {
@@ -129,5 +133,23 @@ fn is_own(address: &V6, record: &EndpointRecord) -> bool {
     }
     let [a, b, c, d, e, f] = record.hardware_address;
     record.flags & flags::HARDWARE_ADDRESS != 0
-        && *address == [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]
+        && *address
+            == [
+                0xfe,
+                0x80,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                a ^ 2,
+                b,
+                c,
+                0xff,
+                0xfe,
+                d,
+                e,
+                f,
+            ]
 }

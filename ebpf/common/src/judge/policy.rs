@@ -30,7 +30,12 @@ pub fn decide<T: Tables + FamilyTables<A>, A: Address>(
     let class = if identity == UNKNOWN {
         0
     } else {
-        tables.class(ClassKey { table: table.id, identity }).unwrap_or(0)
+        tables
+            .class(ClassKey {
+                table: table.id,
+                identity,
+            })
+            .unwrap_or(0)
     };
     let column = column(tables, table, protocol, port)?;
     let index = u32::from(class) * u32::from(table.columns) + u32::from(column);

@@ -147,8 +147,7 @@ impl Address for V4 {
 
     #[inline(always)]
     fn is_own(&self, record: &EndpointRecord) -> bool {
-        *self != [0; 4]
-            && (record.addresses4[0] == *self || record.addresses4[1] == *self)
+        *self != [0; 4] && (record.addresses4[0] == *self || record.addresses4[1] == *self)
     }
 
     #[inline(always)]
@@ -233,4 +232,3 @@ impl Address for V6 {
         crate::packet::embedded_v6(bytes, packet)
     }
 }
-

@@ -92,7 +92,11 @@ pub fn frame<B: Bytes + ?Sized>(bytes: &B) -> Result<Frame, Reason> {
             }
         }
     }
-    Ok(Frame { source, ethertype, offset })
+    Ok(Frame {
+        source,
+        ethertype,
+        offset,
+    })
 }
 
 /// A packet's part in a fragmented one.
@@ -158,7 +162,12 @@ struct Transport {
 }
 
 impl Transport {
-    const NONE: Self = Self { source_port: 0, destination_port: 0, tcp_flags: 0, icmp_type: 0 };
+    const NONE: Self = Self {
+        source_port: 0,
+        destination_port: 0,
+        tcp_flags: 0,
+        icmp_type: 0,
+    };
 }
 
 /// Reads the transport header at `offset`, which must lie before `end` as a whole.
@@ -179,7 +188,10 @@ fn transport<B: Bytes + ?Sized>(
             if head[12] >> 4 < 5 {
                 return Err(Reason::Malformed);
             }
-            Ok(Transport { tcp_flags: head[13], ..ports([head[0], head[1], head[2], head[3]]) })
+            Ok(Transport {
+                tcp_flags: head[13],
+                ..ports([head[0], head[1], head[2], head[3]])
+            })
         }
         protocol::UDP | protocol::SCTP => {
             if room < if protocol == protocol::UDP { 8 } else { 12 } {
@@ -197,7 +209,12 @@ fn transport<B: Bytes + ?Sized>(
             } else {
                 0
             };
-            Ok(Transport { source_port: id, destination_port: id, tcp_flags: 0, icmp_type: head[0] })
+            Ok(Transport {
+                source_port: id,
+                destination_port: id,
+                tcp_flags: 0,
+                icmp_type: head[0],
+            })
         }
         _ => Ok(Transport::NONE),
     }
@@ -260,9 +277,10 @@ fn embedded_ports<B: Bytes + ?Sized>(
     }
     let head: &[u8; 8] = bytes.window(offset).ok_or(Reason::Truncated)?;
     Ok(match protocol {
-        protocol::TCP | protocol::UDP | protocol::SCTP => {
-            (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]))
-        }
+        protocol::TCP | protocol::UDP | protocol::SCTP => (
+            u16::from_be_bytes([head[0], head[1]]),
+            u16::from_be_bytes([head[2], head[3]]),
+        ),
         protocol::ICMP | protocol::ICMPV6 if icmp_has_identifier(protocol, head[0]) => {
             let id = u16::from_be_bytes([head[4], head[5]]);
             (id, id)

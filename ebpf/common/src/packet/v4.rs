@@ -108,7 +108,9 @@ pub fn arp<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Arp, Reason> {
         return Err(Reason::Malformed);
     }
     Ok(Arp {
-        hardware: [packet[8], packet[9], packet[10], packet[11], packet[12], packet[13]],
+        hardware: [
+            packet[8], packet[9], packet[10], packet[11], packet[12], packet[13],
+        ],
         address: [packet[14], packet[15], packet[16], packet[17]],
     })
 }

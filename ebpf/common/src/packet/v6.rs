@@ -111,7 +111,9 @@ impl ChainWord {
             0 => Fragment::Whole,
             1 => Fragment::First,
             2 => Fragment::Later,
-            other => return Err(Reason::from_u8(other.wrapping_sub(16)).unwrap_or(Reason::Extensions)),
+            other => {
+                return Err(Reason::from_u8(other.wrapping_sub(16)).unwrap_or(Reason::Extensions));
+            }
         };
         Ok(Chain {
             protocol: self.0 as u8,
@@ -123,7 +125,10 @@ impl ChainWord {
 }
 
 const fn is_extension(next: u8) -> bool {
-    matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION)
+    matches!(
+        next,
+        HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION
+    )
 }
 
 /// Finds the first header from `next` at `offset` on that is no extension.
@@ -137,7 +142,12 @@ fn extensions<B: Bytes + ?Sized>(
     if is_extension(next) {
         return bytes.walk(next, offset, end);
     }
-    Ok(Chain { protocol: next, offset, fragment: Fragment::Whole, identification: 0 })
+    Ok(Chain {
+        protocol: next,
+        offset,
+        fragment: Fragment::Whole,
+        identification: 0,
+    })
 }
 
 /// Walks over extension headers, of which `next` at `offset` is the first.
@@ -152,7 +162,12 @@ pub fn walk_extensions<B: Bytes + ?Sized>(
     offset: usize,
     end: usize,
 ) -> Result<Chain, Reason> {
-    let mut chain = Chain { protocol: next, offset, fragment: Fragment::Whole, identification: 0 };
+    let mut chain = Chain {
+        protocol: next,
+        offset,
+        fragment: Fragment::Whole,
+        identification: 0,
+    };
     let mut fragmented = false;
     for index in 0..MAX_EXTENSIONS {
         let head: &[u8; 8] = bytes.window(chain.offset).ok_or(Reason::Truncated)?;
@@ -235,7 +250,10 @@ pub fn nd_target<B: Bytes + ?Sized>(bytes: &B, packet: &Packet<V6>) -> Result<V6
     if packet.end < packet.transport + 24 {
         return Err(Reason::Malformed);
     }
-    bytes.window(packet.transport + 8).copied().ok_or(Reason::Truncated)
+    bytes
+        .window(packet.transport + 8)
+        .copied()
+        .ok_or(Reason::Truncated)
 }
 
 /// Options of a neighbour discovery message that are looked at.
@@ -270,5 +288,9 @@ pub fn neighbour_options_are<B: Bytes + ?Sized>(
         }
         offset += length;
     }
-    if offset >= packet.end { Ok(true) } else { Err(Reason::Malformed) }
+    if offset >= packet.end {
+        Ok(true)
+    } else {
+        Err(Reason::Malformed)
+    }
 }
