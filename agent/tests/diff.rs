@@ -1,5 +1,7 @@
 //! Plans, step by step: after each of them every packet is judged wholly by the old state or wholly by the new one.
 
+#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},

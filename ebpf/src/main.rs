@@ -2,6 +2,10 @@
 #![no_std]
 #![no_main]
 #![expect(
+    clippy::cast_possible_truncation,
+    reason = "indices, ports and clocks are cut on purpose"
+)]
+#![expect(
     missing_docs,
     reason = "the program macros emit a public function without the documentation above it"
 )]

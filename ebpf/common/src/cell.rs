@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::bits;
+
 /// What a packet got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -93,37 +95,37 @@ impl Cell {
     /// What counts; `None` for a cell that nobody wrote.
     #[must_use]
     pub const fn live(self) -> Option<Verdict> {
-        Verdict::from_u8(self.0 as u8)
+        Verdict::from_u8(bits::u8_at(self.0, 0))
     }
 
     /// What would count if everything in audit were enforced.
     #[must_use]
     pub const fn staged(self) -> Option<Verdict> {
-        Verdict::from_u8((self.0 >> 8) as u8)
+        Verdict::from_u8(bits::u8_at(self.0, 8))
     }
 
     /// True if both verdicts are the same.
     #[must_use]
     pub const fn settled(self) -> bool {
-        self.0 as u8 == (self.0 >> 8) as u8
+        bits::u8_at(self.0, 0) == bits::u8_at(self.0, 8)
     }
 
     /// The tier that decided.
     #[must_use]
     pub const fn tier(self) -> Option<Tier> {
-        Tier::from_u8((self.0 >> 16) as u8)
+        Tier::from_u8(bits::u8_at(self.0, 16))
     }
 
     /// The tier's number, whatever it is.
     #[must_use]
     pub const fn tier_number(self) -> u8 {
-        (self.0 >> 16) as u8
+        bits::u8_at(self.0, 16)
     }
 
     /// The rule that decided.
     #[must_use]
     pub const fn rule(self) -> RuleId {
-        (self.0 >> 32) as u32
+        bits::u32_at(self.0, 32)
     }
 }
 

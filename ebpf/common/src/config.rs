@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::mark::MarkLayout;
+use crate::{bits, mark::MarkLayout};
 
 /// The one element of the array map `CONFIG`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -32,7 +32,7 @@ impl Config {
             mark,
             tick_shift,
             ticks_per_64s: (64 * hz) >> tick_shift,
-            events_per_tick: events_per_tick as u32,
+            events_per_tick: bits::u32_at(events_per_tick, 0),
             _pad: 0,
         }
     }

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    Direction, V4, V6,
+    Direction, V4, V6, bits,
     cell::Cell,
     endpoint::{GENERATION_BITS, Generation},
 };
@@ -94,14 +94,14 @@ impl ConnectionWord {
     #[must_use]
     #[inline(always)]
     pub const fn check(self) -> u16 {
-        (self.0 >> 8) as u16
+        bits::u16_at(self.0, 8)
     }
 
     /// [`verdict`] bits.
     #[must_use]
     #[inline(always)]
     pub const fn bits(self) -> u8 {
-        self.0 as u8
+        bits::u8_at(self.0, 0)
     }
 
     /// True if this bit is set.
@@ -155,7 +155,7 @@ impl<A> ConnectionKey<A> {
 const fn mix(addresses: u64, ports: u64) -> u16 {
     let mixed =
         (addresses ^ ports.wrapping_mul(0xC2B2_AE3D_27D4_EB4F)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 48) as u16
+    bits::u16_at(mixed, 48)
 }
 
 /// Key of `FRAGMENTS4` and `FRAGMENTS6`: which first fragment the later ones belong to (RFC 791, RFC 8200).
@@ -193,13 +193,13 @@ impl FragmentWord {
     /// Source and destination port.
     #[must_use]
     pub const fn ports(self) -> (u16, u16) {
-        (self.0 as u16, (self.0 >> 16) as u16)
+        (bits::u16_at(self.0, 0), bits::u16_at(self.0, 16))
     }
 
     /// When the first fragment passed.
     #[must_use]
     pub const fn tick(self) -> u32 {
-        (self.0 >> 32) as u32
+        bits::u32_at(self.0, 32)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{V4, V6, table::TableRef};
+use crate::{V4, V6, bits, table::TableRef};
 
 /// A generation: node-wide, never used twice, survives restarts. 40 bits count.
 pub type Generation = u64;
@@ -38,7 +38,7 @@ impl EndpointWord {
     /// Where the record is; 0 for none.
     #[must_use]
     pub const fn slot(self) -> u32 {
-        self.0 as u32 & 0xff_ffff
+        bits::u32_at(self.0, 0) & 0xff_ffff
     }
 
     /// The generation in force.
@@ -98,8 +98,8 @@ impl FarWord {
     /// The element, if the word is this interface's.
     #[must_use]
     pub const fn element(self, ifindex: u32) -> Option<u32> {
-        if (self.0 >> 32) as u32 == ifindex {
-            Some(self.0 as u32)
+        if bits::u32_at(self.0, 32) == ifindex {
+            Some(bits::u32_at(self.0, 0))
         } else {
             None
         }

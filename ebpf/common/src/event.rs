@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::V6;
+use crate::{V6, bits};
 
 /// Why a packet got its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +66,7 @@ pub const HOOKS: usize = 5;
 /// Counters of the per-CPU array `COUNTERS`: `hook * REASONS * 2 + reason * 2 + (1 if denied)`, then the lost events.
 pub const COUNTERS: usize = HOOKS * REASONS * 2 + 1;
 /// The counter of events that the rate limit or a full ring kept back.
-pub const LOST_EVENTS: u32 = (HOOKS * REASONS * 2) as u32;
+pub const LOST_EVENTS: u32 = bits::small(HOOKS * REASONS * 2);
 
 impl Reason {
     /// Reads a reason back from its number.

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{V4, V6};
+use crate::{V4, V6, bits};
 
 /// Number of an identity; 0 is an address that no pod has and no known network holds.
 pub type Identity = u32;
@@ -34,8 +34,8 @@ impl IdentityWord {
     /// The identity, if the word belongs to the address that folds to `fold`.
     #[must_use]
     pub const fn of(self, fold: u32) -> Option<Identity> {
-        if (self.0 >> 32) as u32 == fold {
-            Some(self.0 as u32)
+        if bits::u32_at(self.0, 32) == fold {
+            Some(bits::u32_at(self.0, 0))
         } else {
             None
         }
@@ -44,7 +44,7 @@ impl IdentityWord {
     /// The identity, whoever's it is.
     #[must_use]
     pub const fn identity(self) -> Identity {
-        self.0 as u32
+        bits::u32_at(self.0, 0)
     }
 }
 
@@ -63,5 +63,5 @@ pub fn fold6(address: &V6) -> u32 {
     let high = u64::from_ne_bytes([a, b, c, d, e, f, g, h]).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let low = u64::from_ne_bytes([i, j, k, l, m, n, o, p]).wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
     let mixed = (high ^ (high >> 29)).wrapping_add(low ^ (low >> 31));
-    (mixed ^ (mixed >> 32)) as u32
+    bits::u32_at(mixed ^ (mixed >> 32), 0)
 }

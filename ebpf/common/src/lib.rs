@@ -15,6 +15,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod bits;
 pub mod catalogue;
 pub mod cell;
 pub mod config;

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{V6, protocol};
+use crate::{V6, bits, protocol};
 
 /// Value of `METADATA`: bits 0-7 the endpoint's bit in a grant, 8-15 what stays open ([`open`]), 32-63 a
 /// check of the address. The key is an IPv6 address, an IPv4 one mapped (`::ffff:a.b.c.d`).
@@ -33,7 +33,7 @@ impl MetadataWord {
     #[must_use]
     #[inline(always)]
     pub fn is_of(self, address: &V6) -> bool {
-        (self.0 >> 32) as u32 == crate::identity::fold6(address)
+        bits::u32_at(self.0, 32) == crate::identity::fold6(address)
     }
 
     /// True if these grants cover it.
@@ -47,7 +47,7 @@ impl MetadataWord {
     #[must_use]
     #[inline(always)]
     pub const fn is_open(self, protocol: u8, port: Option<u16>) -> bool {
-        let open = (self.0 >> 8) as u8;
+        let open = bits::u8_at(self.0, 8);
         match (protocol, port) {
             (protocol::UDP | protocol::TCP, Some(53)) => open & open::DNS != 0,
             (protocol::UDP, Some(123)) => open & open::NTP != 0,
@@ -64,7 +64,7 @@ pub const SIEVE_WORDS: usize = 64;
 #[must_use]
 #[inline(always)]
 pub fn sieve_bit(address: &V6) -> u32 {
-    crate::identity::fold6(address) >> 20 & (SIEVE_WORDS as u32 * 64 - 1)
+    crate::identity::fold6(address) >> 20 & (bits::small(SIEVE_WORDS) * 64 - 1)
 }
 
 /// The IPv4-mapped form.

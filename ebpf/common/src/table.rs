@@ -8,6 +8,8 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::bits;
+
 /// Where one table lies; part of an endpoint's record. Integers in the machine's order.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -117,7 +119,7 @@ impl ClassWord {
     #[must_use]
     pub const fn class(self, key: ClassKey) -> Option<u16> {
         if self.0 >> 16 == Self::check(key) {
-            Some(self.0 as u16)
+            Some(bits::u16_at(self.0, 0))
         } else {
             None
         }

@@ -71,7 +71,7 @@ fn on_the_desk(manifests: &str, body: impl FnOnce(&mut Desk) + Send + 'static) {
 }
 
 fn at(address: &str, port: u16) -> SocketAddr {
-    SocketAddr::new(address.parse().unwrap(), port)
+    SocketAddr::new(address.parse().expect("an address"), port)
 }
 
 /// A TCP frame of the pod's, or to it, by the way.

@@ -59,7 +59,7 @@ fn arp_is_the_pods_own() {
 fn discovery(way: Way, source: Ipv6Addr, kind: u8, hop_limit: u8, body: &[u8]) -> Vec<u8> {
     let mut message = vec![kind, 0, 0, 0];
     message.extend(body);
-    let all_nodes = "ff02::1".parse().unwrap();
+    let all_nodes = "ff02::1".parse().expect("an address");
     frame(way, &v6(source, all_nodes, 58, hop_limit, &message))
 }
 

@@ -52,34 +52,52 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
     let direction = context.direction();
     let key = key(direction, packet);
     let check = A::check(&key);
-    let opens = opens(packet);
-    if let Some(entry) = tables.connection(&key) {
-        if let Some(word) = current(tables, subject, entry, &key, check) {
-            let forward = word.original() == direction;
-            let old = entry.state();
-            let simultaneous = opens && old == state::OPENING;
-            if word.has(verdict::DENIED) && !(opens && !forward) {
-                touch(tables.now(), entry);
-                let mut outcome = Outcome::deny(Reason::Revoked);
-                outcome.cell = entry.cell();
-                return outcome;
-            }
-            if forward || !opens || simultaneous {
-                touch(tables.now(), entry);
-                let new = next_state(old, forward, opens, packet);
-                if new != old {
-                    entry.set_state(new);
-                }
-                return Outcome::allow(if forward {
-                    Reason::Established
-                } else {
-                    Reason::Reply
-                });
-            }
-            // A bare SYN in reply direction opens a connection of its own, or none.
-        }
+    if let Some(entry) = tables.connection(&key)
+        && let Some(word) = current(tables, subject, entry, &key, check)
+        && let Some(outcome) = pursue(tables.now(), entry, word, direction, packet)
+    {
+        return outcome;
     }
     open(tables, context, subject, packet, &key, check)
+}
+
+/// What a packet gets from the connection that it belongs to; `None` for a bare SYN in reply direction, which opens a
+/// connection of its own, or none.
+#[inline(always)]
+fn pursue<C: ConnectionRef, A>(
+    now: u32,
+    entry: C,
+    word: ConnectionWord,
+    direction: Direction,
+    packet: &Packet<A>,
+) -> Option<Outcome> {
+    let forward = word.original() == direction;
+    let old = entry.state();
+    if opens(packet) && !forward {
+        let simultaneous = old == state::OPENING && !word.has(verdict::DENIED);
+        if !simultaneous {
+            return None;
+        }
+    }
+    // Stored only when it changed: a flow that two CPUs see costs less.
+    if entry.seen() != now {
+        entry.set_seen(now);
+    }
+    if word.has(verdict::DENIED) {
+        return Some(Outcome {
+            cell: entry.cell(),
+            ..Outcome::deny(Reason::Revoked)
+        });
+    }
+    let new = next_state(old, forward, packet);
+    if new != old {
+        entry.set_state(new);
+    }
+    Some(Outcome::allow(if forward {
+        Reason::Established
+    } else {
+        Reason::Reply
+    }))
 }
 
 /// The entry's word if it is this key's, of this incarnation and not expired; judged again if it was judged in an
@@ -265,14 +283,6 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
     }
 }
 
-/// Stores the tick only when it changed: a flow that two CPUs see costs less.
-#[inline(always)]
-fn touch<C: ConnectionRef>(now: u32, entry: C) {
-    if entry.seen() != now {
-        entry.set_seen(now);
-    }
-}
-
 /// True for a bare SYN.
 #[inline(always)]
 fn opens<A>(packet: &Packet<A>) -> bool {
@@ -318,8 +328,8 @@ fn closing<A>(forward: bool, packet: &Packet<A>) -> u32 {
 }
 
 #[inline(always)]
-fn next_state<A>(old: u32, forward: bool, opens: bool, packet: &Packet<A>) -> u32 {
-    if forward && opens {
+fn next_state<A>(old: u32, forward: bool, packet: &Packet<A>) -> u32 {
+    if forward && opens(packet) {
         // The same ports are used anew.
         return state::OPENING;
     }

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200), its extension headers, and neighbour discovery's addresses (RFC 4861).
 
 use super::{Bytes, Embedded, Fragment, MAX_HEADERS, Packet, Transport, embedded_ports, transport};
-use crate::{V6, event::Reason, protocol};
+use crate::{V6, bits, event::Reason, protocol};
 
 /// Extension headers that one packet may have.
 pub const MAX_EXTENSIONS: usize = 8;
@@ -107,7 +107,7 @@ impl ChainWord {
     /// Why it cannot be judged.
     #[inline(always)]
     pub fn chain(self) -> Result<Chain, Reason> {
-        let fragment = match (self.0 >> 8) as u8 {
+        let fragment = match bits::u8_at(self.0, 8) {
             0 => Fragment::Whole,
             1 => Fragment::First,
             2 => Fragment::Later,
@@ -116,10 +116,10 @@ impl ChainWord {
             }
         };
         Ok(Chain {
-            protocol: self.0 as u8,
+            protocol: bits::u8_at(self.0, 0),
             offset: (self.0 >> 16) as usize & MAX_HEADERS,
             fragment,
-            identification: (self.0 >> 32) as u32,
+            identification: bits::u32_at(self.0, 32),
         })
     }
 }
