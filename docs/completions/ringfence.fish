@@ -1,0 +1,199 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_ringfence_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_ringfence_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_ringfence_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_ringfence_using_subcommand
+    set -l cmd (__fish_ringfence_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c ringfence -n "__fish_ringfence_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_needs_command" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "agent" -d 'Enforce the policies on this machine. Needs: root'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "lab" -d 'Pods made of network namespaces, to try things out on one machine. Needs: root'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "status" -d 'Say how the agent is. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "endpoints" -d 'List the pods of this node as the kernel knows them. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "can" -d 'Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests)'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "matrix" -d 'Show who may reach which pod on which port. Needs: nothing (offline, from manifests)'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "observe" -d 'Show what was denied, and by which rule. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "ct" -d 'Look at or forget tracked connections. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "bpf" -d 'Look at maps and links in the kernel. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "man" -d 'Write man pages into a directory. Needs: nothing'
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'Files or directories of YAML to enforce, watched for changes; `-` is standard input' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Without it, every pod that says where it is on this machine is' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d 'Directory for pins; must be on a bpffs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-annotations -d 'Whose pods\' annotation `metadata.ringfence.dev/access` counts: `all`, `none`, or namespaces by a label selector such as `team=infra,env!=dev`' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l connection-entries -d 'Most IPv4 connections that are tracked (of IPv6 half as many); the oldest make room' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l address-entries -d 'Most single addresses that are told apart, for each family' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l network-entries -d 'Most networks that are told apart, for each family' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l identity-entries -d 'Most classes of addresses that policies treat alike' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l class-entries -d 'Most (table, identity) pairs' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l table-entries -d 'Most decision tables' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cell-entries -d 'Most verdict cells, over all tables' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l page-entries -d 'Most pages of port maps, over all tables' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l endpoint-entries -d 'Most endpoint records: twice the number of pods, for they are replaced and not edited' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l rule-entries -d 'Most rules' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-source-mask -d 'Bits of the packet mark that carry the sending pod: one run of bits' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l event-rate -d 'Most events a second from each CPU; what is over is counted, never dropped traffic' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l tcx -d 'Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline' -r -f -a "auto\t'By TCX where the kernel has it'
+on\t'By TCX or not at all'
+off\t'By clsact'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l log-format -d 'How to log: text to standard error; json also prints each denied flow to standard output' -r -f -a "text\t'For people'
+json\t'One JSON object in each line'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l iam-role-annotation -d 'Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`'
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s v -l verbose -d 'Log more; twice for everything'
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "up" -d 'Build a lab from a directory with `lab.yaml` and `manifests`, and leave it up'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "exec" -d 'Run a program in a pod\'s network namespace and cgroup'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "down" -d 'Take a lab down, or what is left of it'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "status" -d 'Show the labs that are up, who is in them, and where'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "demo" -d 'Show what policy does: a lab without and with it, and the reasons of denials'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "pod" -d 'Be a pod'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and not __fish_seen_subcommand_from up exec down status demo pod enter" -f -a "enter" -d 'Become a program in a cgroup'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from up" -l name -d 'The lab\'s name: lowercase letters and digits' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from up" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from exec" -l name -d 'The lab\'s name: lowercase letters and digits' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from exec" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from exec" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from down" -l name -d 'The lab\'s name: lowercase letters and digits' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from down" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from down" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from status" -l name -d 'Only this lab' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from status" -s o -l output -d 'Form of the output' -r -f -a "table\t'For people'
+json\t'JSON'
+yaml\t'YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from status" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from demo" -l name -d 'The lab\'s name: lowercase letters and digits' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from demo" -l keep -d 'Leave the lab up, with the agent in it'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from demo" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from demo" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from pod" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from pod" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -l cgroup -d 'The cgroup' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -l die-with-parent -d 'Be killed when the parent ends'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s f -l filename -d 'Files or directories of YAML; `-` is standard input' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s f -l filename -d 'Files or directories of YAML; `-` is standard input' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l outside -d 'An address outside, as one more row: `NAME=ADDRESS`, or an address. May be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l port -d 'Only ports of this protocol and number: `443` or `53/udp`. May be repeated; without it every container port' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l verdict -d 'Only these verdicts' -r -f -a "allow\t'Allowed, whatever is in audit'
+deny\t'Denied, whatever is in audit'
+would-deny\t'Allowed, but denied with everything in audit enforced'
+would-allow\t'Denied, but allowed with everything in audit enforced'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l from -d 'Only from this source: `NAMESPACE/NAME`, an address or a network' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l to -d 'Only to this destination: the same' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l port -d 'Only to this destination port' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l last -d 'Only the last N of those that the agent remembers; with --follow, how many to begin with' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+jsonl\t'One JSON object in each line'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s f -l follow -d 'Go on with what happens from now on'
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and not __fish_seen_subcommand_from list flush" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and not __fish_seen_subcommand_from list flush" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and not __fish_seen_subcommand_from list flush" -f -a "list" -d 'List them. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and not __fish_seen_subcommand_from list flush" -f -a "flush" -d 'Forget them: what goes on is judged anew. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -l local -d 'The pod\'s address, or a network that holds it' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -l remote -d 'The other side\'s address, or a network that holds it' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -l port -d 'A port of either side' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -l protocol -d 'Protocol: tcp, udp, sctp, icmp or a number' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from list" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -l local -d 'The pod\'s address, or a network that holds it' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -l remote -d 'The other side\'s address, or a network that holds it' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -l port -d 'A port of either side' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -l protocol -d 'Protocol: tcp, udp, sctp, icmp or a number' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -l all -d 'Every connection: needed if there is no filter'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -f -a "show" -d 'Show pins: type, entries, memory, id. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l bpffs -d 'Directory of the pins' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l run-dir -d 'Directory of the agent\'s lock: a running agent is in the way' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l cgroup-root -d 'Root of the pods\' cgroup subtree' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand version" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand completion" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand completion" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand man" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand man" -s V -l version -d 'Print version'
