@@ -80,3 +80,18 @@ pub struct Endpoint {
     /// Its cgroup below the pods' root.
     pub cgroup: String,
 }
+
+impl Endpoint {
+    /// Every address that the pod may send from: its own, then those of its interface, each once.
+    #[must_use]
+    pub fn sender_addresses(&self) -> Vec<IpAddr> {
+        let mut all = Vec::new();
+        for address in self.addresses.iter().chain(&self.located.addresses) {
+            let address = address.to_canonical();
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all
+    }
+}

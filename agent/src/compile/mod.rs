@@ -33,13 +33,16 @@ mod world;
 
 use std::net::IpAddr;
 
-use ringfence_common::Direction;
+use ringfence_common::{
+    Direction,
+    endpoint::{MAX_ADDRESSES4, MAX_ADDRESSES6},
+};
 
 use self::{
     evaluator::{Evaluator, Subjects},
     signature::Signatures,
 };
-use crate::model::{Diagnostic, Located, PodKey, Snapshot};
+use crate::model::{Diagnostic, Located, Pod, PodKey, Snapshot};
 
 pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table};
@@ -71,6 +74,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> (Desired, Vec<Diagnost
             .collect(),
         ..Desired::default()
     };
+    let mut surplus = Vec::new();
     for (key, located) in &snapshot.local {
         if !evaluator.world.is_subject(key) {
             continue;
@@ -90,10 +94,37 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> (Desired, Vec<Diagnost
                 .clone()
                 .unwrap_or_else(|| format!("{}_{}", key.namespace, key.name)),
         };
+        surplus.extend(surplus_addresses(pod, &endpoint));
         desired.endpoints.insert(key.clone(), endpoint);
     }
     (desired.rules, desired.tables) = tables.finish();
-    (desired, evaluator.into_diagnostics())
+    let mut diagnostics = evaluator.into_diagnostics();
+    diagnostics.extend(surplus);
+    (desired, diagnostics)
+}
+
+/// Says which addresses of a pod do not fit its record: nothing can be sent from them.
+fn surplus_addresses(pod: &Pod, endpoint: &Endpoint) -> Option<Diagnostic> {
+    let (v4, v6): (Vec<_>, Vec<_>) = endpoint
+        .sender_addresses()
+        .into_iter()
+        .partition(|address| address.is_ipv4());
+    let surplus: Vec<String> = v4
+        .iter()
+        .skip(MAX_ADDRESSES4)
+        .chain(v6.iter().skip(MAX_ADDRESSES6))
+        .map(ToString::to_string)
+        .collect();
+    (!surplus.is_empty()).then(|| Diagnostic {
+        origin: pod.origin.clone(),
+        object: format!("Pod/{}", pod.key),
+        field: "status.podIPs".to_owned(),
+        message: format!(
+            "a pod may have {MAX_ADDRESSES4} IPv4 and {MAX_ADDRESSES6} IPv6 addresses, those of its interface included; \
+             what it sends from {} is dropped",
+            surplus.join(", ")
+        ),
+    })
 }
 
 /// The same snapshot as if every pod were on this node: what offline commands compile.

@@ -11,7 +11,6 @@ use aya::{
     },
     util::KernelVersion,
 };
-use ringfence_common::Hook;
 
 use super::{Attach, KernelError, load, pins::Pins};
 
@@ -19,14 +18,12 @@ use super::{Attach, KernelError, load, pins::Pins};
 const CLSACT_PRIORITY: u16 = 1;
 const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 0x5246);
 
-const POD_HOOKS: [Hook; 2] = [Hook::ToPod, Hook::FromPod];
-
-const fn program_of(hook: Hook) -> (&'static str, TcAttachType) {
-    match hook {
-        Hook::FromPod | Hook::FromHost | Hook::Socket => ("from_pod", TcAttachType::Ingress),
-        Hook::ToPod | Hook::ToHost => ("to_pod", TcAttachType::Egress),
-    }
-}
+/// The programs of a pod's host-side device, and the side of it that each is on: what the pod receives first, so that
+/// a pod that is being taken over can answer nobody whom it may not hear.
+const POD_PROGRAMS: [(&str, TcAttachType); 2] = [
+    ("to_pod", TcAttachType::Egress),
+    ("from_pod", TcAttachType::Ingress),
+];
 
 /// Attaches the programs of pods and of the cgroup root.
 #[derive(Debug)]
@@ -88,8 +85,7 @@ impl Attacher {
         if self.attached.contains(&ifindex) {
             return Ok(true);
         }
-        for hook in POD_HOOKS {
-            let (name, side) = program_of(hook);
+        for (name, side) in POD_PROGRAMS {
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
                 tcx(
@@ -115,8 +111,8 @@ impl Attacher {
     /// Removes the pins of a device that is gone; its links went with it.
     fn forget(&mut self, ifindex: u32) -> Result<(), KernelError> {
         self.attached.remove(&ifindex);
-        for hook in POD_HOOKS {
-            remove(&self.pins.link(&format!("{ifindex}-{}", program_of(hook).0)))?;
+        for (name, _) in POD_PROGRAMS {
+            remove(&self.pins.link(&format!("{ifindex}-{name}")))?;
         }
         Ok(())
     }
@@ -297,8 +293,7 @@ fn detach_filters() -> usize {
         let Ok(name) = device.name().to_str() else {
             continue;
         };
-        for hook in POD_HOOKS {
-            let (program, side) = program_of(hook);
+        for (program, side) in POD_PROGRAMS {
             // An error says that there is none.
             removed += usize::from(tc::qdisc_detach_program(name, side, program).is_ok());
         }

@@ -269,6 +269,10 @@ impl Kernel for Dataplane {
         })
     }
 
+    fn is_stale(&mut self, desired: &Desired) -> bool {
+        self.find_cgroups(desired) != self.installed.grants
+    }
+
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
         Ok(views::endpoints(&self.installed, &self.names))
     }

@@ -19,6 +19,9 @@ pub trait Kernel: Send {
     /// What does not fit or what the kernel refused, with the map and the flag that raises its limit.
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError>;
 
+    /// True if the machine has changed under what was applied (a pod's cgroup has appeared): it is time to apply it again.
+    fn is_stale(&mut self, desired: &Desired) -> bool;
+
     /// Endpoints as the maps have them.
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError>;
 

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
 };
 
 use ringfence_common::{
     V4, V6,
-    endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX, flags},
+    endpoint::{EndpointRecord, EndpointWord, MAX_ADDRESSES4, MAX_ADDRESSES6, NEAR_IFINDEX, flags},
     identity::Identity,
     table::TableRef,
 };
@@ -251,20 +251,18 @@ fn name(pod: &PodKey, uid: &str) -> String {
     }
 }
 
-/// The pod's addresses, then those of its interface, as many as a record holds.
-fn own_addresses(endpoint: &Endpoint) -> ([V4; 2], [V6; 4]) {
-    let mut v4: Vec<V4> = Vec::new();
-    let mut v6: Vec<V6> = Vec::new();
-    for address in endpoint.addresses.iter().chain(&endpoint.located.addresses) {
-        match address.to_canonical() {
-            IpAddr::V4(address) if !v4.contains(&address.octets()) => v4.push(address.octets()),
-            IpAddr::V6(address) if !v6.contains(&address.octets()) => v6.push(address.octets()),
-            _ => {}
+/// The addresses that a record holds; the compiler has complained about others.
+fn own_addresses(endpoint: &Endpoint) -> ([V4; MAX_ADDRESSES4], [V6; MAX_ADDRESSES6]) {
+    let mut v4 = Vec::new();
+    let mut v6 = Vec::new();
+    for address in endpoint.sender_addresses() {
+        match address {
+            IpAddr::V4(address) => v4.push(address.octets()),
+            IpAddr::V6(address) => v6.push(address.octets()),
         }
     }
-    let unused = Ipv6Addr::UNSPECIFIED.octets();
     (
         std::array::from_fn(|at| v4.get(at).copied().unwrap_or_default()),
-        std::array::from_fn(|at| v6.get(at).copied().unwrap_or(unused)),
+        std::array::from_fn(|at| v6.get(at).copied().unwrap_or_default()),
     )
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// How often the kernel is asked for events. A timer, not a message for each: a storm of denials costs one wake-up.
 const POLL: Duration = Duration::from_millis(20);
+/// How often the machine is looked at for changes that nobody tells of.
+const AUDIT: Duration = Duration::from_secs(1);
 /// Questions that may wait; more are refused.
 const WAITING: usize = 64;
 
@@ -210,6 +212,8 @@ fn serve(
     beat: &Beat,
 ) {
     let mut next_poll = Instant::now();
+    let mut next_audit = next_poll + AUDIT;
+    let mut tried: Option<Wanted> = None;
     loop {
         let now = u64::try_from(beat.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         beat.last.store(now, Ordering::Relaxed);
@@ -228,7 +232,17 @@ fn serve(
             let latest = wanted.borrow_and_update().clone();
             if let Some(latest) = latest {
                 apply(&mut *kernel, &latest, progress);
+                tried = Some(latest);
             }
+        }
+        if Instant::now() >= next_audit {
+            if let Some(tried) = &mut tried
+                && kernel.is_stale(&tried.desired)
+            {
+                tried.changed = Instant::now();
+                apply(&mut *kernel, tried, progress);
+            }
+            next_audit = Instant::now() + AUDIT;
         }
         if Instant::now() >= next_poll {
             let batch = kernel.events();

@@ -64,6 +64,10 @@ impl Kernel for FakeKernel {
         })
     }
 
+    fn is_stale(&mut self, _desired: &Desired) -> bool {
+        false
+    }
+
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
         Ok(vec![EndpointView {
             id: 3,

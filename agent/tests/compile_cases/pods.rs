@@ -129,3 +129,22 @@ fn a_pod_without_addresses_has_those_of_its_interface() {
     let (desired, _) = compile(&snapshot, &Options::default());
     assert_eq!(desired.endpoints[&key("shop/web")].addresses, addresses);
 }
+
+#[test]
+fn addresses_that_no_record_holds_are_told() {
+    let fits = world(
+        vec![pod("shop/db", &["10.0.0.1", "10.0.0.2", "fd00::1"])],
+        vec![],
+    );
+    assert_eq!(compile(&fits, &Options::default()).1, []);
+    let surplus = world(
+        vec![pod("shop/db", &["10.0.0.1", "10.0.0.2", "10.0.0.3"])],
+        vec![],
+    );
+    let (_, diagnostics) = compile(&surplus, &Options::default());
+    assert!(
+        diagnostics[0]
+            .message
+            .ends_with("what it sends from 10.0.0.3 is dropped")
+    );
+}

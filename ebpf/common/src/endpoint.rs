@@ -48,6 +48,11 @@ impl EndpointWord {
     }
 }
 
+/// IPv4 addresses that one endpoint may have.
+pub const MAX_ADDRESSES4: usize = 2;
+/// IPv6 addresses that one endpoint may have, link-local ones included.
+pub const MAX_ADDRESSES6: usize = 4;
+
 /// One element of `RECORDS`. Addresses in network order, integers in the machine's.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -62,7 +67,7 @@ pub struct EndpointRecord {
     /// [`flags`].
     pub flags: u32,
     /// IPv4 addresses that are its own; unused ones are zero.
-    pub addresses4: [V4; 2],
+    pub addresses4: [V4; MAX_ADDRESSES4],
     /// What decides about packets to the pod.
     pub ingress: TableRef,
     /// What decides about packets from the pod.
@@ -70,7 +75,7 @@ pub struct EndpointRecord {
     /// Metadata endpoints that it may reach, one bit each ([`crate::metadata`]).
     pub grants: u64,
     /// IPv6 addresses that are its own; unused ones are zero.
-    pub addresses6: [V6; 4],
+    pub addresses6: [V6; MAX_ADDRESSES6],
     /// Its hardware address, if [`flags::HARDWARE_ADDRESS`].
     pub hardware_address: [u8; 6],
     /// Zero.

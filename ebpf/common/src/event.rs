@@ -28,8 +28,6 @@ pub enum Reason {
     Adopted = 8,
     /// A granted metadata endpoint, from a socket: allowed.
     Granted = 9,
-    /// Not ours to judge at this hook: allowed.
-    Forwarded = 10,
 
     /// A metadata endpoint without a grant.
     Metadata = 16,
@@ -55,8 +53,6 @@ pub enum Reason {
     UnknownEndpoint = 26,
     /// A cell that nobody wrote.
     BadCell = 27,
-    /// A mark that speaks for an endpoint whose packet this is not.
-    ForgedMark = 28,
 }
 
 /// Number of counters for each hook: one for each possible [`Reason`].
@@ -83,7 +79,6 @@ impl Reason {
             7 => Self::Neighbour,
             8 => Self::Adopted,
             9 => Self::Granted,
-            10 => Self::Forwarded,
             16 => Self::Metadata,
             17 => Self::SpoofedAddress,
             18 => Self::SpoofedHardware,
@@ -96,7 +91,6 @@ impl Reason {
             25 => Self::NeighbourForged,
             26 => Self::UnknownEndpoint,
             27 => Self::BadCell,
-            28 => Self::ForgedMark,
             _ => return None,
         })
     }
@@ -115,7 +109,6 @@ impl Reason {
             Self::Neighbour => "neighbour",
             Self::Adopted => "adopted",
             Self::Granted => "granted",
-            Self::Forwarded => "forwarded",
             Self::Metadata => "metadata",
             Self::SpoofedAddress => "spoofed_address",
             Self::SpoofedHardware => "spoofed_hardware_address",
@@ -128,7 +121,6 @@ impl Reason {
             Self::NeighbourForged => "neighbour_forged",
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::BadCell => "bad_cell",
-            Self::ForgedMark => "forged_mark",
         }
     }
 }
