@@ -57,7 +57,13 @@ impl Desk {
     /// Puts the pod `shop/cart` of these manifests on the desk. Call it in a [`crate::sandbox::sandbox`].
     #[must_use]
     pub fn new(bpffs: PathBuf, manifests: &str) -> Self {
-        let kernel = dataplane::open(&options(bpffs)).unwrap_or_else(|error| panic!("{error}"));
+        Self::with(&options(bpffs), manifests)
+    }
+
+    /// The same with these options.
+    #[must_use]
+    pub fn with(options: &Options, manifests: &str) -> Self {
+        let kernel = dataplane::open(options).unwrap_or_else(|error| panic!("{error}"));
         let pod = PodKey {
             namespace: "shop".to_owned(),
             name: "cart".to_owned(),

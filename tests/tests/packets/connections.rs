@@ -200,3 +200,31 @@ fn flushed_connections_are_forgotten() {
         assert!(desk.passes(Way::In, &udp(Way::In, (POD[0], 5000), (FRIEND[0], 53))));
     });
 }
+
+#[test]
+fn a_flood_of_flows_evicts_memory_of_flows_and_never_policy() {
+    on_the_desk(&guarded(), |desk| {
+        let (allowed, denied) = (
+            ((POD[0], 80), (FRIEND[0], 4000)),
+            ((POD[0], 80), (STRANGER[0], 4000)),
+        );
+        assert!(desk.passes(Way::In, &tcp(Way::In, allowed.0, allowed.1, SYN)));
+        // More than twice what the table holds.
+        for flow in 0..40_000_u32 {
+            let port = u16::try_from(1024 + flow % 60_000).unwrap();
+            assert!(desk.passes(Way::Out, &udp(Way::Out, (POD[0], port), (FRIEND[0], 53))));
+        }
+        let tracked = desk.kernel.connections().unwrap();
+        assert!(tracked.len() <= 16_384, "{} entries", tracked.len());
+        assert!(
+            tracked.iter().all(|connection| connection.local_port != 80),
+            "evicted"
+        );
+        assert!(
+            desk.passes(Way::In, &tcp(Way::In, allowed.0, allowed.1, ACK)),
+            "adopted again"
+        );
+        assert!(!desk.passes(Way::In, &tcp(Way::In, denied.0, denied.1, ACK)));
+        assert!(!desk.passes(Way::In, &tcp(Way::In, denied.0, denied.1, SYN)));
+    });
+}

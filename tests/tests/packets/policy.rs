@@ -1,11 +1,16 @@
 //! New flows: what policy says, and that the event says why.
 
+use ringfence_agent::dataplane::{Kernel as _, Options};
 use ringfence_common::{
     Hook,
     cell::{Tier, Verdict},
     event::Reason,
 };
-use ringfence_tests::packet::{Way, frame, icmp, tcp::SYN};
+use ringfence_tests::{
+    desk::{self, Desk},
+    packet::{Way, frame, icmp, tcp::SYN},
+    sandbox::sandbox,
+};
 
 use super::{FRIEND, NODE, POD, STRANGER, WORLD, at, guarded, on_the_desk, tcp, udp};
 
@@ -195,6 +200,31 @@ fn an_audited_policy_denies_nothing_and_says_what_it_would() {
             event.rule.as_deref(),
             Some("NetworkPolicy/shop/all ingress: no rule matches")
         );
+    });
+}
+
+#[test]
+fn events_over_the_rate_are_lost_and_counted_and_the_verdict_stands() {
+    let manifests = guarded();
+    sandbox(move |bpffs| {
+        let options = Options {
+            event_rate: 4,
+            ..desk::options(bpffs)
+        };
+        let mut desk = Desk::with(&options, &manifests);
+        for port in 0..100 {
+            assert!(!desk.passes(
+                Way::In,
+                &tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000 + port), SYN)
+            ));
+        }
+        assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 80), (FRIEND[0], 4000), SYN)));
+        let seen = desk.events().len() as u64;
+        let counters = desk.kernel.counters().unwrap();
+        assert!(seen > 0 && seen < 100, "{seen} events");
+        assert_eq!(seen + counters.lost_events, 100);
+        let denied = (Hook::ToPod, Reason::Policy, Verdict::Deny, 100);
+        assert!(counters.packets.contains(&denied), "{counters:?}");
     });
 }
 
