@@ -3,7 +3,12 @@
 
 mod common;
 
-use std::{path::Path, process::Output, sync::Arc};
+use std::{
+    path::Path,
+    process::Output,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use common::{Agent, connection, denial};
 use ringfence_agent::{
@@ -194,11 +199,17 @@ async fn a_refused_state_is_told_and_the_one_before_stays() {
 async fn data_is_printed_as_asked() {
     let directory = tempfile::tempdir().unwrap();
     let agent = Agent::start(directory.path(), "off").await;
+    let started = Instant::now();
     agent.kernel.inner().connections =
         vec![connection("10.0.0.9", 3306), connection("10.0.0.8", 443)];
     let run_dir = directory.path();
 
-    let table = text(run_dir, &["endpoints"]).await;
+    // The devices are looked at beside everything else; the first look may not be over.
+    let mut table = text(run_dir, &["endpoints"]).await;
+    while !table.contains(" lo ") && started.elapsed() < Duration::from_secs(20) {
+        tokio::task::yield_now().await;
+        table = text(run_dir, &["endpoints"]).await;
+    }
     assert_eq!(
         table,
         "ID  POD       INTERFACE  ADDRESSES  INGRESS   EGRESS  METADATA  GENERATION\n\

@@ -1,6 +1,5 @@
 //! Parser and judge on the host: the very code that the kernel runs, on maps made of collections, over bytes that a
 //! kernel's test run would refuse.
-#![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 use proptest::{collection::vec, prelude::*};
 use ringfence_agent::dataplane::fake::FakeMaps;
