@@ -228,6 +228,41 @@ proptest! {
         }
     }
 
+    /// Killed at any operation: what is read back leads to the same state, and every endpoint has a new generation.
+    #[test]
+    fn a_crash_at_any_point_leads_to_the_same_state(old in world(), new in world(), at in any::<prop::sample::Index>()) {
+        let limits = Limits::default();
+        let grants = BTreeMap::new();
+        let mut maps = FakeMaps::default();
+        let (first, second) = (desired(&old), desired(&new));
+        let plan = diff(&Installed::default(), Wanted { desired: &first, grants: &grants }, &limits).unwrap();
+        plan.ops.iter().for_each(|op| maps.execute(op));
+        let before = maps.read();
+        prop_assert_eq!(&before, &plan.after, "what is read back is what was planned");
+        let plan = diff(&before, Wanted { desired: &second, grants: &grants }, &limits).unwrap();
+        let crash = at.index(plan.ops.len() + 1);
+        plan.ops[..crash].iter().for_each(|op| maps.execute(op));
+        let after = maps.read();
+        let plan = diff(&after, Wanted { desired: &second, grants: &grants }, &limits).unwrap();
+        for op in &plan.ops {
+            maps.execute(op);
+            for (endpoint, address, port) in cells() {
+                let got = judged(&maps, endpoint, address, port).unwrap_or(false);
+                let states = [&old, &new].map(|world| says(world, endpoint, address.into(), port));
+                prop_assert!(states.contains(&got), "{op:?}: endpoint {endpoint} {address}:{port} {got}");
+            }
+        }
+        for (endpoint, address, port) in cells() {
+            let expected = says(&new, endpoint, address.into(), port);
+            prop_assert_eq!(judged(&maps, endpoint, address, port), Some(expected));
+            if says(&old, endpoint, address.into(), port) != expected {
+                let ifindex = u32::try_from(endpoint).unwrap() + 10;
+                let generation = maps.endpoint(ifindex).generation();
+                prop_assert!(generation > before.endpoints[&ifindex].word.generation());
+            }
+        }
+    }
+
     /// Whatever changed for a packet, its endpoint has a new generation; what did not change needs none.
     #[test]
     fn every_changed_verdict_comes_with_a_new_generation(old in world(), new in world()) {

@@ -125,7 +125,7 @@ pub static IDENTITIES: HashMap<Identity, IdentityEntry, 65_536, NO_PREALLOC> = H
 pub static TABLES: HashMap<u32, TableEntry, 4096, NO_PREALLOC> = HashMap::new();
 
 /// Counters that must not go back: 0 the last generation, 1 the revision, 2 the last rule id, 3 the last
-/// endpoint, 4 the last identity, 5 the last table.
+/// endpoint, 4 the last identity, 5 the last table, 6 the last revision that came into force.
 #[btf_map]
 pub static STATE: Array<u64, 8> = Array::new();
 

@@ -21,7 +21,7 @@ use ringfence_common::{
 };
 
 use super::maps::unmapped;
-use crate::diff::Op;
+use crate::diff::{EndpointState, Installed, Op};
 
 /// Maps made of collections.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct FakeMaps {
     pub now: u32,
     /// `ENDPOINTS` and `FAR_ENDPOINTS` in one, by ifindex.
     pub endpoints: BTreeMap<u32, EndpointWord>,
+    /// Elements of `ENDPOINTS`, by ifindex.
+    pub elements: BTreeMap<u32, u32>,
     /// `RECORDS`.
     pub records: BTreeMap<u32, EndpointRecord>,
     /// `ADDRESSES*` and `NETWORKS*`.
@@ -46,6 +48,10 @@ pub struct FakeMaps {
     pub cells: BTreeMap<u32, Cell>,
     /// `METADATA`.
     pub metadata: BTreeMap<V6, MetadataWord>,
+    /// The catalogues, as they are read back.
+    pub catalogue: Installed,
+    /// The last revision that came into force.
+    pub done: u64,
     /// `CONNECTIONS4`.
     pub connections4: RefCell<BTreeMap<ConnectionKey<V4>, FakeConnection>>,
     /// `CONNECTIONS6`.
@@ -96,22 +102,81 @@ impl FakeMaps {
             Op::Record(slot, record) => {
                 self.records.insert(*slot, *record);
             }
-            Op::Swap(ifindex, _, word) => {
+            Op::Swap(ifindex, element, word) => {
                 self.endpoints.insert(*ifindex, *word);
+                self.elements.insert(*ifindex, *element);
             }
-            // Catalogues, socket grants and time do not concern the judge of packets.
-            Op::Reserve { .. }
-            | Op::Rule(..)
-            | Op::Name(..)
-            | Op::Identity(..)
-            | Op::Table(..)
-            | Op::Grant(..)
-            | Op::Revoke(_)
-            | Op::Grace
-            | Op::RemoveTable(_)
-            | Op::RemoveIdentity(_)
-            | Op::RemoveRule(_)
-            | Op::RemoveName(_) => {}
+            other => self.catalogue(other),
+        }
+    }
+
+    /// Does a step that does not concern the judge of packets.
+    fn catalogue(&mut self, op: &Op) {
+        let catalogue = &mut self.catalogue;
+        match op {
+            Op::Reserve {
+                generation,
+                revision,
+                last,
+            } => {
+                (catalogue.generation, catalogue.revision, catalogue.last) =
+                    (*generation, *revision, *last);
+            }
+            Op::Done(revision) => self.done = *revision,
+            Op::Rule(id, name) => {
+                catalogue.rules.insert(name.clone(), *id);
+            }
+            Op::RemoveRule(id) => catalogue.rules.retain(|_, known| known != id),
+            Op::Name(id, name) => {
+                catalogue.names.insert(name.clone(), *id);
+            }
+            Op::RemoveName(id) => catalogue.names.retain(|_, known| known != id),
+            Op::Identity(id, digest) => {
+                catalogue.identities.insert(*id, *digest);
+            }
+            Op::RemoveIdentity(id) => {
+                catalogue.identities.remove(id);
+            }
+            Op::Table(id, state) => {
+                catalogue.tables.insert(*id, *state);
+            }
+            Op::RemoveTable(id) => {
+                catalogue.tables.remove(id);
+            }
+            Op::Grant(cgroup, bits) => {
+                catalogue.grants.insert(*cgroup, *bits);
+            }
+            Op::Revoke(cgroup) => {
+                catalogue.grants.remove(cgroup);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads everything back, as an agent does when it starts.
+    #[must_use]
+    pub fn read(&self) -> Installed {
+        let endpoint = |(&ifindex, &word): (&u32, &EndpointWord)| {
+            let record = *self.records.get(&word.slot())?;
+            Some((
+                ifindex,
+                EndpointState {
+                    element: self.elements[&ifindex],
+                    word,
+                    record,
+                },
+            ))
+        };
+        let class = |(key, word): (&ClassKey, &ClassWord)| {
+            Some(((key.table, key.identity), word.class(*key)?))
+        };
+        Installed {
+            interrupted: self.catalogue.revision != self.done,
+            addresses: self.addresses.clone(),
+            classes: self.classes.iter().filter_map(class).collect(),
+            endpoints: self.endpoints.iter().filter_map(endpoint).collect(),
+            node_addresses: self.node_addresses.iter().copied().collect(),
+            ..self.catalogue.clone()
         }
     }
 

@@ -33,6 +33,7 @@ pub fn read(maps: &Maps) -> Result<Installed, KernelError> {
     let mut installed = Installed {
         generation: number(state::GENERATION)?,
         revision: number(state::REVISION)?,
+        interrupted: number(state::REVISION)? != number(state::DONE)?,
         last: Last {
             rule: narrow(number(state::RULE)?),
             endpoint: narrow(number(state::ENDPOINT)?),

@@ -39,6 +39,8 @@ pub mod state {
     pub const IDENTITY: u32 = 4;
     /// Last table.
     pub const TABLE: u32 = 5;
+    /// Last revision that came into force.
+    pub const DONE: u32 = 6;
 }
 
 type Hash<K, V> = HashMap<MapData, K, V>;
@@ -195,6 +197,7 @@ impl Maps {
             Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
             Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
             Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
+            Op::Done(revision) => set(&mut self.state, "STATE", state::DONE, *revision),
             Op::Grace => Ok(()),
             Op::RemoveClass(table, identity) => {
                 let key = ClassKey {

@@ -54,9 +54,10 @@ impl Builder<'_> {
                 endpoint: number,
                 ..self.record(endpoint, tables)
             };
-            let touched = [record.ingress.id, record.egress.id]
-                .iter()
-                .any(|id| shaken.contains(id));
+            let touched = self.installed.interrupted
+                || [record.ingress.id, record.egress.id]
+                    .iter()
+                    .any(|id| shaken.contains(id));
             let unchanged = same.is_some_and(|old| old.record == record);
             if unchanged && !touched {
                 continue;

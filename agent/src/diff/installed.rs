@@ -24,6 +24,9 @@ pub struct Installed {
     pub revision: u64,
     /// Last rule id, endpoint, identity and table that were given out.
     pub last: Last,
+    /// A plan was begun and did not get as far as being in force. Addresses may have moved without their endpoints
+    /// having a new generation, so every endpoint needs one.
+    pub interrupted: bool,
     /// Rule ids by name.
     pub rules: BTreeMap<String, RuleId>,
     /// Endpoint numbers by `namespace/name uid`.

@@ -58,6 +58,8 @@ pub enum Op {
     Grant(u64, u64),
     /// Takes it back.
     Revoke(u64),
+    /// Notes that the revision is in force.
+    Done(u64),
     /// Waits until no packet can still be using what was. From the first one on everything is in force.
     Grace,
     /// Forgets a class.
@@ -158,7 +160,7 @@ impl<'a> Builder<'a> {
             &self.forget,
             &self.remove,
         ];
-        if phases.iter().all(|phase| phase.is_empty()) {
+        if phases.iter().all(|phase| phase.is_empty()) && !self.installed.interrupted {
             return Plan {
                 ops: Vec::new(),
                 after: self.after,
@@ -166,6 +168,7 @@ impl<'a> Builder<'a> {
             };
         }
         self.after.revision += 1;
+        self.after.interrupted = false;
         let swapped = self
             .swap
             .iter()
@@ -179,6 +182,7 @@ impl<'a> Builder<'a> {
         ops.extend(self.beside);
         ops.extend(self.addresses);
         ops.extend(self.swap);
+        ops.push(Op::Done(self.after.revision));
         // Slots that words have left are free for the next plan, so a grace period is due for them too.
         if swapped > 0 || !self.forget.is_empty() || !self.remove.is_empty() {
             ops.push(Op::Grace);

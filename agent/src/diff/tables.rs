@@ -205,11 +205,12 @@ impl Builder<'_> {
             pages: page_count,
         };
         self.after.tables.insert(id, state);
-        self.beside.push(Op::Table(id, state));
         if !pages.is_empty() {
             self.beside.push(Op::Pages(pages_at, pages));
         }
         self.beside.push(Op::Cells(cells_at, cells));
+        // Last: a table that is in the catalogue is complete, also after a crash.
+        self.beside.push(Op::Table(id, state));
         Ok(id)
     }
 }
