@@ -144,6 +144,8 @@ pub async fn run_until(
     tracing::info!(run_dir = %config.run_dir.display(), bpffs = %config.bpffs.display(), pid = std::process::id(), "started");
     let mut kernel_ended = false;
     let result = tokio::select! {
+        // The kernel thread's end ends the stages behind it; its own reason is the one to tell.
+        biased;
         signal = stop => {
             tracing::info!(signal, "stopping; everything stays pinned and in force");
             Ok(())

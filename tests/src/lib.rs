@@ -1,6 +1,8 @@
 //! Harness of the tests that need a kernel.
 
+pub mod agent;
 pub mod desk;
 pub mod lab;
 pub mod packet;
+pub mod paged;
 pub mod sandbox;

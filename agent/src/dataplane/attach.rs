@@ -216,7 +216,7 @@ fn tcx(
 fn clsact(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> anyhow::Result<()> {
     match tc::qdisc_add_clsact(device) {
         Ok(()) | Err(TcError::AlreadyAttached) => {}
-        Err(TcError::NetlinkError(error)) if is_exists(&error) => {}
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(error.into()),
     }
     let ours = || SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None);
@@ -235,10 +235,6 @@ fn clsact(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> an
     // Dropping it would detach it; filters outlive the process that made them.
     mem::forget(program.take_link(id)?);
     Ok(())
-}
-
-fn is_exists(error: &dyn std::error::Error) -> bool {
-    error.to_string().contains("File exists")
 }
 
 /// Removes a pin; that it is not there is as good.

@@ -118,9 +118,12 @@ impl KernelHandle {
         thread::Builder::new()
             .name("kernel".to_owned())
             .spawn(move || {
+                // `events` outlives the word about the end: when it goes, the stage behind it ends too, and this
+                // thread's reason is the one to tell.
+                let mut events = events;
                 let result = open().map(|kernel| {
                     life.open.store(true, Ordering::Relaxed);
-                    serve(kernel, &inbox, desired, &report, events, &life);
+                    serve(kernel, &inbox, desired, &report, &mut events, &life);
                 });
                 // Nobody waits if the agent is stopping.
                 let _: Result<(), anyhow::Result<()>> = ended.send(result);
@@ -208,7 +211,7 @@ fn serve(
     inbox: &mpsc::Receiver<Message>,
     mut wanted: watch::Receiver<Option<Wanted>>,
     progress: &watch::Sender<Progress>,
-    mut events: impl FnMut(Vec<EventView>),
+    events: &mut impl FnMut(Vec<EventView>),
     beat: &Beat,
 ) {
     let mut next_poll = Instant::now();

@@ -1,0 +1,213 @@
+//! The agent's life and death, and what packets notice of it.
+
+use ringfence_agent::lab::{Lab, wire::Transport};
+use ringfence_tests::{
+    agent::Agent,
+    lab::{addresses, eventually, small},
+};
+
+use super::{flows_on, lets_in, pod, reaches, stands_still, stream, world};
+
+#[test]
+fn nothing_is_lost_across_an_edit_a_crash_and_a_restart_and_denied_stays_denied() {
+    let lab = Lab::up(&small("life", &["a", "b", "c"], &[80, 81])).unwrap();
+    let manifests = world(&["a", "b", "c"]) + &lets_in("b", "a", 80);
+    let mut agent = Agent::start(&lab, &manifests, &[]);
+    let (a, c) = (pod("a"), pod("c"));
+    let [v4, v6] = addresses(2);
+    let streams = [
+        ("tcp4", v4, Transport::Tcp),
+        ("tcp6", v6, Transport::Tcp),
+        ("udp4", v4, Transport::Udp),
+        ("udp6", v6, Transport::Udp),
+    ];
+    for (id, to, protocol) in streams {
+        stream(&lab, id, &a, to, 80, protocol);
+        flows_on(&lab, id, &a, 20);
+    }
+    let all_flow = |what: &str| {
+        for (id, ..) in streams {
+            flows_on(&lab, id, &a, 20);
+        }
+        assert!(!reaches(&lab, &c, 2, 80), "{what}: c -> b:80");
+        assert!(!reaches(&lab, &a, 2, 81), "{what}: a -> b:81");
+    };
+    all_flow("at first");
+
+    let revision = agent.revision();
+    agent.edit("more.yaml", &lets_in("c", "a", 81));
+    agent.wait_beyond(revision);
+    let edited = agent.revision();
+    assert!(
+        reaches(&lab, &a, 3, 81) && !reaches(&lab, &a, 3, 80),
+        "the edit is in force"
+    );
+    all_flow("after an edit");
+
+    agent.kill();
+    all_flow("without an agent");
+    assert!(reaches(&lab, &a, 2, 80), "new flows that are allowed");
+    assert!(!reaches(&lab, &a, 3, 80));
+
+    agent.spawn();
+    agent.wait_until_ready();
+    assert_eq!(
+        agent.revision(),
+        edited,
+        "nothing had changed, so nothing was done"
+    );
+    all_flow("after a restart");
+
+    agent.kill();
+    agent.edit("more.yaml", &lets_in("c", "a", 80));
+    agent.spawn();
+    agent.wait_until_ready();
+    assert!(
+        reaches(&lab, &a, 3, 80) && !reaches(&lab, &a, 3, 81),
+        "what was edited meanwhile is in force"
+    );
+    all_flow("after another restart");
+
+    // TCP would hide a loss by sending again; the datagrams beside it cannot.
+    for (id, ..) in streams {
+        let report = lab.stream_stop(&a, id).unwrap();
+        assert_eq!(
+            (report.lost, report.error.as_deref()),
+            (0, None),
+            "{id}: {report:?}"
+        );
+    }
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn a_connection_that_loses_its_permission_ends_though_the_agent_was_away_when_it_did() {
+    let lab = Lab::up(&small("away", &["a", "b"], &[80, 81])).unwrap();
+    let manifests = world(&["a", "b"]);
+    let mut agent = Agent::start(&lab, &(manifests.clone() + &lets_in("b", "a", 80)), &[]);
+    let a = pod("a");
+    stream(&lab, "s", &a, addresses(2)[0], 80, Transport::Tcp);
+    flows_on(&lab, "s", &a, 10);
+    agent.kill();
+    agent.edit("manifests.yaml", &(manifests + &lets_in("b", "a", 81)));
+    flows_on(&lab, "s", &a, 10);
+    agent.spawn();
+    agent.wait_until_ready();
+    stands_still(&lab, "s", &a);
+    assert!(reaches(&lab, &a, 2, 81));
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn sigterm_leaves_everything_and_detach_takes_it_away() {
+    let lab = Lab::up(&small("end", &["a", "b"], &[80, 81])).unwrap();
+    let mut agent = Agent::start(&lab, &(world(&["a", "b"]) + &lets_in("b", "a", 80)), &[]);
+    let a = pod("a");
+    let second = agent.command().output().unwrap();
+    assert_eq!(second.status.code(), Some(2), "a second agent: {second:?}");
+    let detach = agent.detach();
+    assert_eq!(
+        detach.status.code(),
+        Some(2),
+        "detach under a running agent: {detach:?}"
+    );
+    assert!(!reaches(&lab, &a, 2, 81));
+
+    assert!(agent.stop(), "{}", agent.said());
+    assert!(
+        reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81),
+        "it stopped, its tables have not"
+    );
+
+    let detach = agent.detach();
+    assert!(detach.status.success(), "{detach:?}");
+    eventually("all enforcement is gone", || {
+        reaches(&lab, &a, 2, 81).then_some(())
+    });
+    let version = format!("v{}", ringfence_common::ABI_VERSION);
+    let pins = ringfence_agent::lab::state::bpffs(lab.name()).join(version);
+    assert!(!pins.exists(), "pins are left");
+    lab.down().unwrap();
+}
+
+#[test]
+fn clsact_filters_enforce_the_same_survive_a_crash_and_do_not_stack() {
+    let lab = Lab::up(&small("clsact", &["a", "b"], &[80, 81])).unwrap();
+    let manifests = world(&["a", "b"]) + &lets_in("b", "a", 80);
+    let mut agent = Agent::start(&lab, &manifests, &["--tcx", "off"]);
+    let a = pod("a");
+    stream(&lab, "s", &a, addresses(2)[0], 80, Transport::Udp);
+    for round in 0..3 {
+        assert!(
+            reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81),
+            "round {round}"
+        );
+        assert_eq!(
+            filters(&lab),
+            4,
+            "two filters for each of two pods, round {round}"
+        );
+        agent.kill();
+        assert!(
+            reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81),
+            "killed, round {round}"
+        );
+        agent.spawn();
+        agent.wait_until_ready();
+    }
+    flows_on(&lab, "s", &a, 20);
+    let report = lab.stream_stop(&a, "s").unwrap();
+    assert_eq!(report.lost, 0, "{report:?}");
+    assert!(agent.stop());
+    assert!(agent.detach().status.success());
+    assert_eq!(filters(&lab), 0);
+    assert!(reaches(&lab, &a, 2, 81));
+    lab.down().unwrap();
+}
+
+/// BPF filters on the devices of the node.
+fn filters(lab: &Lab) -> usize {
+    let netns = ringfence_agent::lab::names::node_netns(lab.name());
+    let run = |words: &[&str]| {
+        let output = std::process::Command::new("ip")
+            .args(["netns", "exec", &netns])
+            .args(words)
+            .output()
+            .expect("iproute2 is installed");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let devices = run(&["ls", "/sys/class/net"]);
+    let count = |device: &str, side: &str| {
+        let listed = run(&["tc", "filter", "show", "dev", device, side]);
+        listed
+            .lines()
+            .filter(|line| line.contains("from_pod") || line.contains("to_pod"))
+            .count()
+    };
+    devices
+        .split_whitespace()
+        .map(|device| count(device, "ingress") + count(device, "egress"))
+        .sum()
+}
+
+#[test]
+fn an_unreadable_manifest_at_start_programs_nothing_and_keeps_what_is_pinned() {
+    let lab = Lab::up(&small("broken", &["a", "b"], &[80, 81])).unwrap();
+    let manifests = world(&["a", "b"]) + &lets_in("b", "a", 80);
+    let mut agent = Agent::start(&lab, &manifests, &[]);
+    let a = pod("a");
+    agent.kill();
+    agent.edit("manifests.yaml", &(manifests.clone() + "---\nkind: [\n"));
+    agent.spawn();
+    eventually("the agent says what is wrong", || {
+        agent.said().contains("manifests.yaml:").then_some(())
+    });
+    assert!(reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81));
+    agent.edit("manifests.yaml", &manifests);
+    agent.wait_until_ready();
+    assert!(reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81));
+    drop(agent);
+    lab.down().unwrap();
+}
