@@ -5,7 +5,7 @@ mod v6;
 
 use crate::{event::Reason, protocol};
 
-pub use v4::{Arp, arp, embedded_v4, v4};
+pub use v4::{Arp, arp, embedded_v4, is_source_routed, v4};
 pub use v6::{
     Chain, ChainWord, MAX_EXTENSIONS, embedded_v6, nd_target, neighbour_options_are, v6,
     walk_extensions,
@@ -16,16 +16,38 @@ pub trait Bytes {
     /// Length of the whole packet, whether or not [`Self::window`] reaches all of it.
     fn len(&self) -> usize;
 
-    /// The `N` bytes at `offset`; `None` if they are not all there.
+    /// The `N` bytes at `offset`; `None` if they are not all there, or `offset` is beyond [`MAX_HEADERS`].
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]>;
 
     /// Walks over IPv6 extension headers: [`walk_extensions`], wherever that is best done.
+    ///
+    /// This and the next three are not on every packet's way. The kernel calls them as functions that its verifier
+    /// checks by themselves: checked where they are called, they would multiply with everything that follows.
     ///
     /// # Errors
     ///
     /// Why the packet cannot be judged.
     fn walk(&self, next: u8, offset: usize, end: usize) -> Result<Chain, Reason> {
         walk_extensions(self, next, offset, end)
+    }
+
+    /// Looks behind VLAN tags: [`untag`].
+    ///
+    /// # Errors
+    ///
+    /// As [`frame`].
+    fn tagged(&self) -> Result<Payload, Reason> {
+        untag(self)
+    }
+
+    /// Reads protocol and ports of the packet inside an ICMP error: [`inner`].
+    fn inside(&self, v6: bool, offset: usize, end: usize) -> Option<Inner> {
+        inner(self, v6, offset, end)
+    }
+
+    /// True if these IPv4 options route the packet: [`is_source_routed`].
+    fn source_routed(&self, offset: usize, end: usize) -> bool {
+        is_source_routed(self, offset, end)
     }
 
     /// True if there is nothing.
@@ -40,6 +62,9 @@ impl Bytes for [u8] {
     }
 
     fn window<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {
+        if offset > MAX_HEADERS {
+            return None;
+        }
         self.get(offset..)?.first_chunk()
     }
 }
@@ -68,6 +93,15 @@ pub struct Frame {
     pub offset: usize,
 }
 
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// Its type, behind all tags.
+    pub ethertype: u16,
+    /// Where it begins.
+    pub offset: usize,
+}
+
 /// Reads the Ethernet header and up to two VLAN tags in band (IEEE 802.1Q, 802.1ad).
 ///
 /// # Errors
@@ -77,26 +111,41 @@ pub struct Frame {
 pub fn frame<B: Bytes + ?Sized>(bytes: &B) -> Result<Frame, Reason> {
     let head: &[u8; 14] = bytes.window(0).ok_or(Reason::Truncated)?;
     let source = [head[6], head[7], head[8], head[9], head[10], head[11]];
-    let mut ethertype = u16::from_be_bytes([head[12], head[13]]);
-    let mut offset = 14;
-    if ethertype == ETH_VLAN || ethertype == ETH_QINQ {
-        let tag: &[u8; 4] = bytes.window(14).ok_or(Reason::Truncated)?;
-        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-        offset = 18;
-        if ethertype == ETH_VLAN || ethertype == ETH_QINQ {
-            let tag: &[u8; 4] = bytes.window(18).ok_or(Reason::Truncated)?;
-            ethertype = u16::from_be_bytes([tag[2], tag[3]]);
-            offset = 22;
-            if ethertype == ETH_VLAN || ethertype == ETH_QINQ {
-                return Err(Reason::EtherType);
-            }
+    let ethertype = u16::from_be_bytes([head[12], head[13]]);
+    let Payload { ethertype, offset } = if is_tag(ethertype) {
+        bytes.tagged()?
+    } else {
+        Payload {
+            ethertype,
+            offset: 14,
         }
-    }
+    };
     Ok(Frame {
         source,
         ethertype,
         offset,
     })
+}
+
+const fn is_tag(ethertype: u16) -> bool {
+    ethertype == ETH_VLAN || ethertype == ETH_QINQ
+}
+
+/// What lies behind one or two VLAN tags.
+///
+/// # Errors
+///
+/// As [`frame`].
+#[inline(always)]
+pub fn untag<B: Bytes + ?Sized>(bytes: &B) -> Result<Payload, Reason> {
+    for offset in [18, 22] {
+        let kind: &[u8; 2] = bytes.window(offset - 2).ok_or(Reason::Truncated)?;
+        let ethertype = u16::from_be_bytes(*kind);
+        if !is_tag(ethertype) {
+            return Ok(Payload { ethertype, offset });
+        }
+    }
+    Err(Reason::EtherType)
 }
 
 /// A packet's part in a fragmented one.
@@ -286,5 +335,33 @@ fn embedded_ports<B: Bytes + ?Sized>(
             (id, id)
         }
         _ => (0, 0),
+    })
+}
+
+/// Protocol and ports of the packet inside an ICMP error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inner {
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Source port, as in [`Packet`].
+    pub source_port: u16,
+    /// Destination port, as in [`Packet`].
+    pub destination_port: u16,
+}
+
+/// Reads protocol and ports of the packet at `offset`, of which errors need not carry more than eight bytes behind the
+/// IP header. `None` if they cannot be read; a later fragment has none.
+#[inline(always)]
+pub fn inner<B: Bytes + ?Sized>(bytes: &B, v6: bool, offset: usize, end: usize) -> Option<Inner> {
+    let read = if v6 {
+        v6::inner(bytes, offset, end)
+    } else {
+        v4::inner(bytes, offset, end)
+    };
+    let (protocol, (source_port, destination_port)) = read.ok()?;
+    Some(Inner {
+        protocol,
+        source_port,
+        destination_port,
     })
 }

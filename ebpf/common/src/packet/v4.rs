@@ -27,6 +27,9 @@ pub fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V4>, Rea
     if total > room {
         return Err(Reason::Truncated);
     }
+    if header > 20 && bytes.source_routed(offset + 20, offset + header) {
+        return Err(Reason::Extensions);
+    }
     let fragmentation = u16::from_be_bytes([head[6], head[7]]);
     let (more, position) = (fragmentation & 0x2000 != 0, fragmentation & 0x1fff);
     let fragment = match (more, position) {
@@ -70,21 +73,65 @@ pub fn embedded_v4<B: Bytes + ?Sized>(
     if packet.end < offset + 28 {
         return Err(Reason::Malformed);
     }
+    let inner = bytes
+        .inside(false, offset, packet.end)
+        .ok_or(Reason::Malformed)?;
+    let head: &[u8; 20] = bytes.window(offset).ok_or(Reason::Truncated)?;
+    Ok(Embedded {
+        source: [head[12], head[13], head[14], head[15]],
+        destination: [head[16], head[17], head[18], head[19]],
+        source_port: inner.source_port,
+        destination_port: inner.destination_port,
+        protocol: inner.protocol,
+    })
+}
+
+/// Protocol and ports of the packet inside an ICMP error.
+#[inline(always)]
+pub(super) fn inner<B: Bytes + ?Sized>(
+    bytes: &B,
+    offset: usize,
+    end: usize,
+) -> Result<(u8, (u16, u16)), Reason> {
     let head: &[u8; 20] = bytes.window(offset).ok_or(Reason::Truncated)?;
     let header = usize::from(head[0] & 0x0f) * 4;
     if head[0] >> 4 != 4 || header < 20 || u16::from_be_bytes([head[6], head[7]]) & 0x1fff != 0 {
         return Err(Reason::Malformed);
     }
-    let protocol = head[9];
-    let (source_port, destination_port) =
-        embedded_ports(bytes, protocol, offset + header, packet.end)?;
-    Ok(Embedded {
-        source: [head[12], head[13], head[14], head[15]],
-        destination: [head[16], head[17], head[18], head[19]],
-        source_port,
-        destination_port,
-        protocol,
-    })
+    Ok((
+        head[9],
+        embedded_ports(bytes, head[9], offset + header, end)?,
+    ))
+}
+
+/// Loose and strict source routing (RFC 791): the judged destination would not be the last.
+const SOURCE_ROUTES: [u8; 2] = [131, 137];
+
+/// IPv4 options that one packet may have, padding included.
+const MAX_OPTIONS: usize = 8;
+
+/// True if the IPv4 options from `offset` to `end` route the packet, cannot be read, or are more than eight.
+#[inline(always)]
+pub fn is_source_routed<B: Bytes + ?Sized>(bytes: &B, offset: usize, end: usize) -> bool {
+    let mut at = offset;
+    for _ in 0..MAX_OPTIONS {
+        if at >= end {
+            return false;
+        }
+        let Some(&[kind]) = bytes.window(at) else {
+            return true;
+        };
+        at += match kind {
+            0 => return false,
+            1 => 1,
+            kind if SOURCE_ROUTES.contains(&kind) => return true,
+            _ => match bytes.window(at + 1) {
+                Some(&[length]) if length >= 2 => usize::from(length),
+                _ => return true,
+            },
+        };
+    }
+    at < end
 }
 
 /// Who an ARP packet says it is from.

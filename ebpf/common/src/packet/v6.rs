@@ -221,23 +221,38 @@ pub fn embedded_v6<B: Bytes + ?Sized>(
     if packet.end < offset + 48 {
         return Err(Reason::Malformed);
     }
+    let inner = bytes
+        .inside(true, offset, packet.end)
+        .ok_or(Reason::Malformed)?;
+    let head: &[u8; 40] = bytes.window(offset).ok_or(Reason::Truncated)?;
+    Ok(Embedded {
+        source: address(head, 8),
+        destination: address(head, 24),
+        source_port: inner.source_port,
+        destination_port: inner.destination_port,
+        protocol: inner.protocol,
+    })
+}
+
+/// Protocol and ports of the packet inside an ICMP error.
+#[inline(always)]
+pub(super) fn inner<B: Bytes + ?Sized>(
+    bytes: &B,
+    offset: usize,
+    end: usize,
+) -> Result<(u8, (u16, u16)), Reason> {
     let head: &[u8; 40] = bytes.window(offset).ok_or(Reason::Truncated)?;
     if head[0] >> 4 != 6 {
         return Err(Reason::Malformed);
     }
-    let chain = extensions(bytes, head[6], offset + 40, packet.end)?;
+    let chain = extensions(bytes, head[6], offset + 40, end)?;
     if chain.fragment == Fragment::Later {
         return Err(Reason::Malformed);
     }
-    let (source_port, destination_port) =
-        embedded_ports(bytes, chain.protocol, chain.offset, packet.end)?;
-    Ok(Embedded {
-        source: address(head, 8),
-        destination: address(head, 24),
-        source_port,
-        destination_port,
-        protocol: chain.protocol,
-    })
+    Ok((
+        chain.protocol,
+        embedded_ports(bytes, chain.protocol, chain.offset, end)?,
+    ))
 }
 
 /// The target address of a neighbour solicitation or advertisement.
