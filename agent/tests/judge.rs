@@ -44,7 +44,7 @@ fn run(maps: &FakeMaps, hook: Hook, frame: &[u8]) -> Outcome {
         &Context {
             hook,
             ifindex: IFINDEX,
-            generated_here: false,
+            ingress: 7,
         },
     )
 }
@@ -98,7 +98,7 @@ fn a_device_without_endpoint_lets_nothing_through() {
     let context = Context {
         hook: Hook::ToPod,
         ifindex: IFINDEX + 1,
-        generated_here: false,
+        ingress: 7,
     };
     assert_eq!(
         judge(&maps, &datagram()[..], &context).reason,

@@ -74,10 +74,11 @@ fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
         return PASS;
     };
     let port = u16::from_be(port as u16);
-    if !word.is_of(address) || word.is_open(protocol as u8, Some(port)) {
+    let own = word.is_of(address);
+    if own && word.is_open(protocol as u8, Some(port)) {
         return PASS;
     }
-    let granted = word.granted(grants());
+    let granted = own && word.granted(grants());
     let outcome = if granted {
         Outcome::allow(Reason::Granted)
     } else {

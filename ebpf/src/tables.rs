@@ -9,7 +9,7 @@ use ringfence_common::{
     endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
     identity::{Identity, fold4, fold6},
-    judge::{Address as _, ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
+    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
     metadata::{MetadataWord, sieve_bit},
     table::ClassKey,
 };
@@ -125,6 +125,13 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
+    fn is_node(&self, address: &V6) -> bool {
+        // SAFETY: the value is read at once, and is a check of its key in case the element is recycled.
+        unsafe { maps::NODE_ADDRESSES.get(address) }
+            .is_some_and(|check| read(check) == fold6(address))
+    }
+
+    #[inline(always)]
     fn count(&self, hook: Hook, outcome: &Outcome) {
         count(hook, outcome);
     }
@@ -191,14 +198,6 @@ macro_rules! family {
             #[inline(always)]
             fn network(&self, address: &$address) -> Option<Identity> {
                 maps::$networks.get(&Key::new($bits, *address)).map(read)
-            }
-
-            #[inline(always)]
-            fn is_node(&self, address: &$address) -> bool {
-                let address = address.mapped();
-                // SAFETY: the value is read at once, and is a check of its key in case the element is recycled.
-                unsafe { maps::NODE_ADDRESSES.get(address) }
-                    .is_some_and(|check| read(check) == fold6(&address))
             }
 
             #[inline(always)]

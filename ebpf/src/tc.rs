@@ -76,6 +76,6 @@ fn at(context: &TcContext, hook: Hook) -> Context {
     Context {
         hook,
         ifindex,
-        generated_here: ingress_ifindex == 0,
+        ingress: ingress_ifindex,
     }
 }

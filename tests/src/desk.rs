@@ -120,6 +120,12 @@ impl Desk {
         self.run(Way::In, frame, 0)
     }
 
+    /// The same for a packet that the pod itself sent, and that comes back by the device that it left by.
+    #[must_use]
+    pub fn passes_back(&self, frame: &[u8]) -> bool {
+        self.run(Way::In, frame, LOOPBACK)
+    }
+
     fn run(&self, way: Way, frame: &[u8], ingress: u32) -> bool {
         let name = match way {
             Way::Out => "from_pod",

@@ -82,11 +82,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Every address that the pod may send from: its own, then those of its interface, each once.
+    /// Every address that the pod may send from: its own, and what its interface has on the link. Other addresses of the
+    /// interface are not believed where the pod's are known: the pod itself may have put them there.
     #[must_use]
     pub fn sender_addresses(&self) -> Vec<IpAddr> {
         let mut all = Vec::new();
-        for address in self.addresses.iter().chain(&self.located.addresses) {
+        let on_the_link = self.located.addresses.iter().filter(
+            |address| matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()),
+        );
+        for address in self.addresses.iter().chain(on_the_link) {
             let address = address.to_canonical();
             if !all.contains(&address) {
                 all.push(address);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, io, mem, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSockAddr, LinkOrder, SchedClassifier, TcAttachType,
+        CgroupAttachMode, CgroupSockAddr, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
         links::{FdLink, LinkError, PinnedLink},
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
@@ -197,8 +197,14 @@ fn tcx(
                     let _: SchedClassifierLink = program.take_link(id)?;
                     return Ok(());
                 }
-                // The device is gone and another one has its index: the old link is defunct.
-                Err(_) => remove(&pin)?,
+                // The device is gone and another one has its index: the old link is defunct. Any other error leaves
+                // the old programs in force.
+                Err(ProgramError::SyscallError(error))
+                    if error.io_error.raw_os_error() == Some(libc::ENOLINK) =>
+                {
+                    remove(&pin)?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {

@@ -231,6 +231,10 @@ impl Tables for FakeMaps {
         self.metadata.get(address).copied()
     }
 
+    fn is_node(&self, address: &V6) -> bool {
+        self.node_addresses.contains(&unmapped(*address))
+    }
+
     fn count(&self, _hook: Hook, _outcome: &Outcome) {}
 
     fn report(&self, _context: &Context, _endpoint: u32, outcome: &Outcome, seen: &Seen) {
@@ -253,12 +257,6 @@ macro_rules! family {
 
             fn network(&self, address: &$address) -> Option<Identity> {
                 self.longest(IpAddr::from(*address))
-            }
-
-            fn is_node(&self, address: &$address) -> bool {
-                let address = IpAddr::from(*address);
-                self.node_addresses
-                    .contains(&unmapped(super::maps::mapped(address)))
             }
 
             fn connection(&self, key: &ConnectionKey<$address>) -> Option<FakeRef> {

@@ -1,10 +1,6 @@
 //! The real [`Kernel`]: maps, programs and links of this machine.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use aya::Ebpf;
 use ringfence_common::{
@@ -220,53 +216,63 @@ impl Dataplane {
         grants
     }
 
-    fn execute(&mut self, ops: &[Op], devices: &BTreeSet<u32>) -> Result<(), KernelError> {
-        let (first, last) = match ops.iter().position(|op| *op == Op::Grace) {
-            Some(grace) => ops.split_at(grace),
-            None => (ops, &[][..]),
-        };
-        for op in first {
-            self.maps.execute(op)?;
-        }
-        for &ifindex in devices {
-            self.attacher.pod(&mut self.ebpf, ifindex)?;
-        }
-        for op in last {
-            match op {
-                Op::Grace => await_grace(),
-                op => self.maps.execute(op)?,
+    fn program(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
+        let grants = self.find_cgroups(desired);
+        let plan = diff::diff(
+            &self.installed,
+            Wanted {
+                desired,
+                grants: &grants,
+            },
+            &self.limits,
+        )?;
+        self.names.learn(&plan.after);
+        for op in &plan.ops {
+            let done = match op {
+                Op::Grace => {
+                    await_grace();
+                    Ok(())
+                }
+                op => self.maps.execute(op),
+            };
+            if let Err(error) = done {
+                // What was written beside the old tables is found again and reused, or overwritten; but not before
+                // every packet that was under way is through.
+                await_grace();
+                self.installed = installed::read(&self.maps)?;
+                return Err(error);
             }
         }
-        Ok(())
-    }
-}
-
-impl Kernel for Dataplane {
-    fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
-        let grants = self.find_cgroups(desired);
-        let wanted = Wanted {
-            desired,
-            grants: &grants,
-        };
-        let plan = diff::diff(&self.installed, wanted, &self.limits)?;
-        let devices = desired
-            .endpoints
-            .values()
-            .map(|endpoint| endpoint.located.ifindex)
-            .collect();
-        self.names.learn(&plan.after);
-        if let Err(error) = self.execute(&plan.ops, &devices) {
-            // What was written beside the old tables is found again and reused, or overwritten.
-            self.installed = installed::read(&self.maps)?;
-            return Err(error);
-        }
         self.installed = plan.after;
-        self.attacher.reap()?;
         Ok(Applied {
             revision: self.installed.revision,
             operations: plan.ops.len(),
             endpoints: plan.swapped,
         })
+    }
+
+    /// Attaches to every wanted device, whatever becomes of the others.
+    fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        let mut first = Ok(());
+        for endpoint in desired.endpoints.values() {
+            let attached = self.attacher.pod(&mut self.ebpf, endpoint.located.ifindex);
+            if let Err(error) = attached {
+                first = first.and(Err(error));
+            }
+        }
+        self.attacher.reap()?;
+        first
+    }
+}
+
+impl Kernel for Dataplane {
+    fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
+        // A pod whose tables do not fit still gets its programs: without tables they let nothing through.
+        let programmed = self.program(desired);
+        let attached = self.attach(desired);
+        let applied = programmed?;
+        attached?;
+        Ok(applied)
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {

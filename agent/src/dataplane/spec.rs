@@ -14,7 +14,7 @@ use ringfence_common::{
     table::{ClassKey, ClassWord, Page},
 };
 
-use crate::diff::Limits;
+use crate::diff::{GRANTS, Limits, NODE_ADDRESSES};
 
 /// One map.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<V6, IdentityWord>("ADDRESSES6", Hash, limits.addresses),
         map::<Prefix<V4>, Identity>("NETWORKS4", LpmTrie, limits.networks),
         map::<Prefix<V6>, Identity>("NETWORKS6", LpmTrie, limits.networks),
-        map::<V6, u32>("NODE_ADDRESSES", Hash, 1024),
+        map::<V6, u32>("NODE_ADDRESSES", Hash, NODE_ADDRESSES),
         map::<ClassKey, ClassWord>("CLASSES", Hash, limits.classes),
         map::<u32, Page>("PAGES", Array, limits.pages),
         map::<u32, Cell>("CELLS", Array, limits.cells),
@@ -83,7 +83,7 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<V6, MetadataWord>("METADATA", Hash, 1024),
         #[expect(clippy::cast_possible_truncation, reason = "64")]
         map::<u32, u64>("METADATA_SIEVE", Array, SIEVE_WORDS as u32),
-        map::<u64, u64>("GRANTS", Hash, 4096),
+        map::<u64, u64>("GRANTS", Hash, GRANTS),
         map::<(), ()>("EVENTS", RingBuf, RING_BYTES),
         #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
         map::<u32, u64>("COUNTERS", PerCpuArray, COUNTERS as u32),

@@ -7,6 +7,7 @@ use ringfence_common::identity::{Identity, UNKNOWN};
 
 use super::{
     digest::{self, Digest},
+    installed::NODE_ADDRESSES,
     plan::{Builder, Full, Op, fits},
     tables::TableIds,
 };
@@ -73,6 +74,12 @@ impl Builder<'_> {
             "--identity-entries",
             self.after.identities.len(),
             self.limits.identities,
+        )?;
+        fits(
+            "NODE_ADDRESSES",
+            "fewer addresses on the node",
+            desired.node_addresses.len(),
+            NODE_ADDRESSES,
         )?;
         self.node_addresses(desired);
         Ok(identities)

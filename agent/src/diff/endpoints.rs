@@ -16,7 +16,7 @@ use super::{
     Wanted,
     addresses::Identities,
     allocate,
-    installed::EndpointState,
+    installed::{EndpointState, GRANTS},
     plan::{Builder, Full, Op, fits},
     tables::TableIds,
 };
@@ -33,6 +33,11 @@ impl Builder<'_> {
     ) -> Result<(), Full> {
         let generation = self.installed.generation + 1;
         let shaken = self.shaken(tables, identities);
+        // What the node was let in for by an address that it no longer has is to be judged again.
+        let fewer_node_addresses = !self
+            .installed
+            .node_addresses
+            .is_subset(&wanted.desired.node_addresses);
         let mut used: BTreeSet<u32> = self
             .installed
             .endpoints
@@ -55,6 +60,7 @@ impl Builder<'_> {
                 ..self.record(endpoint, tables)
             };
             let touched = self.installed.interrupted
+                || fewer_node_addresses
                 || [record.ingress.id, record.egress.id]
                     .iter()
                     .any(|id| shaken.contains(id));
@@ -99,6 +105,12 @@ impl Builder<'_> {
                 },
             );
         }
+        fits(
+            "GRANTS",
+            "fewer pods with metadata access",
+            wanted.grants.len(),
+            GRANTS,
+        )?;
         self.grants(wanted.grants);
         for (&ifindex, state) in &self.installed.endpoints {
             if !seen.contains(&ifindex) {

@@ -109,6 +109,11 @@ pub struct Limits {
     pub connections: u32,
 }
 
+/// Entries of `NODE_ADDRESSES`.
+pub const NODE_ADDRESSES: u32 = 1024;
+/// Entries of `GRANTS`.
+pub const GRANTS: u32 = 4096;
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

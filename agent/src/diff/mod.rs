@@ -22,7 +22,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 
-pub use installed::{EndpointState, Installed, Last, Limits, TableState};
+pub use installed::{EndpointState, GRANTS, Installed, Last, Limits, NODE_ADDRESSES, TableState};
 pub use plan::{Full, Op, Plan};
 
 use crate::compile::Desired;

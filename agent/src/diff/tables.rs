@@ -173,18 +173,23 @@ impl Builder<'_> {
                 self.limits.pages,
             )?
         };
-        let (Ok(columns), Ok(rows), Ok(page_count)) = (
-            u16::try_from(table.columns),
-            u32::try_from(table.rows.len()),
-            u32::try_from(pages.len()),
-        ) else {
-            return Err(Full {
-                map: "CELLS",
-                needed: cells.len(),
-                limit: self.limits.cells as usize,
-                flag: "--cell-entries",
-            });
-        };
+        // A column has 15 bits in a page, a class 16 in its word.
+        for (what, found, limit) in [
+            ("columns of one table", table.columns, usize::from(UNIFORM)),
+            ("rows of one table", table.rows.len(), 1 << 16),
+        ] {
+            if found > limit {
+                return Err(Full {
+                    map: what,
+                    needed: found,
+                    limit,
+                    flag: "fewer port ranges or peers in one policy",
+                });
+            }
+        }
+        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let (rows, page_count) = (narrow(table.rows.len()), narrow(pages.len()));
+        let columns = u16::try_from(table.columns).unwrap_or(u16::MAX);
         self.after.last.table += 1;
         let id = self.after.last.table;
         let flags = if table.looks_at_networks {

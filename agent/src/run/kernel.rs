@@ -25,6 +25,8 @@ use crate::{
 const POLL: Duration = Duration::from_millis(20);
 /// How often the machine is looked at for changes that nobody tells of.
 const AUDIT: Duration = Duration::from_secs(1);
+/// Audits after which a state that was refused is tried again: what was in the way may be gone.
+const RETRY: u32 = 10;
 /// Questions that may wait; more are refused.
 const WAITING: usize = 64;
 
@@ -217,6 +219,7 @@ fn serve(
     let mut next_poll = Instant::now();
     let mut next_audit = next_poll + AUDIT;
     let mut tried: Option<Wanted> = None;
+    let mut audits = 0_u32;
     loop {
         let now = u64::try_from(beat.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         beat.last.store(now, Ordering::Relaxed);
@@ -239,8 +242,10 @@ fn serve(
             }
         }
         if Instant::now() >= next_audit {
+            audits += 1;
+            let failed = progress.borrow().error.is_some() && audits.is_multiple_of(RETRY);
             if let Some(tried) = &mut tried
-                && kernel.is_stale(&tried.desired)
+                && (failed || kernel.is_stale(&tried.desired))
             {
                 tried.changed = Instant::now();
                 apply(&mut *kernel, tried, progress);

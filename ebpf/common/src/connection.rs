@@ -24,8 +24,9 @@ pub struct ConnectionKey<A> {
     pub remote_port: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Zero.
-    pub _pad: [u8; 3],
+    /// The endpoint that tracks it: the low 24 bits of its number. What another pod's hook sees of the same addresses
+    /// (a flooded frame, a broadcast) is not this connection.
+    pub endpoint: [u8; 3],
 }
 
 /// Value of `CONNECTIONS4` and `CONNECTIONS6`.
@@ -170,7 +171,8 @@ pub struct FragmentKey<A> {
     pub identification: u32,
     /// The device that judged it: both ends of a flow may be on one node.
     pub ifindex: u32,
-    /// IP protocol number of the whole packet.
+    /// IPv4: the protocol, which is part of a packet's identity there (RFC 791). IPv6: 0, for the fragment header of a
+    /// later fragment names only the first header of what was fragmented.
     pub protocol: u8,
     /// [`Direction`] as a number.
     pub direction: u8,
@@ -178,7 +180,7 @@ pub struct FragmentKey<A> {
     pub _pad: [u8; 2],
 }
 
-/// Value of `FRAGMENTS4` and `FRAGMENTS6`: bits 0-15 source port, 16-31 destination port, 32-63 tick.
+/// Value of `FRAGMENTS4` and `FRAGMENTS6`: bits 0-15 source port, 16-31 destination port, 32-39 protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct FragmentWord(pub u64);
@@ -186,8 +188,8 @@ pub struct FragmentWord(pub u64);
 impl FragmentWord {
     /// The word of these parts.
     #[must_use]
-    pub const fn new(source_port: u16, destination_port: u16, tick: u32) -> Self {
-        Self(source_port as u64 | (destination_port as u64) << 16 | (tick as u64) << 32)
+    pub const fn new(source_port: u16, destination_port: u16, protocol: u8) -> Self {
+        Self(source_port as u64 | (destination_port as u64) << 16 | (protocol as u64) << 32)
     }
 
     /// Source and destination port.
@@ -196,10 +198,10 @@ impl FragmentWord {
         (bits::u16_at(self.0, 0), bits::u16_at(self.0, 16))
     }
 
-    /// When the first fragment passed.
+    /// Protocol of the whole packet.
     #[must_use]
-    pub const fn tick(self) -> u32 {
-        bits::u32_at(self.0, 32)
+    pub const fn protocol(self) -> u8 {
+        bits::u8_at(self.0, 32)
     }
 }
 

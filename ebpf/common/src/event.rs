@@ -53,6 +53,8 @@ pub enum Reason {
     UnknownEndpoint = 26,
     /// A cell that nobody wrote.
     BadCell = 27,
+    /// Encapsulation from a pod to its node: what is inside would be judged by nobody.
+    Encapsulation = 28,
 }
 
 /// Number of counters for each hook: one for each possible [`Reason`].
@@ -91,6 +93,7 @@ impl Reason {
             25 => Self::NeighbourForged,
             26 => Self::UnknownEndpoint,
             27 => Self::BadCell,
+            28 => Self::Encapsulation,
             _ => return None,
         })
     }
@@ -121,6 +124,7 @@ impl Reason {
             Self::NeighbourForged => "neighbour_forged",
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::BadCell => "bad_cell",
+            Self::Encapsulation => "encapsulation",
         }
     }
 }

@@ -228,3 +228,17 @@ fn a_flood_of_flows_evicts_memory_of_flows_and_never_policy() {
         assert!(!desk.passes(Way::In, &tcp(Way::In, denied.0, denied.1, SYN)));
     });
 }
+
+#[test]
+fn what_another_pods_hook_sees_is_no_connection() {
+    let multicast = "224.0.0.251";
+    on_the_desk(WORLD, move |desk| {
+        // A frame for somebody else that a bridge flooded to this pod, and a multicast: judged, and not remembered.
+        let stranger = (STRANGER[0], 4000);
+        assert!(desk.passes(Way::In, &tcp(Way::In, (FRIEND[0], 22), stranger, SYN)));
+        assert!(desk.passes(Way::In, &udp(Way::In, (multicast, 5353), stranger)));
+        assert!(desk.kernel.connections().unwrap().is_empty());
+        assert!(desk.passes(Way::In, &tcp(Way::In, (POD[0], 22), stranger, SYN)));
+        assert_eq!(desk.kernel.connections().unwrap().len(), 1);
+    });
+}

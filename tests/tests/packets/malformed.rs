@@ -80,6 +80,21 @@ fn every_refusal_has_its_reason() {
                 None,
             ),
             (
+                "source routing",
+                frame(
+                    Way::Out,
+                    &v4(
+                        pod,
+                        peer,
+                        17,
+                        &[131, 7, 4, 169, 254, 169, 254, 0],
+                        0,
+                        &datagram,
+                    ),
+                ),
+                Some(Reason::Extensions),
+            ),
+            (
                 "version 5",
                 ethernet(Way::Out, 0x0800, &change(0, 0x55)),
                 Some(Reason::Malformed),
@@ -295,5 +310,27 @@ fn a_device_without_endpoint_lets_nothing_through() {
         desk.apply(&WORLD.replace("name: cart", "name: other"));
         let reason = denial(desk, &udp(Way::Out, (POD[0], 4000), (STRANGER[0], 80)));
         assert_eq!(reason, Some(Reason::UnknownEndpoint));
+    });
+}
+
+#[test]
+fn tunnels_to_the_node_are_closed_to_pods() {
+    on_the_desk(WORLD, |desk| {
+        for port in [4789, 8472, 4790, 6081] {
+            let tunnel = udp(Way::Out, (POD[0], 4000), (super::NODE, port));
+            assert_eq!(denial(desk, &tunnel), Some(Reason::Encapsulation), "{port}");
+            let elsewhere = udp(Way::Out, (POD[0], 4000), (STRANGER[0], port));
+            assert_eq!(denial(desk, &elsewhere), None, "{port}");
+        }
+        let (pod, _) = v4s();
+        let node = super::NODE.parse().unwrap();
+        for protocol in [4, 41, 47] {
+            let tunnel = frame(Way::Out, &v4(pod, node, protocol, &[], 0, &[0; 40]));
+            assert_eq!(
+                denial(desk, &tunnel),
+                Some(Reason::Encapsulation),
+                "{protocol}"
+            );
+        }
     });
 }

@@ -235,3 +235,54 @@ fn listener_reports_pass_for_one_hop() {
         assert!(!desk.passes(Way::Out, &report(64)));
     });
 }
+
+#[test]
+fn a_neighbour_message_is_no_letter_to_the_world() {
+    on_the_desk(&closed(), |desk| {
+        let v6 = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let (own, other, far) = (v6(POD[1]), v6(FRIEND[1]), v6("2001:db8::1"));
+        let message = |to: Ipv6Addr, kind: u8, body: &[u8]| {
+            let mut message = vec![kind, 0, 0, 0];
+            message.extend(body);
+            frame(
+                Way::Out,
+                &ringfence_tests::packet::v6(own, to, 58, 255, &message),
+            )
+        };
+        let letter = {
+            let mut body = about(far, 1, POD_MAC);
+            body.extend([200, 1, 1, 2, 3, 4, 5, 6]);
+            body
+        };
+        for (what, frame, allowed) in [
+            (
+                "is the neighbour still there?",
+                message(other, 135, &about(other, 1, POD_MAC)),
+                true,
+            ),
+            (
+                "an answer to a neighbour",
+                message(other, 136, &about(own, 2, POD_MAC)),
+                true,
+            ),
+            (
+                "a question about somebody else",
+                message(far, 135, &about(other, 1, POD_MAC)),
+                false,
+            ),
+            ("an unknown option", message(far, 135, &letter), false),
+            (
+                "an unknown option, on the link",
+                message(v6("ff02::1"), 135, &letter),
+                false,
+            ),
+            (
+                "a router solicitation to the world",
+                message(far, 133, &[0; 4]),
+                false,
+            ),
+        ] {
+            assert_eq!(desk.passes(Way::Out, &frame), allowed, "{what}");
+        }
+    });
+}

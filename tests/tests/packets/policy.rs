@@ -172,7 +172,11 @@ fn what_the_own_node_generates_passes_and_its_address_alone_does_not() {
 fn a_pod_reaches_itself() {
     on_the_desk(&guarded(), |desk| {
         let own = tcp(Way::In, (POD[0], 8080), (POD[0], 4000), SYN);
-        assert!(desk.passes(Way::In, &own));
+        assert!(desk.passes_back(&own));
+        assert!(
+            !desk.passes(Way::In, &own),
+            "from elsewhere: somebody pretends to be the pod"
+        );
         assert!(!desk.passes(
             Way::In,
             &tcp(Way::In, (POD[0], 8080), (STRANGER[0], 4000), SYN)

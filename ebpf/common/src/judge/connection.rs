@@ -15,8 +15,19 @@ use crate::{
     protocol,
 };
 
+/// The endpoint as keys have it.
 #[inline(always)]
-fn key<A: Address>(direction: Direction, packet: &Packet<A>) -> ConnectionKey<A> {
+fn endpoint(subject: Subject<'_>) -> [u8; 3] {
+    let [a, b, c, _] = subject.record.endpoint.to_le_bytes();
+    [a, b, c]
+}
+
+#[inline(always)]
+fn key<A: Address>(
+    direction: Direction,
+    subject: Subject<'_>,
+    packet: &Packet<A>,
+) -> ConnectionKey<A> {
     let (local, remote, local_port, remote_port) = match direction {
         Direction::Egress => (
             packet.source,
@@ -37,7 +48,7 @@ fn key<A: Address>(direction: Direction, packet: &Packet<A>) -> ConnectionKey<A>
         local_port,
         remote_port,
         protocol: packet.protocol,
-        _pad: [0; 3],
+        endpoint: endpoint(subject),
     }
 }
 
@@ -50,7 +61,11 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
     packet: &Packet<A>,
 ) -> Outcome {
     let direction = context.direction();
-    let key = key(direction, packet);
+    let key = key(direction, subject, packet);
+    if !key.local.is_own(subject.record) {
+        // Multicast, broadcast, or a frame that was flooded here: no connection of this endpoint.
+        return judge_alone(tables, subject, &key, direction);
+    }
     let check = A::check(&key);
     if let Some(entry) = tables.connection(&key)
         && let Some(word) = current(tables, subject, entry, &key, check)
@@ -124,7 +139,7 @@ fn current<T: Tables + FamilyTables<A>, A: Address>(
     if word.generation() >= subject.generation {
         return Some(word);
     }
-    let cell = if word.has(verdict::OWN_NODE) {
+    let cell = if word.has(verdict::OWN_NODE) && tables.is_node(&key.remote.mapped()) {
         OWN_NODE
     } else {
         judge_direction(tables, subject, key, word.original()).unwrap_or(Cell(0))
@@ -168,8 +183,9 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     check: u16,
 ) -> Outcome {
     let direction = context.direction();
-    let own_node =
-        direction == Direction::Ingress && context.generated_here && tables.is_node(&packet.source);
+    let own_node = direction == Direction::Ingress
+        && context.generated_here()
+        && tables.is_node(&packet.source.mapped());
     let judged = if own_node {
         Some(OWN_NODE)
     } else {
@@ -260,7 +276,7 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
             local_port,
             remote_port,
             protocol: inner.protocol,
-            _pad: [0; 3],
+            endpoint: endpoint(subject),
         };
         // An error goes to whoever sent the packet that it is about.
         let addressed = inner.source == packet.destination;
@@ -272,8 +288,18 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
             return Outcome::allow(Reason::Related);
         }
     }
-    let key = key(direction, packet);
-    match judge_direction(tables, subject, &key, direction) {
+    judge_alone(tables, subject, &key(direction, subject, packet), direction)
+}
+
+/// Judges a packet without regard to what was before, and remembers nothing of it.
+#[inline(always)]
+fn judge_alone<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    subject: Subject<'_>,
+    key: &ConnectionKey<A>,
+    direction: Direction,
+) -> Outcome {
+    match judge_direction(tables, subject, key, direction) {
         Some(cell) => Outcome {
             verdict: cell.live().unwrap_or(Verdict::Deny),
             reason: Reason::Policy,

@@ -7,14 +7,16 @@ use crate::{
     packet::{Fragment, Packet},
 };
 
-/// True if the packet goes to a metadata endpoint that the pod was not granted.
+/// True if the packet goes to a metadata endpoint that the pod was not granted. `destination` is its destination, IPv4
+/// mapped.
 #[inline(always)]
 pub(super) fn denies<T: Tables, A: Address>(
     tables: &T,
     record: &EndpointRecord,
     packet: &Packet<A>,
+    destination: &V6,
 ) -> bool {
-    if denied_at(tables, record, packet, &packet.destination.mapped()) {
+    if denied_at(tables, record, packet, destination) {
         return true;
     }
     match packet.destination.embedded() {
@@ -40,5 +42,6 @@ fn denied_at<T: Tables, A: Address>(
         Fragment::Later => None,
         _ => Some(packet.destination_port),
     };
-    word.is_of(address) && !word.is_open(packet.protocol, port) && !word.granted(record.grants)
+    // A word that is not this address's was recycled while it was being read: no reason to let the packet pass.
+    !(word.is_of(address) && (word.is_open(packet.protocol, port) || word.granted(record.grants)))
 }

@@ -22,6 +22,7 @@ use crate::{
     endpoint::{EndpointRecord, Generation, flags},
     event::Reason,
     packet::{self, Bytes, Fragment, Packet},
+    protocol,
 };
 
 /// What a packet gets, and why.
@@ -74,12 +75,19 @@ pub struct Context {
     pub hook: Hook,
     /// Index of the device that the hook is on.
     pub ifindex: u32,
-    /// True if the packet was generated on this node: `skb->ingress_ifindex` is 0. Alone it proves nothing
-    /// (decapsulated packets have 0 too); together with a source address of the node it does.
-    pub generated_here: bool,
+    /// Index of the device that the packet came to this node by; 0 if it was generated here.
+    pub ingress: u32,
 }
 
 impl Context {
+    /// True if the packet was generated on this node. Alone it proves nothing (decapsulated packets have no device
+    /// either); together with a source address of the node it does.
+    #[must_use]
+    #[inline(always)]
+    pub const fn generated_here(&self) -> bool {
+        self.ingress == 0
+    }
+
     /// The direction, seen from the pod.
     #[must_use]
     #[inline(always)]
@@ -217,13 +225,24 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
 ) -> Outcome {
     let from_pod = matches!(context.hook, Hook::FromPod);
     if from_pod {
-        if metadata::denies(tables, subject.record, packet) {
+        // Both look the destination up in the same form, which is therefore made once: the stack is small.
+        let destination = packet.destination.mapped();
+        if metadata::denies(tables, subject.record, packet, &destination) {
             return Outcome::deny(Reason::Metadata);
         }
-        if !packet.source.is_own(subject.record) && !A::is_link_local_traffic(packet) {
+        if !packet.source.is_own(subject.record)
+            && !A::is_link_local_traffic(packet, subject.record)
+        {
             return Outcome::deny(Reason::SpoofedAddress);
         }
-    } else if packet.source == packet.destination && packet.source.is_own(subject.record) {
+        if is_tunnel(packet) && tables.is_node(&destination) {
+            return Outcome::deny(Reason::Encapsulation);
+        }
+    } else if packet.source == packet.destination
+        && packet.source.is_own(subject.record)
+        && context.ingress == context.ifindex
+    {
+        // It left by the device that it comes back by: nobody else can have sent it.
         return Outcome::allow(Reason::ToItself);
     }
     if let Some(outcome) = A::neighbour(bytes, context, subject.record, packet) {
@@ -234,6 +253,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             return Outcome::deny(Reason::Fragment);
         };
         (packet.source_port, packet.destination_port) = word.ports();
+        packet.protocol = word.protocol();
     }
     let outcome = if packet::is_icmp_error(packet.protocol, packet.icmp_type)
         && packet.fragment != Fragment::Later
@@ -243,7 +263,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         connection::track(tables, context, subject, packet)
     };
     if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
-        let word = FragmentWord::new(packet.source_port, packet.destination_port, tables.now());
+        let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
         tables.remember_fragment(&fragment_key(context, packet), word);
     }
     outcome
@@ -256,8 +276,19 @@ fn fragment_key<A: Address>(context: &Context, packet: &Packet<A>) -> FragmentKe
         destination: packet.destination,
         identification: packet.identification,
         ifindex: context.ifindex,
-        protocol: packet.protocol,
+        protocol: A::fragment_protocol(packet),
         direction: context.direction() as u8,
         _pad: [0; 2],
+    }
+}
+
+/// True for encapsulation that a node's own tunnels would open: what is inside would be judged by nobody. VXLAN (4789, and
+/// 8472 as Linux had it first), VXLAN-GPE (4790) and Geneve (6081); IPv4 and IPv6 in IP, GRE.
+#[inline(always)]
+fn is_tunnel<A>(packet: &Packet<A>) -> bool {
+    match packet.protocol {
+        4 | 41 | 47 => true,
+        protocol::UDP => matches!(packet.destination_port, 4789 | 8472 | 4790 | 6081),
+        _ => false,
     }
 }

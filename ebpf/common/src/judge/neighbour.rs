@@ -92,6 +92,9 @@ fn speaks_for_itself<B: Bytes + ?Sized>(
         ROUTER_SOLICITATION => 0,
         _ => 16,
     };
+    if !stays_on_the_link(bytes, packet)? {
+        return Ok(false);
+    }
     let unspecified = packet.source == UNSPECIFIED;
     if !unspecified && !is_own(&packet.source, record) {
         return Ok(false);
@@ -99,7 +102,7 @@ fn speaks_for_itself<B: Bytes + ?Sized>(
     // What a pod claims (an advertisement, or a probe for a duplicate of an address it is choosing) must be its own.
     let claims = packet.icmp_type == NEIGHBOUR_ADVERTISEMENT
         || packet.icmp_type == NEIGHBOUR_SOLICITATION && unspecified;
-    if claims && !is_own(&packet::nd_target(bytes, packet)?, record) {
+    if claims && !is_own(packet::nd_target(bytes, packet)?, record) {
         return Ok(false);
     }
     if record.flags & flags::HARDWARE_ADDRESS == 0 {
@@ -112,6 +115,9 @@ fn speaks_for_itself<B: Bytes + ?Sized>(
 #[inline(always)]
 fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> Outcome {
     let from_pod = matches!(context.hook, Hook::FromPod);
+    if from_pod && !is_link_multicast(&packet.destination) {
+        return Outcome::deny(Reason::NeighbourForged);
+    }
     let source = packet.source == UNSPECIFIED
         || if from_pod {
             is_own(&packet.source, record)
@@ -127,7 +133,7 @@ fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> 
 
 /// True for the endpoint's addresses, and for the link-local address that its hardware address makes (RFC 4291, appendix A).
 #[inline(always)]
-fn is_own(address: &V6, record: &EndpointRecord) -> bool {
+pub(super) fn is_own(address: &V6, record: &EndpointRecord) -> bool {
     if super::Address::is_own(address, record) {
         return true;
     }
@@ -152,4 +158,29 @@ fn is_own(address: &V6, record: &EndpointRecord) -> bool {
                 e,
                 f,
             ]
+}
+
+/// True for `ff02::/16`.
+#[inline(always)]
+const fn is_link_multicast(address: &V6) -> bool {
+    address[0] == 0xff && address[1] == 0x02
+}
+
+/// True if a pod's message cannot be a letter to somebody far away. Hop limit 255 is enough to travel, so what goes to a
+/// global address (a neighbour whose reachability is confirmed, RFC 4861 section 7.3) has nothing in it but its target
+/// and one link-layer address.
+#[inline(always)]
+fn stays_on_the_link<B: Bytes + ?Sized>(bytes: &B, packet: &Packet<V6>) -> Result<bool, Reason> {
+    if is_link_multicast(&packet.destination) || is_link_local(&packet.destination) {
+        return Ok(true);
+    }
+    let length = packet.end - packet.transport;
+    Ok(match packet.icmp_type {
+        NEIGHBOUR_SOLICITATION => {
+            (length == 24 || length == 32)
+                && *packet::nd_target(bytes, packet)? == packet.destination
+        }
+        NEIGHBOUR_ADVERTISEMENT => length == 24 || length == 32,
+        _ => false,
+    })
 }

@@ -42,6 +42,9 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
     /// The metadata endpoint at this address.
     fn metadata(&self, address: &V6) -> Option<MetadataWord>;
 
+    /// True if the address (IPv4 mapped) is the node's own.
+    fn is_node(&self, address: &V6) -> bool;
+
     /// Counts a packet that nobody needs to hear of.
     fn count(&self, hook: Hook, outcome: &Outcome);
 
@@ -59,9 +62,6 @@ pub trait FamilyTables<A> {
 
     /// The identity of the longest network that holds the address.
     fn network(&self, address: &A) -> Option<Identity>;
-
-    /// True if the address is the node's own.
-    fn is_node(&self, address: &A) -> bool;
 
     /// The tracked connection.
     fn connection(&self, key: &ConnectionKey<A>) -> Option<Self::Connection>;
@@ -113,7 +113,10 @@ pub trait Address: Copy + PartialEq {
 
     /// True for traffic that stays on the link and may therefore have a source that the endpoint's record does not
     /// list: IPv6 link-local, and the unspecified address while one is being chosen.
-    fn is_link_local_traffic(packet: &Packet<Self>) -> bool;
+    fn is_link_local_traffic(packet: &Packet<Self>, record: &EndpointRecord) -> bool;
+
+    /// What [`FragmentKey::protocol`] is.
+    fn fragment_protocol(packet: &Packet<Self>) -> u8;
 
     /// Judges what keeps the family working below policy; `None` for everything else.
     fn neighbour<B: Bytes + ?Sized>(
@@ -156,8 +159,13 @@ impl Address for V4 {
     }
 
     #[inline(always)]
-    fn is_link_local_traffic(_packet: &Packet<Self>) -> bool {
+    fn is_link_local_traffic(_packet: &Packet<Self>, _record: &EndpointRecord) -> bool {
         false
+    }
+
+    #[inline(always)]
+    fn fragment_protocol(packet: &Packet<Self>) -> u8 {
+        packet.protocol
     }
 
     #[inline(always)]
@@ -205,13 +213,18 @@ impl Address for V6 {
     }
 
     #[inline(always)]
-    fn is_link_local_traffic(packet: &Packet<Self>) -> bool {
-        let source = super::neighbour::is_link_local(&packet.source)
-            || super::neighbour::is_neighbour_message(packet) && packet.source == [0; 16];
+    fn is_link_local_traffic(packet: &Packet<Self>, record: &EndpointRecord) -> bool {
+        use super::neighbour::{is_link_local, is_neighbour_message, is_own};
+        let neighbourly = is_neighbour_message(packet);
+        let source = packet.source == [0; 16] && neighbourly
+            || is_link_local(&packet.source) && is_own(&packet.source, record);
         source
-            && (super::neighbour::is_link_local(&packet.destination)
-                || packet.destination[0] == 0xff
-                || super::neighbour::is_neighbour_message(packet))
+            && (neighbourly || is_link_local(&packet.destination) || packet.destination[0] == 0xff)
+    }
+
+    #[inline(always)]
+    fn fragment_protocol(_packet: &Packet<Self>) -> u8 {
+        0
     }
 
     #[inline(always)]

@@ -261,20 +261,21 @@ pub(super) fn inner<B: Bytes + ?Sized>(
 ///
 /// [`Reason::Malformed`] or [`Reason::Truncated`].
 #[inline(always)]
-pub fn nd_target<B: Bytes + ?Sized>(bytes: &B, packet: &Packet<V6>) -> Result<V6, Reason> {
+pub fn nd_target<'a, B: Bytes + ?Sized>(
+    bytes: &'a B,
+    packet: &Packet<V6>,
+) -> Result<&'a V6, Reason> {
     if packet.end < packet.transport + 24 {
         return Err(Reason::Malformed);
     }
-    bytes
-        .window(packet.transport + 8)
-        .copied()
-        .ok_or(Reason::Truncated)
+    bytes.window(packet.transport + 8).ok_or(Reason::Truncated)
 }
 
 /// Options of a neighbour discovery message that are looked at.
 const MAX_OPTIONS: usize = 4;
 
-/// True if every link-layer address among the options from `skip` bytes behind the ICMP header on is `hardware`.
+/// True if the options from `skip` bytes behind the ICMP header on are a host's: link-layer addresses that are `hardware`,
+/// or a nonce.
 ///
 /// # Errors
 ///
@@ -297,8 +298,13 @@ pub fn neighbour_options_are<B: Bytes + ?Sized>(
         if length == 0 || offset + length > packet.end {
             return Err(Reason::Malformed);
         }
-        // Source (1) and target (2) link-layer address.
-        if (option[0] == 1 || option[0] == 2) && option[2..8] != hardware[..] {
+        // Source (1) and target (2) link-layer address; a nonce (14, RFC 3971) in a probe. Nothing else is a host's.
+        let own = match option[0] {
+            1 | 2 => option[2..8] == hardware[..],
+            14 => true,
+            _ => false,
+        };
+        if !own || length != 8 {
             return Ok(false);
         }
         offset += length;
