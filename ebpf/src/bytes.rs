@@ -88,7 +88,7 @@ impl Bytes for Linear {
             end,
         };
         let word = inside(self.skb, start.word());
-        (word != u64::MAX).then(|| Inner {
+        (word != u64::MAX).then_some(Inner {
             protocol: word as u8,
             source_port: (word >> 8) as u16,
             destination_port: (word >> 24) as u16,

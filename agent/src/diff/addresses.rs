@@ -43,7 +43,10 @@ impl Builder<'_> {
             moves: BTreeSet::new(),
         };
         let mut chosen: BTreeMap<(Identity, usize), Identity> = BTreeMap::new();
-        for (net, signature) in self.targets(desired) {
+        // The longest first: what a network holds must have moved before the network around it does.
+        let mut targets: Vec<(IpNet, usize)> = self.targets(desired).into_iter().collect();
+        targets.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
+        for (net, signature) in targets {
             let old = self.before(&net);
             let new = match chosen.get(&(old, signature)) {
                 Some(&identity) => identity,

@@ -88,7 +88,8 @@ fn compare(lab: &Lab, agent: &Agent, file: &LabFile) -> (usize, usize) {
 fn real_sockets_find_what_the_matrix_says_before_and_after_an_edit() {
     let manifests = example().join("manifests");
     let file = LabFile::read(&example()).unwrap();
-    let snapshot = index::load(&[manifests.clone()], watch::Options::default()).unwrap();
+    let snapshot =
+        index::load(std::slice::from_ref(&manifests), watch::Options::default()).unwrap();
     let name = LabSpec::unique_name("example");
     let spec = LabSpec::new(
         &name,
