@@ -1,0 +1,38 @@
+//! What Ringfence costs: `cargo xtask bench [--quick] [--json FILE]`. Ratios within one run carry to other machines;
+//! nanoseconds do not.
+
+mod edits;
+mod packets;
+mod paths;
+mod raw;
+mod table;
+
+use anyhow::{Context as _, Result, bail};
+
+fn main() -> Result<()> {
+    let mut quick = false;
+    let mut json = None;
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--quick" => quick = true,
+            "--json" => json = Some(words.next().context("--json wants a FILE")?),
+            other => bail!("unknown argument {other}\n  help: [--quick] [--json FILE]"),
+        }
+    }
+    let mut tables = Vec::new();
+    let mut show = |more: Vec<table::Table>| {
+        for table in more {
+            table.print();
+            tables.push(table.json());
+        }
+    };
+    show(packets::run(if quick { 3 } else { 15 })?);
+    show(paths::run(if quick { 2 } else { 6 })?);
+    show(edits::run(if quick { 10 } else { 100 })?);
+    if let Some(file) = json {
+        std::fs::write(&file, serde_json::to_string_pretty(&tables)?)
+            .with_context(|| format!("cannot write {file}"))?;
+    }
+    Ok(())
+}
