@@ -39,7 +39,7 @@ pub(super) fn convert(object: &v1::Pod, findings: &mut Findings<'_>) -> Pod {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
         },
-        uid: metadata.uid.clone().unwrap_or_default(),
+        uid: uid(object, findings),
         labels: check::labels(metadata),
         phase: phase(status, findings),
         addresses: addresses(status, findings),
@@ -59,6 +59,20 @@ pub(super) fn convert(object: &v1::Pod, findings: &mut Findings<'_>) -> Pod {
         metadata_requests,
         origin: findings.read.origin.clone(),
     }
+}
+
+/// Kubernetes' own are 36 characters; a name in the kernel's catalogue has room for a few more.
+const MAX_UID: usize = 63;
+
+fn uid(object: &v1::Pod, findings: &mut Findings<'_>) -> String {
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    if uid.len() > MAX_UID || uid.contains(char::is_whitespace) {
+        let message = format!(
+            "a UID has at most {MAX_UID} characters, none of them a space; Kubernetes writes them as 8-4-4-4-12 hexadecimal digits"
+        );
+        findings.report("metadata.uid", message);
+    }
+    uid
 }
 
 fn phase(status: &v1::PodStatus, findings: &mut Findings<'_>) -> Phase {

@@ -148,6 +148,11 @@ fn pods_that_the_api_would_refuse_are_refused() {
             "m.yaml:8: Pod/default/p: status.podIPs[1].ip: \"10.0.0\" is no IPv4 or IPv6 address",
         ),
         (
+            "  uid: a b\n",
+            "m.yaml:5: Pod/default/p: metadata.uid: a UID has at most 63 characters, none of them a space; \
+             Kubernetes writes them as 8-4-4-4-12 hexadecimal digits",
+        ),
+        (
             "status:\n  podIP: ::ffff:10.0.0.1\n",
             "m.yaml:6: Pod/default/p: status.podIP: \"::ffff:10.0.0.1\" is an IPv4 address in IPv6 \
              clothes; write it as IPv4",
