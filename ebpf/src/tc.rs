@@ -10,7 +10,8 @@ use ringfence_common::{
     Hook,
     cell::Verdict,
     judge::{self, Context},
-    packet::MAX_HEADERS,
+    packet::{Bytes as _, MAX_HEADERS},
+    protocol,
 };
 
 use crate::{bytes::Linear, tables::Maps};
@@ -50,21 +51,34 @@ fn action(verdict: Verdict) -> i32 {
 
 /// Makes sure that the headers are in the linear part.
 ///
-/// The stack puts its own headers there; a packet from a packet socket or a tunnel may have none of them there, and
-/// pulling costs a copy, so it is done only where less than the longest ordinary headers (Ethernet, IPv6, TCP) is
-/// linear.
+/// Pulling costs a copy, and the stack's own TCP segments have their data in pages and just their headers linear, so
+/// these are left alone. A packet from a packet socket or a tunnel may have nothing there at all.
 #[inline(always)]
 fn gather(context: &TcContext) {
-    const ORDINARY: usize = 14 + 40 + 20;
     let linear = Linear::of(context);
-    if linear.is_partial() && context.data() + ORDINARY > context.data_end() {
-        let wanted = if context.len() < PULL {
-            context.len()
-        } else {
-            PULL
-        };
-        // If it fails, the parser finds the packet truncated and it is dropped.
-        let _: Result<(), _> = context.pull_data(wanted);
+    if !linear.is_partial() || has_headers(&linear) {
+        return;
+    }
+    let wanted = if context.len() < PULL {
+        context.len()
+    } else {
+        PULL
+    };
+    // If it fails, the parser finds the packet truncated and it is dropped.
+    let _: Result<(), _> = context.pull_data(wanted);
+}
+
+/// True if Ethernet, IP and TCP headers without options and extensions are linear.
+#[inline(always)]
+fn has_headers(linear: &Linear) -> bool {
+    if let Some(head) = linear.window::<54>(0)
+        && [head[12], head[13], head[14]] == [0x08, 0x00, 0x45]
+    {
+        return head[23] == protocol::TCP;
+    }
+    match linear.window::<74>(0) {
+        Some(head) => [head[12], head[13]] == [0x86, 0xdd] && head[20] == protocol::TCP,
+        None => false,
     }
 }
 
