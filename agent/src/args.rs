@@ -84,6 +84,10 @@ pub struct AgentArgs {
     /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
+    /// Root of the cgroups (cgroup v2) whose sockets may be the node's own, where what pods send to them through a Service
+    /// is judged: `auto` is the root of all.
+    #[arg(long, value_name = "auto|off|DIR", default_value = "auto", value_hint = ValueHint::DirPath)]
+    pub node_cgroup: PathBuf,
     /// Directory for pins; must be on a bpffs.
     #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
     pub bpffs: PathBuf,
@@ -127,6 +131,9 @@ pub struct AgentArgs {
     /// Most endpoint records: twice the number of pods, for they are replaced and not edited.
     #[arg(long, value_name = "N", default_value_t = Limits::default().endpoints)]
     pub endpoint_entries: u32,
+    /// Most addresses and ports of Services, each protocol by itself.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().services)]
+    pub service_entries: u32,
     /// Most rules.
     #[arg(long, value_name = "N", default_value_t = Limits::default().rules)]
     pub rule_entries: u32,

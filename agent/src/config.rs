@@ -9,6 +9,7 @@ pub use selector::parse as parse_selector;
 
 use crate::{
     args::{AgentArgs, LogFormat, Tcx},
+    cgroup2,
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
     dataplane::Attach,
@@ -28,6 +29,8 @@ pub struct Config {
     pub netns_prefix: String,
     /// Root of the pods' cgroup subtree; `None`: no socket hooks.
     pub cgroup_root: Option<PathBuf>,
+    /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
+    pub node_cgroup: Option<PathBuf>,
     /// Directory of the pins.
     pub bpffs: PathBuf,
     /// Directory of socket and lock.
@@ -65,6 +68,7 @@ impl Config {
             netns,
             netns_prefix,
             cgroup_root,
+            node_cgroup,
             bpffs,
             run_dir,
             http,
@@ -80,6 +84,7 @@ impl Config {
             page_entries,
             endpoint_entries,
             rule_entries,
+            service_entries,
             mark_source_mask,
             mark_proof_mask,
             event_rate,
@@ -101,12 +106,14 @@ impl Config {
                 .at(format!("--netns-prefix {netns_prefix}"))
                 .help("pods may name a path themselves; leave the prefix out"));
         }
+        let mark = parse_mark(&mark_source_mask, &mark_proof_mask)?;
         Ok(Self {
             manifests,
             node,
             netns,
             netns_prefix,
             cgroup_root,
+            node_cgroup: parse_node_cgroup(node_cgroup)?,
             bpffs,
             run_dir,
             http: parse_http(&http)?,
@@ -123,8 +130,10 @@ impl Config {
                 pages: at_least_one("--page-entries", page_entries)?,
                 endpoints: at_least_one("--endpoint-entries", endpoint_entries)?,
                 rules: at_least_one("--rule-entries", rule_entries)?,
+                services: at_least_one("--service-entries", service_entries)?,
+                sources: mark.sources(),
             },
-            mark: parse_mark(&mark_source_mask, &mark_proof_mask)?,
+            mark,
             event_rate,
             attach: match tcx {
                 Tcx::Auto => Attach::Auto,
@@ -176,6 +185,28 @@ fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
     })
 }
 
+fn parse_node_cgroup(given: PathBuf) -> Result<Option<PathBuf>, Failure> {
+    match given.to_str() {
+        Some("off") => Ok(None),
+        Some("auto") => cgroup2::mount_point().map(Some).map_err(|error| {
+            Failure::new(format!("{error:#}"))
+                .at("--node-cgroup auto")
+                .help("or --node-cgroup off: what pods send through a Service to a socket of the node is then not judged")
+        }),
+        _ => Ok(Some(given)),
+    }
+}
+
+/// What others use of the packet mark, by default: their bits, and where these are changed.
+const OTHERS: [(&str, u32, &str); 2] = [
+    (
+        "kube-proxy",
+        0xc000,
+        "iptables.masqueradeBit of kube-proxy, makeIPTablesUtilChains' marks of the kubelet",
+    ),
+    ("the AWS VPC CNI", 0x80, "AWS_VPC_K8S_CNI_CONNMARK"),
+];
+
 fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
     let mark = MarkLayout {
         source_mask: parse_hex("--mark-source-mask", source)?,
@@ -189,6 +220,20 @@ fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
             "--mark-source-mask {source} --mark-proof-mask {proof}"
         ))
         .help("the defaults are 0x3fff0000 and 0x40000000"));
+    }
+    for (whose, bits, setting) in OTHERS {
+        if mark.mask() & bits != 0 {
+            return Err(Failure::new(format!(
+                "the masks take bits {:#x} of the packet mark, which {whose} uses",
+                mark.mask() & bits
+            ))
+            .at(format!(
+                "--mark-source-mask {source} --mark-proof-mask {proof}"
+            ))
+            .help(format!(
+                "choose bits outside {bits:#x} (what {whose} uses is set by {setting})"
+            )));
+        }
     }
     Ok(mark)
 }

@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod args;
+mod cgroup2;
 pub mod cli;
 pub mod config;
 pub mod run;

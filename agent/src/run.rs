@@ -134,6 +134,8 @@ pub async fn run_until(
     });
     let stage = stages::compile(compile, placed.clone(), kernel.clone(), compiled_sender);
     stages.spawn(async move { ("compile", stage.await) });
+    let stage = stages::guard(shared.devices.clone(), kernel.clone());
+    stages.spawn(async move { ("guard", stage.await) });
     let stage = stages::measure(kernel.progress(), Arc::clone(&shared));
     stages.spawn(async move { ("measure", stage.await) });
     let stage = stages::flows(events, placed, Arc::clone(&shared));

@@ -45,6 +45,7 @@ fn run(maps: &FakeMaps, hook: Hook, frame: &[u8]) -> Outcome {
             hook,
             ifindex: IFINDEX,
             ingress: 7,
+            mark: 0,
         },
     )
 }
@@ -99,6 +100,7 @@ fn a_device_without_endpoint_lets_nothing_through() {
         hook: Hook::ToPod,
         ifindex: IFINDEX + 1,
         ingress: 7,
+        mark: 0,
     };
     assert_eq!(
         judge(&maps, &datagram()[..], &context).reason,

@@ -12,14 +12,15 @@
 
 mod bytes;
 mod maps;
+mod node;
 mod report;
 mod socket;
 mod tables;
 mod tc;
 
 use aya_ebpf::{
-    macros::{cgroup_sock_addr, classifier},
-    programs::{SockAddrContext, TcContext},
+    macros::{cgroup_skb, cgroup_sock_addr, classifier},
+    programs::{SkBuffContext, SockAddrContext, TcContext},
 };
 use ringfence_common::Hook;
 
@@ -35,6 +36,41 @@ pub fn from_pod(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn to_pod(context: TcContext) -> i32 {
     tc::pod(&context, Hook::ToPod)
+}
+
+/// TC egress of a device that leads off the node.
+#[classifier]
+#[inline(always)]
+pub fn to_host(context: TcContext) -> i32 {
+    tc::host(&context, Hook::ToHost, true)
+}
+
+/// TC ingress of a device that leads off the node.
+#[classifier]
+#[inline(always)]
+pub fn from_host(context: TcContext) -> i32 {
+    tc::host(&context, Hook::FromHost, true)
+}
+
+/// The same as `to_host` for devices without Ethernet.
+#[classifier]
+#[inline(always)]
+pub fn to_host_l3(context: TcContext) -> i32 {
+    tc::host(&context, Hook::ToHost, false)
+}
+
+/// The same as `from_host` for devices without Ethernet.
+#[classifier]
+#[inline(always)]
+pub fn from_host_l3(context: TcContext) -> i32 {
+    tc::host(&context, Hook::FromHost, false)
+}
+
+/// What a socket below the root of all cgroups is about to receive.
+#[cgroup_skb(ingress)]
+#[inline(always)]
+pub fn to_node(context: SkBuffContext) -> i32 {
+    node::receive(&context)
 }
 
 /// Answers with the kernel's clock; run by the agent to measure a jiffy, never attached.

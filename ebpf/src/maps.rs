@@ -12,10 +12,12 @@ use ringfence_common::{
     cell::Cell,
     config::Config,
     connection::{Connection, ConnectionKey, FragmentKey, FragmentWord},
-    endpoint::{EndpointRecord, EndpointWord, FarWord},
+    endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, Event, RateState},
     identity::{Identity, IdentityWord},
+    mark::MAX_SOURCES,
     metadata::{MetadataWord, SIEVE_WORDS},
+    service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
 
@@ -52,9 +54,25 @@ pub static NETWORKS4: LpmTrie<V4, Identity, 65_536> = LpmTrie::new();
 #[btf_map]
 pub static NETWORKS6: LpmTrie<V6, Identity, 65_536> = LpmTrie::new();
 
-/// Addresses of the node itself (key: IPv6, IPv4 mapped; value: a check of the key).
+/// Addresses of this node and of the cluster's others (key: IPv6, IPv4 mapped).
 #[btf_map]
-pub static NODE_ADDRESSES: HashMap<V6, u32, 1024> = HashMap::new();
+pub static NODE_ADDRESSES: HashMap<V6, NodeWord, 16_384> = HashMap::new();
+
+/// Destinations that this node translates.
+#[btf_map]
+pub static SERVICES: HashMap<ServiceKey, u32, 65_536> = HashMap::new();
+
+/// Room for one key of `SERVICES`: the stack has none.
+#[btf_map]
+pub static SERVICE_KEY: PerCpuArray<ServiceKey, 1> = PerCpuArray::new();
+
+/// Endpoints by the number that the packet mark has of them; 0 is never used.
+#[btf_map]
+pub static SOURCES: Array<SourceWord, MAX_SOURCES> = Array::new();
+
+/// Addresses of this node's pods -> place in `SOURCES` (key: IPv6, IPv4 mapped).
+#[btf_map]
+pub static LOCALS: HashMap<V6, LocalWord, 16_384> = HashMap::new();
 
 /// (table, identity) -> class.
 #[btf_map]
@@ -76,6 +94,10 @@ pub static CONNECTIONS4: LruHashMap<ConnectionKey<V4>, Connection, 262_144> = Lr
 #[btf_map]
 pub static CONNECTIONS6: LruHashMap<ConnectionKey<V6>, Connection, 131_072> = LruHashMap::new();
 
+/// Room for one entry of `CONNECTIONS*`: the stack has none.
+#[btf_map]
+pub static CONNECTION: PerCpuArray<Connection, 1> = PerCpuArray::new();
+
 /// Ports of first fragments.
 #[btf_map]
 pub static FRAGMENTS4: LruHashMap<FragmentKey<V4>, FragmentWord, 8192> = LruHashMap::new();
@@ -83,6 +105,14 @@ pub static FRAGMENTS4: LruHashMap<FragmentKey<V4>, FragmentWord, 8192> = LruHash
 /// The same for IPv6.
 #[btf_map]
 pub static FRAGMENTS6: LruHashMap<FragmentKey<V6>, FragmentWord, 8192> = LruHashMap::new();
+
+/// Room for one key of `FRAGMENTS4`.
+#[btf_map]
+pub static FRAGMENT_KEY4: PerCpuArray<FragmentKey<V4>, 1> = PerCpuArray::new();
+
+/// Room for one key of `FRAGMENTS6`.
+#[btf_map]
+pub static FRAGMENT_KEY6: PerCpuArray<FragmentKey<V6>, 1> = PerCpuArray::new();
 
 /// Metadata endpoints by address.
 #[btf_map]
@@ -99,6 +129,10 @@ pub static GRANTS: HashMap<u64, u64, 4096> = HashMap::new();
 /// Denials, and what audit would change.
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { 1 << 20 }> = RingBuf::new();
+
+/// Room for one event: the stack has none.
+#[btf_map]
+pub static EVENT: PerCpuArray<Event, 1> = PerCpuArray::new();
 
 /// Packets by hook, reason and verdict.
 #[btf_map]

@@ -29,12 +29,11 @@ pub fn may_send(config: &Config, now: u32) -> bool {
     true
 }
 
-/// Sends an event. The reader wakes by its own timer: waking it here costs more than the rest of the program.
-#[inline(never)]
+/// Sends an event about a packet.
+#[inline(always)]
 pub fn send(context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen, length: u32) {
     output(&Event {
-        // SAFETY: the helper takes no arguments and reads a clock.
-        time: unsafe { bpf_ktime_get_ns() },
+        time: 0,
         cell: outcome.cell.0,
         source: seen.source,
         destination: seen.destination,
@@ -52,14 +51,33 @@ pub fn send(context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen, le
     });
 }
 
-/// Writes an event to the ring, or counts it as lost.
+/// Writes an event to the ring, with the time, or counts it as lost. It is put together outside the stack, which has no
+/// room for it.
 #[inline(always)]
 pub fn output(event: &Event) {
-    match maps::EVENTS.reserve(0) {
-        Some(mut entry) => {
-            entry.write(*event);
-            entry.submit(u64::from(BPF_RB_NO_WAKEUP));
-        }
-        None => add_one(LOST_EVENTS),
+    if let Some(room) = maps::EVENT.get_ptr_mut(0) {
+        // SAFETY: the pointer is to this CPU's own value: no two programs that use it run on a CPU at a time, but for one
+        // of a socket's call that a packet interrupts, which at worst spoils the report about that call.
+        unsafe { room.write(*event) };
+        submit();
+    }
+}
+
+/// The reader wakes by its own timer: waking it here costs more than the rest of the program.
+#[inline(never)]
+fn submit() {
+    let Some(event) = maps::EVENT.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: as in `output`; the helper takes no arguments and reads a clock.
+    let event = unsafe {
+        (*event).time = bpf_ktime_get_ns();
+        &*event
+    };
+    if maps::EVENTS
+        .output(event, u64::from(BPF_RB_NO_WAKEUP))
+        .is_err()
+    {
+        add_one(LOST_EVENTS);
     }
 }

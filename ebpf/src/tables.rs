@@ -2,15 +2,16 @@
 
 use aya_ebpf::{bindings::BPF_ANY, btf_maps::lpm_trie::Key, helpers::generated::bpf_jiffies64};
 use ringfence_common::{
-    Hook, V4, V6,
+    Direction, Hook, V4, V6,
     cell::{Cell, Verdict},
     config::Config,
-    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
-    endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX},
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
+    endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
     identity::{Identity, fold4, fold6},
-    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
+    judge::{self, ConnectionRef, Context, FamilyTables, Judged, Outcome, Seen, Sent, Tables},
     metadata::{MetadataWord, sieve_bit},
+    service::ServiceKey,
     table::ClassKey,
 };
 
@@ -125,10 +126,42 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
-    fn is_node(&self, address: &V6) -> bool {
-        // SAFETY: the value is read at once, and is a check of its key in case the element is recycled.
-        unsafe { maps::NODE_ADDRESSES.get(address) }
-            .is_some_and(|check| read(check) == fold6(address))
+    fn node(&self, address: &V6) -> u8 {
+        // SAFETY: as in `endpoint`.
+        unsafe { maps::NODE_ADDRESSES.get(address) }.map_or(0, |word| read(word).bits(address))
+    }
+
+    #[inline(always)]
+    fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool {
+        let Some(key) = maps::SERVICE_KEY.get_ptr_mut(0) else {
+            return true;
+        };
+        // SAFETY: the pointer is to this CPU's own value: programs that use it run with softirqs off, one at a time.
+        // Of the entry itself nothing is read: that there is one is all that counts.
+        unsafe {
+            key.write(ServiceKey {
+                address: *address,
+                port,
+                protocol,
+                _pad: 0,
+            });
+            maps::SERVICES.get(&*key).is_some()
+        }
+    }
+
+    #[inline(always)]
+    fn source(&self, place: u16) -> SourceWord {
+        maps::SOURCES
+            .get(u32::from(place))
+            .map_or(SourceWord::NONE, read)
+    }
+
+    #[inline(always)]
+    fn local(&self, address: &V6) -> Option<u16> {
+        // SAFETY: as in `endpoint`.
+        unsafe { maps::LOCALS.get(address) }
+            .map(read)?
+            .source(address)
     }
 
     #[inline(always)]
@@ -150,6 +183,20 @@ impl Tables for Maps<'_> {
 fn read<T: Copy>(word: &T) -> T {
     // SAFETY: a reference is valid to read; volatile keeps the compiler from reading twice.
     unsafe { core::ptr::read_volatile(word) }
+}
+
+/// Puts a key together outside the stack, which has no room for it.
+#[inline(always)]
+fn scratch<'a, A: Copy>(
+    room: Option<*mut FragmentKey<A>>,
+    whole: &Whole<'_, A>,
+) -> Option<&'a FragmentKey<A>> {
+    let room = room?;
+    // SAFETY: the pointer is to this CPU's own value: programs that use it run with softirqs off, one at a time.
+    unsafe {
+        room.write(whole.key());
+        Some(&*room)
+    }
 }
 
 /// An entry of `CONNECTIONS4` or `CONNECTIONS6` in place.
@@ -182,8 +229,55 @@ impl ConnectionRef for Entry {
 
 macro_rules! family {
     (
-        $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $fragments:ident, $fold:ident
+        $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $fragments:ident, $fold:ident,
+        $judged:ident, $sent:ident, $answered:ident, $fragment:ident
     ) => {
+        /// [`judge::judged`] as a global function: the verifier checks it once, by itself, with any arguments.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $judged(
+            record: *const EndpointRecord,
+            key: *const ConnectionKey<$address>,
+            egress: u64,
+        ) -> u64 {
+            // SAFETY: the verifier lets only pointers to whole values in, or null.
+            let (Some(record), Some(key)) = (unsafe { record.as_ref() }, unsafe { key.as_ref() })
+            else {
+                return 0;
+            };
+            let Some(tables) = Maps::new(0) else { return 0 };
+            let direction = if egress == 0 {
+                Direction::Ingress
+            } else {
+                Direction::Egress
+            };
+            judge::judged(&tables, record, key, direction).0
+        }
+
+        /// [`judge::judge_sent`], likewise.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $sent(place: u64, key: *const ConnectionKey<$address>) -> u64 {
+            // SAFETY: as above.
+            let Some(key) = (unsafe { key.as_ref() }) else {
+                return 0;
+            };
+            let Some(tables) = Maps::new(0) else { return 0 };
+            judge::judge_sent(&tables, place as u16, key).0
+        }
+
+        /// [`judge::may_be_answered`], likewise.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $answered(key: *const ConnectionKey<$address>) -> u64 {
+            // SAFETY: as above.
+            let Some(key) = (unsafe { key.as_ref() }) else {
+                return 0;
+            };
+            let Some(tables) = Maps::new(0) else { return 0 };
+            u64::from(judge::may_be_answered(&tables, key))
+        }
+
         impl FamilyTables<$address> for Maps<'_> {
             type Connection = Entry;
 
@@ -207,22 +301,55 @@ macro_rules! family {
 
             #[inline(always)]
             fn track(&self, key: &ConnectionKey<$address>, connection: &Connection) {
+                let Some(room) = maps::CONNECTION.get_ptr_mut(0) else {
+                    return;
+                };
+                // SAFETY: the pointer is to this CPU's own value: programs that use it run with softirqs off, one at a
+                // time.
+                let value = unsafe {
+                    room.write(*connection);
+                    &*room
+                };
                 // It cannot be full; under pressure another entry goes, and with it only the memory of a flow.
-                let _: Result<(), i32> =
-                    maps::$connections.insert(key, connection, u64::from(BPF_ANY));
+                let _: Result<(), i32> = maps::$connections.insert(key, value, u64::from(BPF_ANY));
             }
 
             #[inline(always)]
-            fn fragment(&self, key: &FragmentKey<$address>) -> Option<FragmentWord> {
+            fn judged(
+                &self,
+                record: &EndpointRecord,
+                key: &ConnectionKey<$address>,
+                direction: Direction,
+            ) -> Judged {
+                Judged($judged(record, key, direction as u64))
+            }
+
+            #[inline(always)]
+            fn judge_sent(&self, place: u16, key: &ConnectionKey<$address>) -> Sent {
+                Sent($sent(u64::from(place), key))
+            }
+
+            #[inline(always)]
+            fn may_be_answered(&self, key: &ConnectionKey<$address>) -> bool {
+                $answered(key) != 0
+            }
+
+            #[inline(always)]
+            fn fragment(&self, whole: &Whole<'_, $address>) -> FragmentWord {
+                let Some(key) = scratch(maps::$fragment.get_ptr_mut(0), whole) else {
+                    return FragmentWord::NONE;
+                };
                 // SAFETY: the word is read at once; a recycled element can at worst give the ports of another
                 // packet's first fragment that was allowed in the same moment.
-                unsafe { maps::$fragments.get(key) }.map(read)
+                unsafe { maps::$fragments.get(key) }.map_or(FragmentWord::NONE, read)
             }
 
             #[inline(always)]
-            fn remember_fragment(&self, key: &FragmentKey<$address>, word: FragmentWord) {
-                // If it is not remembered, the later fragments are dropped.
-                let _: Result<(), i32> = maps::$fragments.insert(key, word, u64::from(BPF_ANY));
+            fn remember_fragment(&self, whole: &Whole<'_, $address>, word: FragmentWord) {
+                if let Some(key) = scratch(maps::$fragment.get_ptr_mut(0), whole) {
+                    // If it is not remembered, the later fragments are dropped.
+                    let _: Result<(), i32> = maps::$fragments.insert(key, word, u64::from(BPF_ANY));
+                }
             }
         }
     };
@@ -235,7 +362,11 @@ family!(
     NETWORKS4,
     CONNECTIONS4,
     FRAGMENTS4,
-    fold4
+    fold4,
+    judged4,
+    sent4,
+    answered4,
+    FRAGMENT_KEY4
 );
 family!(
     V6,
@@ -244,5 +375,9 @@ family!(
     NETWORKS6,
     CONNECTIONS6,
     FRAGMENTS6,
-    fold6
+    fold6,
+    judged6,
+    sent6,
+    answered6,
+    FRAGMENT_KEY6
 );

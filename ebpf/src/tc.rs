@@ -9,7 +9,7 @@ use aya_ebpf::{
 use ringfence_common::{
     Hook,
     cell::Verdict,
-    judge::{self, Context},
+    judge::{self, Context, Outcome, Tables as _},
     packet::{Bytes as _, MAX_HEADERS},
     protocol,
 };
@@ -31,7 +31,33 @@ pub fn pod(context: &TcContext, hook: Hook) -> i32 {
         return TC_ACT_SHOT;
     };
     let at = at(context, hook);
-    action(judge::judge(&tables, &bytes, &at).verdict)
+    let outcome = judge::judge(&tables, &bytes, &at);
+    action(context, &tables, &at, &outcome)
+}
+
+/// Judges a packet at a device that leads off the node; `frame` is true if there is an Ethernet header.
+#[inline(always)]
+pub fn host(context: &TcContext, hook: Hook, frame: bool) -> i32 {
+    gather(context);
+    let bytes = Linear::of(context);
+    let Some(tables) = Maps::new(context.len()) else {
+        return TC_ACT_SHOT;
+    };
+    let at = at(context, hook);
+    let layer3 = (!frame).then(|| protocol_of(context));
+    let outcome = match hook {
+        Hook::FromHost => judge::entering(&tables, &bytes, &at, layer3),
+        _ => judge::leaving(&tables, &bytes, &at, layer3),
+    };
+    action(context, &tables, &at, &outcome)
+}
+
+/// The packet's `EtherType`, as the kernel has it.
+#[inline(always)]
+fn protocol_of(context: &TcContext) -> u16 {
+    let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
+    // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
+    u16::from_be(unsafe { (*skb).protocol } as u16)
 }
 
 /// The kernel's clock in jiffies, its low 32 bits.
@@ -41,12 +67,19 @@ pub fn jiffies() -> i32 {
     (unsafe { bpf_jiffies64() }) as i32
 }
 
+/// Says in the mark of what passes who sent it, as far as that is still of interest.
 #[inline(always)]
-fn action(verdict: Verdict) -> i32 {
-    match verdict {
-        Verdict::Allow => TC_ACT_UNSPEC,
-        Verdict::Deny => TC_ACT_SHOT,
+fn action(context: &TcContext, tables: &Maps<'_>, at: &Context, outcome: &Outcome) -> i32 {
+    if matches!(outcome.verdict, Verdict::Deny) {
+        return TC_ACT_SHOT;
     }
+    let mark = tables.config().mark.stamped(at.mark, outcome.stamp);
+    if mark != at.mark {
+        let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
+        // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and its mark may be written.
+        unsafe { (*skb).mark = mark };
+    }
+    TC_ACT_UNSPEC
 }
 
 /// Makes sure that the headers are in the linear part.
@@ -86,10 +119,11 @@ fn has_headers(linear: &Linear) -> bool {
 fn at(context: &TcContext, hook: Hook) -> Context {
     let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
     // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
-    let (ifindex, ingress_ifindex) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex) };
+    let (ifindex, ingress, mark) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex, (*skb).mark) };
     Context {
         hook,
         ifindex,
-        ingress: ingress_ifindex,
+        ingress,
+        mark,
     }
 }

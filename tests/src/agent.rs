@@ -108,6 +108,8 @@ impl Agent {
             let root = names::pods_cgroup(&self.lab).expect("cgroup2");
             command.arg("--cgroup-root").arg(root);
         }
+        let host = names::host_cgroup(&self.lab).expect("cgroup2");
+        command.arg("--node-cgroup").arg(host);
         command.args(&self.more);
         command
     }

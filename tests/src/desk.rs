@@ -38,6 +38,7 @@ pub fn options(bpffs: PathBuf) -> Options {
     Options {
         bpffs,
         cgroup_root: None,
+        node_cgroup: None,
         limits: Limits {
             addresses: 16_384,
             networks: 16_384,

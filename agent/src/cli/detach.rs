@@ -28,6 +28,7 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
     let options = dataplane::Options {
         bpffs,
         cgroup_root,
+        node_cgroup: None,
         limits: Limits::default(),
         mark: MarkLayout::DEFAULT,
         event_rate: 0,

@@ -9,6 +9,7 @@ use std::{
 use ipnet::IpNet;
 use ringfence_common::cell::{Tier, Verdict};
 
+use super::fact::POD;
 use crate::model::{Located, PodKey, Protocol};
 
 /// What the node's maps should hold.
@@ -28,10 +29,32 @@ pub struct Desired {
     pub endpoints: BTreeMap<PodKey, Endpoint>,
     /// Addresses of the node itself.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// Addresses of the cluster's other nodes.
+    pub other_nodes: BTreeSet<IpAddr>,
+    /// Destinations that the node translates: egress to them is judged after that.
+    pub services: BTreeSet<Translated>,
 }
 
-/// All that selectors and networks say about an address: sorted, each once. Opaque to everybody but the compiler.
+/// A destination that the node translates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Translated {
+    /// Cluster, external or load balancer address; `None`: any address of the node (a node or host port).
+    pub address: Option<IpAddr>,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Port.
+    pub port: u16,
+}
+
+/// All that selectors and networks say about an address: sorted, each once. Opaque to everybody but the compiler, but
+/// for [`is_pod`].
 pub type Signature = Vec<String>;
+
+/// True for a signature that only running pods' addresses have.
+#[must_use]
+pub fn is_pod(signature: &Signature) -> bool {
+    signature.iter().any(|fact| fact == POD)
+}
 
 /// One decision table.
 #[derive(Clone, Debug, PartialEq, Eq)]

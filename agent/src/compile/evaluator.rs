@@ -274,6 +274,11 @@ fn pod_facts(
             }
         }
     }
+    let pod = facts.intern(Fact::Pod);
+    for of_group in &mut of_groups {
+        of_group.push(pod);
+        of_group.sort_unstable();
+    }
     if !asked_ports.is_empty() {
         for (of_group, group) in of_groups.iter_mut().zip(&world.groups) {
             for (protocol, name, number) in netpol::resolve(asked_ports.iter(), group.ports) {

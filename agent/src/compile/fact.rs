@@ -11,6 +11,8 @@ use crate::model::{IpBlock, Labels, Operator, Protocol, Selector};
 /// Something that is true of an address or not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fact {
+    /// It is a running pod's. No rule asks for it; the data path does.
+    Pod,
     /// It is a pod's that these select.
     Pods {
         /// Namespaces.
@@ -30,6 +32,9 @@ pub enum Fact {
         number: u16,
     },
 }
+
+/// The text of [`Fact::Pod`].
+pub const POD: &str = "pod";
 
 /// Namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +74,7 @@ impl Fact {
 impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Pod => f.write_str(POD),
             Self::Pods {
                 namespaces: Scope::Named(name),
                 pods,

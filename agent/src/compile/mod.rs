@@ -18,6 +18,7 @@
 mod address;
 mod ask;
 mod blocks;
+mod deferral;
 mod desired;
 mod evaluator;
 pub mod fact;
@@ -45,7 +46,7 @@ use self::{
 use crate::model::{Diagnostic, Located, Pod, PodKey, Snapshot};
 
 pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
-pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table};
+pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;
 pub use service::resolve_service;
 
@@ -72,6 +73,8 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> (Desired, Vec<Diagnost
             .iter()
             .map(IpAddr::to_canonical)
             .collect(),
+        other_nodes: deferral::other_nodes(snapshot),
+        services: deferral::translated(snapshot),
         ..Desired::default()
     };
     let mut surplus = Vec::new();

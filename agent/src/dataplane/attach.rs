@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fs, io, mem, path::Path};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSockAddr, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, LinkOrder, ProgramError,
+        SchedClassifier, TcAttachType,
         links::{FdLink, LinkError, PinnedLink},
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
@@ -25,13 +26,25 @@ const POD_PROGRAMS: [(&str, TcAttachType); 2] = [
     ("from_pod", TcAttachType::Ingress),
 ];
 
-/// Attaches the programs of pods and of the cgroup root.
+/// The programs of a device that leads off the node.
+const HOST_PROGRAMS: [(&str, TcAttachType); 2] = [
+    ("to_host", TcAttachType::Egress),
+    ("from_host", TcAttachType::Ingress),
+];
+
+/// The same of a device without Ethernet.
+const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
+    ("to_host_l3", TcAttachType::Egress),
+    ("from_host_l3", TcAttachType::Ingress),
+];
+
+/// Attaches the programs of pods, of the node's own devices, and of the cgroup roots.
 #[derive(Debug)]
 pub struct Attacher {
     pins: Pins,
     tcx: bool,
-    /// Devices whose hooks run this agent's programs.
-    attached: BTreeSet<u32>,
+    /// Devices whose hooks run this agent's programs, and which.
+    attached: BTreeSet<(u32, &'static str)>,
 }
 
 impl Attacher {
@@ -59,14 +72,19 @@ impl Attacher {
     ///
     /// What the kernel refused.
     pub fn adopt(&mut self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
-        let devices: BTreeSet<u32> = self
+        let devices: BTreeSet<(u32, String)> = self
             .pins
             .link_names()
             .iter()
-            .filter_map(|name| name.split_once('-')?.0.parse().ok())
+            .filter_map(|name| {
+                let (ifindex, program) = name.split_once('-')?;
+                Some((ifindex.parse().ok()?, program.to_owned()))
+            })
             .collect();
-        for ifindex in devices {
-            self.pod(ebpf, ifindex)?;
+        for programs in [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3] {
+            for (ifindex, _) in devices.iter().filter(|(_, name)| name == programs[0].0) {
+                self.guard(ebpf, *ifindex, programs)?;
+            }
         }
         Ok(())
     }
@@ -77,15 +95,78 @@ impl Attacher {
     ///
     /// What the kernel refused.
     pub fn pod(&mut self, ebpf: &mut Ebpf, ifindex: u32) -> Result<bool, KernelError> {
-        let device = nix::net::if_::if_indextoname(ifindex).ok();
-        let Some(device) = device.and_then(|name| name.into_string().ok()) else {
+        self.guard(ebpf, ifindex, POD_PROGRAMS)
+    }
+
+    /// Guards a device that leads off the node. `false` if there is no such device (any more).
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn host(
+        &mut self,
+        ebpf: &mut Ebpf,
+        ifindex: u32,
+        ethernet: bool,
+    ) -> Result<bool, KernelError> {
+        let programs = if ethernet {
+            HOST_PROGRAMS
+        } else {
+            HOST_PROGRAMS_L3
+        };
+        self.guard(ebpf, ifindex, programs)
+    }
+
+    /// Takes the programs of a device that no longer leads off the node away from it: it has become a pod's.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be removed.
+    pub fn no_host(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        for (name, side) in HOST_PROGRAMS.into_iter().chain(HOST_PROGRAMS_L3) {
+            if !self.attached.remove(&(ifindex, name)) {
+                continue;
+            }
+            remove(&self.pins.link(&format!("{ifindex}-{name}")))?;
+            if !self.tcx
+                && let Some(device) = device_name(ifindex)
+            {
+                // An error says that there is none.
+                let _: Result<(), TcError> = tc::qdisc_detach_program(&device, side, name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Devices that are guarded as leading off the node.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<u32> {
+        let is_host = |name| {
+            [HOST_PROGRAMS, HOST_PROGRAMS_L3]
+                .iter()
+                .any(|programs| programs[0].0 == name)
+        };
+        self.attached
+            .iter()
+            .filter(|(_, name)| is_host(*name))
+            .map(|&(ifindex, _)| ifindex)
+            .collect()
+    }
+
+    fn guard(
+        &mut self,
+        ebpf: &mut Ebpf,
+        ifindex: u32,
+        programs: [(&'static str, TcAttachType); 2],
+    ) -> Result<bool, KernelError> {
+        let Some(device) = device_name(ifindex) else {
             self.forget(ifindex)?;
             return Ok(false);
         };
-        if self.attached.contains(&ifindex) {
+        if self.attached.contains(&(ifindex, programs[0].0)) {
             return Ok(true);
         }
-        for (name, side) in POD_PROGRAMS {
+        for (name, side) in programs {
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
                 tcx(
@@ -104,14 +185,19 @@ impl Attacher {
                 ))
             })?;
         }
-        self.attached.insert(ifindex);
+        self.attached
+            .extend(programs.map(|(name, _)| (ifindex, name)));
         Ok(true)
     }
 
     /// Removes the pins of a device that is gone; its links went with it.
     fn forget(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        self.attached.remove(&ifindex);
-        for (name, _) in POD_PROGRAMS {
+        self.attached.retain(|(of, _)| *of != ifindex);
+        for (name, _) in POD_PROGRAMS
+            .into_iter()
+            .chain(HOST_PROGRAMS)
+            .chain(HOST_PROGRAMS_L3)
+        {
             remove(&self.pins.link(&format!("{ifindex}-{name}")))?;
         }
         Ok(())
@@ -123,11 +209,10 @@ impl Attacher {
     ///
     /// If a pin cannot be removed.
     pub fn reap(&mut self) -> Result<Vec<u32>, KernelError> {
-        let gone: Vec<u32> = self
-            .attached
-            .iter()
-            .copied()
-            .filter(|&ifindex| nix::net::if_::if_indextoname(ifindex).is_err())
+        let known: BTreeSet<u32> = self.attached.iter().map(|&(ifindex, _)| ifindex).collect();
+        let gone: Vec<u32> = known
+            .into_iter()
+            .filter(|&ifindex| device_name(ifindex).is_none())
             .collect();
         for &ifindex in &gone {
             self.forget(ifindex)?;
@@ -143,33 +228,57 @@ impl Attacher {
     ///
     /// What the kernel refused.
     pub fn sockets(&self, ebpf: &mut Ebpf, root: &Path) -> Result<(), KernelError> {
-        let cgroup = fs::File::open(root).map_err(|error| {
-            KernelError::Other(format!(
-                "cannot open the cgroup {}: {error}\n  help: --cgroup-root names a directory in a cgroup2 hierarchy (see /proc/self/mountinfo)",
-                root.display()
-            ))
-        })?;
+        let cgroup = open_cgroup(root, "--cgroup-root")?;
         for name in load::SOCKET_PROGRAMS {
             let program: &mut CgroupSockAddr = load::program(ebpf, name)?;
-            let mut attach = || -> anyhow::Result<()> {
+            let mut attach = || -> anyhow::Result<FdLink> {
                 let id = program.attach(&cgroup, CgroupAttachMode::Single)?;
-                let link: FdLink = program.take_link(id)?.try_into()?;
-                let pin = self.pins.link(name);
-                let fresh = self.pins.link(&format!("{name}-new"));
-                remove(&fresh)?;
-                link.pin(&fresh)?;
-                // Renaming over the old pin is what lets the old link go.
-                fs::rename(&fresh, &pin)?;
-                Ok(())
+                Ok(program.take_link(id)?.try_into()?)
             };
-            attach().map_err(|error| {
-                KernelError::Other(format!(
-                    "cannot attach {name} to {}: {error:#}",
-                    root.display()
-                ))
-            })?;
+            self.pin_over(name, attach(), root)?;
         }
         Ok(())
+    }
+
+    /// Guards the node's own sockets, below this cgroup. As [`Self::sockets`], the new link comes before the old one goes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn node(&self, ebpf: &mut Ebpf, root: &Path) -> Result<(), KernelError> {
+        let cgroup = open_cgroup(root, "--node-cgroup")?;
+        let name = load::NODE_PROGRAM;
+        let program: &mut CgroupSkb = load::program(ebpf, name)?;
+        let mut attach = || -> anyhow::Result<FdLink> {
+            // A link stands beside others' whatever the mode says, and takes no other.
+            let mode = CgroupAttachMode::Single;
+            let id = program.attach(&cgroup, CgroupSkbAttachType::Ingress, mode)?;
+            Ok(program.take_link(id)?.try_into()?)
+        };
+        self.pin_over(name, attach(), root)
+    }
+
+    /// Pins a link where an earlier agent's may be, which goes only then.
+    fn pin_over(
+        &self,
+        name: &str,
+        link: anyhow::Result<FdLink>,
+        root: &Path,
+    ) -> Result<(), KernelError> {
+        let pin = || -> anyhow::Result<()> {
+            let fresh = self.pins.link(&format!("{name}-new"));
+            remove(&fresh)?;
+            link?.pin(&fresh)?;
+            // Renaming over the old pin is what lets the old link go.
+            fs::rename(&fresh, self.pins.link(name))?;
+            Ok(())
+        };
+        pin().map_err(|error| {
+            KernelError::Other(format!(
+                "cannot attach {name} to {}: {error:#}",
+                root.display()
+            ))
+        })
     }
 
     /// `tcx` or `clsact`.
@@ -177,6 +286,20 @@ impl Attacher {
     pub const fn kind(&self) -> &'static str {
         if self.tcx { "tcx" } else { "clsact" }
     }
+}
+
+fn open_cgroup(root: &Path, flag: &str) -> Result<fs::File, KernelError> {
+    fs::File::open(root).map_err(|error| {
+        KernelError::Other(format!(
+            "cannot open the cgroup {}: {error}\n  help: {flag} names a directory in a cgroup2 hierarchy (see /proc/self/mountinfo)",
+            root.display()
+        ))
+    })
+}
+
+fn device_name(ifindex: u32) -> Option<String> {
+    let name = nix::net::if_::if_indextoname(ifindex).ok()?;
+    name.into_string().ok()
 }
 
 /// Attaches by a TCX link, before all other programs of the device, or updates the link that is pinned.
@@ -295,7 +418,11 @@ fn detach_filters() -> usize {
         let Ok(name) = device.name().to_str() else {
             continue;
         };
-        for (program, side) in POD_PROGRAMS {
+        for (program, side) in POD_PROGRAMS
+            .into_iter()
+            .chain(HOST_PROGRAMS)
+            .chain(HOST_PROGRAMS_L3)
+        {
             // An error says that there is none.
             removed += usize::from(tc::qdisc_detach_program(name, side, program).is_ok());
         }

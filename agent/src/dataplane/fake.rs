@@ -12,16 +12,20 @@ use ringfence_common::{
     Hook, V4, V6,
     cell::Cell,
     config::Config,
-    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
-    endpoint::{EndpointRecord, EndpointWord},
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
+    endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
     judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
     metadata::MetadataWord,
+    service::ServiceKey,
     table::{ClassKey, ClassWord, Page},
 };
 
-use super::maps::unmapped;
-use crate::diff::{EndpointState, Installed, Op};
+use super::maps::{service_key, unmapped};
+use crate::{
+    compile::Translated,
+    diff::{EndpointState, Installed, Op},
+};
 
 /// Maps made of collections.
 #[derive(Debug, Default)]
@@ -39,7 +43,13 @@ pub struct FakeMaps {
     /// `ADDRESSES*` and `NETWORKS*`.
     pub addresses: BTreeMap<IpNet, Identity>,
     /// `NODE_ADDRESSES`.
-    pub node_addresses: Vec<IpAddr>,
+    pub node_addresses: BTreeMap<IpAddr, u8>,
+    /// `SERVICES`.
+    pub services: BTreeMap<ServiceKey, Translated>,
+    /// `SOURCES`.
+    pub sources: BTreeMap<u16, SourceWord>,
+    /// `LOCALS`.
+    pub locals: BTreeMap<IpAddr, u16>,
     /// `CLASSES`.
     pub classes: BTreeMap<ClassKey, ClassWord>,
     /// `PAGES`.
@@ -97,8 +107,27 @@ impl FakeMaps {
             Op::RemoveAddress(net) => {
                 self.addresses.remove(net);
             }
-            Op::NodeAddress(address) => self.node_addresses.push(*address),
-            Op::RemoveNodeAddress(address) => self.node_addresses.retain(|known| known != address),
+            Op::NodeAddress(address, bits) => {
+                self.node_addresses.insert(*address, *bits);
+            }
+            Op::RemoveNodeAddress(address) => {
+                self.node_addresses.remove(address);
+            }
+            Op::Service(translated) => {
+                self.services.insert(service_key(translated), *translated);
+            }
+            Op::RemoveService(translated) => {
+                self.services.remove(&service_key(translated));
+            }
+            Op::Source(place, word) => {
+                self.sources.insert(*place, *word);
+            }
+            Op::Local(address, place) => {
+                self.locals.insert(*address, *place);
+            }
+            Op::RemoveLocal(address) => {
+                self.locals.remove(address);
+            }
             Op::Record(slot, record) => {
                 self.records.insert(*slot, *record);
             }
@@ -175,7 +204,9 @@ impl FakeMaps {
             addresses: self.addresses.clone(),
             classes: self.classes.iter().filter_map(class).collect(),
             endpoints: self.endpoints.iter().filter_map(endpoint).collect(),
-            node_addresses: self.node_addresses.iter().copied().collect(),
+            node_addresses: self.node_addresses.clone(),
+            services: self.services.values().copied().collect(),
+            locals: self.locals.clone(),
             ..self.catalogue.clone()
         }
     }
@@ -231,8 +262,29 @@ impl Tables for FakeMaps {
         self.metadata.get(address).copied()
     }
 
-    fn is_node(&self, address: &V6) -> bool {
-        self.node_addresses.contains(&unmapped(*address))
+    fn node(&self, address: &V6) -> u8 {
+        let known = self.node_addresses.get(&unmapped(*address));
+        known.copied().unwrap_or(0)
+    }
+
+    fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool {
+        self.services.contains_key(&ServiceKey {
+            address: *address,
+            port,
+            protocol,
+            _pad: 0,
+        })
+    }
+
+    fn source(&self, place: u16) -> SourceWord {
+        self.sources
+            .get(&place)
+            .copied()
+            .unwrap_or(SourceWord::NONE)
+    }
+
+    fn local(&self, address: &V6) -> Option<u16> {
+        self.locals.get(&unmapped(*address)).copied()
     }
 
     fn count(&self, _hook: Hook, _outcome: &Outcome) {}
@@ -270,12 +322,13 @@ macro_rules! family {
                 self.$connections.borrow_mut().insert(*key, entry);
             }
 
-            fn fragment(&self, key: &FragmentKey<$address>) -> Option<FragmentWord> {
-                self.$fragments.borrow().get(key).copied()
+            fn fragment(&self, whole: &Whole<'_, $address>) -> FragmentWord {
+                let known = self.$fragments.borrow().get(&whole.key()).copied();
+                known.unwrap_or(FragmentWord::NONE)
             }
 
-            fn remember_fragment(&self, key: &FragmentKey<$address>, word: FragmentWord) {
-                self.$fragments.borrow_mut().insert(*key, word);
+            fn remember_fragment(&self, whole: &Whole<'_, $address>, word: FragmentWord) {
+                self.$fragments.borrow_mut().insert(whole.key(), word);
             }
         }
     };

@@ -11,7 +11,7 @@ use ringfence_common::{
 
 use super::{
     KernelError,
-    maps::{Maps, state, unmapped},
+    maps::{Maps, state, translated, unmapped},
 };
 use crate::diff::{EndpointState, Installed, Last, TableState};
 
@@ -117,8 +117,21 @@ fn read_addresses(maps: &Maps, installed: &mut Installed) -> Result<(), KernelEr
         );
     }
     for item in maps.node_addresses.iter() {
-        let (address, _) = item.map_err(trouble)?;
-        installed.node_addresses.insert(unmapped(address));
+        let (address, word) = item.map_err(trouble)?;
+        installed
+            .node_addresses
+            .insert(unmapped(address), word.bits(&address));
+    }
+    for key in maps.services.keys() {
+        installed
+            .services
+            .extend(translated(&key.map_err(trouble)?));
+    }
+    for item in maps.locals.iter() {
+        let (address, word) = item.map_err(trouble)?;
+        installed
+            .locals
+            .insert(unmapped(address), word.source(&address).unwrap_or(0));
     }
     Ok(())
 }

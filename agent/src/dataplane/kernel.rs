@@ -1,6 +1,10 @@
 //! The real [`Kernel`]: maps, programs and links of this machine.
 
-use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+};
 
 use aya::Ebpf;
 use ringfence_common::{
@@ -24,6 +28,7 @@ use crate::{
     compile::Desired,
     diff::{self, Full, Installed, Limits, Op, Wanted},
     metadata,
+    model::HostDevice,
 };
 
 /// Maps, programs and links of this machine.
@@ -75,6 +80,9 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
     attacher.adopt(&mut ebpf)?;
     if let Some(root) = &options.cgroup_root {
         attacher.sockets(&mut ebpf, root)?;
+    }
+    if let Some(root) = &options.node_cgroup {
+        attacher.node(&mut ebpf, root)?;
     }
     let mut names = Names::default();
     names.learn(&installed);
@@ -273,6 +281,24 @@ impl Kernel for Dataplane {
         let applied = programmed?;
         attached?;
         Ok(applied)
+    }
+
+    fn guard(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
+        let mut first = Ok(());
+        for ifindex in self.attacher.hosts() {
+            if !devices.iter().any(|device| device.ifindex == ifindex) {
+                first = first.and(self.attacher.no_host(ifindex));
+            }
+        }
+        for device in devices {
+            let attached = self
+                .attacher
+                .host(&mut self.ebpf, device.ifindex, device.ethernet);
+            if let Err(error) = attached {
+                first = first.and(Err(error));
+            }
+        }
+        first
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {

@@ -6,16 +6,27 @@ use super::{KernelError, Options, pins::Pins, spec};
 use crate::diff::Limits;
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
-    programs::{CgroupSockAddr, Program, ProgramError, SchedClassifier},
+    programs::{CgroupSkb, CgroupSockAddr, Program, ProgramError, SchedClassifier},
 };
 
 /// The kernel half; empty in a build without it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence.o"));
 
 /// Names of the TC programs.
-pub const CLASSIFIERS: [&str; 3] = ["from_pod", "to_pod", "clock"];
+pub const CLASSIFIERS: [&str; 7] = [
+    "from_pod",
+    "to_pod",
+    "from_host",
+    "to_host",
+    "from_host_l3",
+    "to_host_l3",
+    "clock",
+];
 /// Names of the socket programs.
 pub const SOCKET_PROGRAMS: [&str; 4] = ["connect4", "connect6", "sendmsg4", "sendmsg6"];
+
+/// Name of the program in front of the node's sockets.
+pub const NODE_PROGRAM: &str = "to_node";
 
 /// Loads maps and programs. Maps that are pinned are taken over, with the sizes that they have; these are returned.
 ///
@@ -55,6 +66,12 @@ pub fn load(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelErro
             let program: &mut CgroupSockAddr = program(&mut ebpf, name)?;
             program.load().map_err(|error| rejected(name, &error))?;
         }
+    }
+    if options.node_cgroup.is_some() {
+        let program: &mut CgroupSkb = program(&mut ebpf, NODE_PROGRAM)?;
+        program
+            .load()
+            .map_err(|error| rejected(NODE_PROGRAM, &error))?;
     }
     Ok((ebpf, limits))
 }
@@ -113,6 +130,7 @@ fn adopt(limits: &mut Limits, map: &str, found: u32) {
         "IDENTITIES" => &mut limits.identities,
         "TABLES" => &mut limits.tables,
         "CONNECTIONS4" => &mut limits.connections,
+        "SERVICES" => &mut limits.services,
         _ => return,
     };
     if *limit != found {

@@ -16,14 +16,19 @@ use ringfence_common::{
     cell::Cell,
     config::Config,
     connection::{Connection, ConnectionKey},
-    endpoint::{EndpointRecord, EndpointWord, FarWord, NEAR_IFINDEX},
-    identity::{Identity, IdentityWord, fold6},
+    endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
+    identity::{Identity, IdentityWord},
     metadata::MetadataWord,
+    service::{ANY_NODE_ADDRESS, NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
 
 use super::KernelError;
-use crate::diff::{Op, TableState};
+use crate::{
+    compile::Translated,
+    diff::{Op, TableState},
+    model::Protocol,
+};
 
 /// Places in `STATE`.
 pub mod state {
@@ -59,7 +64,10 @@ pub struct Maps {
     pub addresses6: Hash<V6, IdentityWord>,
     pub networks4: LpmTrie<MapData, V4, Identity>,
     pub networks6: LpmTrie<MapData, V6, Identity>,
-    pub node_addresses: Hash<V6, u32>,
+    pub node_addresses: Hash<V6, NodeWord>,
+    pub services: Hash<ServiceKey, u32>,
+    pub sources: Array<MapData, SourceWord>,
+    pub locals: Hash<V6, LocalWord>,
     pub classes: Hash<ClassKey, ClassWord>,
     pub pages: Array<MapData, Page>,
     pub cells: Array<MapData, Cell>,
@@ -101,6 +109,9 @@ impl Maps {
             networks4: take(ebpf, "NETWORKS4")?,
             networks6: take(ebpf, "NETWORKS6")?,
             node_addresses: take(ebpf, "NODE_ADDRESSES")?,
+            services: take(ebpf, "SERVICES")?,
+            sources: take(ebpf, "SOURCES")?,
+            locals: take(ebpf, "LOCALS")?,
             classes: take(ebpf, "CLASSES")?,
             pages: take(ebpf, "PAGES")?,
             cells: take(ebpf, "CELLS")?,
@@ -184,10 +195,28 @@ impl Maps {
             }
             Op::Address(net, identity) => self.address(net, *identity),
             Op::RemoveAddress(net) => self.remove_address(net),
-            Op::NodeAddress(address) => {
+            Op::NodeAddress(address, bits) => {
                 let key = mapped(*address);
-                put(&mut self.node_addresses, "NODE_ADDRESSES", key, fold6(&key))
+                let word = NodeWord::new(&key, *bits);
+                put(&mut self.node_addresses, "NODE_ADDRESSES", key, word)
             }
+            Op::Service(translated) => {
+                put(&mut self.services, "SERVICES", service_key(translated), 1)
+            }
+            Op::RemoveService(translated) => {
+                drop_key(&mut self.services, "SERVICES", &service_key(translated))
+            }
+            Op::Source(place, word) => set(&mut self.sources, "SOURCES", u32::from(*place), *word),
+            Op::Local(address, place) => {
+                let key = mapped(*address);
+                put(
+                    &mut self.locals,
+                    "LOCALS",
+                    key,
+                    LocalWord::new(&key, *place),
+                )
+            }
+            Op::RemoveLocal(address) => drop_key(&mut self.locals, "LOCALS", &mapped(*address)),
             Op::RemoveNodeAddress(address) => drop_key(
                 &mut self.node_addresses,
                 "NODE_ADDRESSES",
@@ -286,6 +315,29 @@ impl Maps {
             FarWord::new(ifindex, element),
         )
     }
+}
+
+/// A translated destination as a key of `SERVICES`.
+#[must_use]
+pub fn service_key(translated: &Translated) -> ServiceKey {
+    ServiceKey {
+        address: translated.address.map_or(ANY_NODE_ADDRESS, mapped),
+        port: translated.port,
+        protocol: translated.protocol.number(),
+        _pad: 0,
+    }
+}
+
+/// The translated destination behind a key of `SERVICES`; `None` for a protocol that no Service has.
+#[must_use]
+pub fn translated(key: &ServiceKey) -> Option<Translated> {
+    Some(Translated {
+        address: (key.address != ANY_NODE_ADDRESS).then(|| unmapped(key.address)),
+        protocol: Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.number() == key.protocol)?,
+        port: key.port,
+    })
 }
 
 /// An address as a key of family-less maps.

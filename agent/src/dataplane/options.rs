@@ -13,6 +13,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Root of the pods' cgroup subtree, in a cgroup2 hierarchy; `None`: no socket hooks.
     pub cgroup_root: Option<PathBuf>,
+    /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
+    pub node_cgroup: Option<PathBuf>,
     /// Sizes of the maps. A map that is pinned already keeps its size.
     pub limits: Limits,
     /// Bits of the packet mark that are ours.

@@ -7,14 +7,16 @@ use ringfence_common::{
     cell::Cell,
     config::Config,
     connection::{Connection, ConnectionKey, FragmentKey, FragmentWord},
-    endpoint::{EndpointRecord, EndpointWord, FarWord, NEAR_IFINDEX},
-    event::{COUNTERS, RateState},
+    endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
+    event::{COUNTERS, Event, RateState},
     identity::{Identity, IdentityWord},
+    mark::MAX_SOURCES,
     metadata::{MetadataWord, SIEVE_WORDS},
+    service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
 
-use crate::diff::{GRANTS, Limits, NODE_ADDRESSES};
+use crate::diff::{GRANTS, LOCALS, Limits, NODE_ADDRESSES};
 
 /// One map.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +70,12 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<V6, IdentityWord>("ADDRESSES6", Hash, limits.addresses),
         map::<Prefix<V4>, Identity>("NETWORKS4", LpmTrie, limits.networks),
         map::<Prefix<V6>, Identity>("NETWORKS6", LpmTrie, limits.networks),
-        map::<V6, u32>("NODE_ADDRESSES", Hash, NODE_ADDRESSES),
+        map::<V6, NodeWord>("NODE_ADDRESSES", Hash, NODE_ADDRESSES),
+        map::<ServiceKey, u32>("SERVICES", Hash, limits.services),
+        map::<u32, ServiceKey>("SERVICE_KEY", PerCpuArray, 1),
+        #[expect(clippy::cast_possible_truncation, reason = "16384")]
+        map::<u32, SourceWord>("SOURCES", Array, MAX_SOURCES as u32),
+        map::<V6, LocalWord>("LOCALS", Hash, LOCALS),
         map::<ClassKey, ClassWord>("CLASSES", Hash, limits.classes),
         map::<u32, Page>("PAGES", Array, limits.pages),
         map::<u32, Cell>("CELLS", Array, limits.cells),
@@ -78,13 +85,17 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
             LruHash,
             (limits.connections / 2).max(1),
         ),
+        map::<u32, Connection>("CONNECTION", PerCpuArray, 1),
         map::<FragmentKey<V4>, FragmentWord>("FRAGMENTS4", LruHash, 8192),
         map::<FragmentKey<V6>, FragmentWord>("FRAGMENTS6", LruHash, 8192),
+        map::<u32, FragmentKey<V4>>("FRAGMENT_KEY4", PerCpuArray, 1),
+        map::<u32, FragmentKey<V6>>("FRAGMENT_KEY6", PerCpuArray, 1),
         map::<V6, MetadataWord>("METADATA", Hash, 1024),
         #[expect(clippy::cast_possible_truncation, reason = "64")]
         map::<u32, u64>("METADATA_SIEVE", Array, SIEVE_WORDS as u32),
         map::<u64, u64>("GRANTS", Hash, GRANTS),
         map::<(), ()>("EVENTS", RingBuf, RING_BYTES),
+        map::<u32, Event>("EVENT", PerCpuArray, 1),
         #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
         map::<u32, u64>("COUNTERS", PerCpuArray, COUNTERS as u32),
         map::<u32, RateState>("RATE", PerCpuArray, 1),

@@ -1,6 +1,6 @@
 //! What the kernel holds, as plain values, and the one interface through which the rest of the agent reaches it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ringfence_common::{
     Direction, Hook,
@@ -8,7 +8,7 @@ use ringfence_common::{
     event::Reason,
 };
 
-use crate::compile::Desired;
+use crate::{compile::Desired, model::HostDevice};
 
 /// The kernel's tables. One thread owns them (namespaces are per thread, and so are locks that are not needed).
 pub trait Kernel: Send {
@@ -18,6 +18,13 @@ pub trait Kernel: Send {
     ///
     /// What does not fit or what the kernel refused, with the map and the flag that raises its limit.
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError>;
+
+    /// Guards these devices, which lead off the node, and no others of that kind.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused; the other devices are guarded all the same.
+    fn guard(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError>;
 
     /// True if the machine has changed under what was applied (a pod's cgroup has appeared): it is time to apply it again.
     fn is_stale(&mut self, desired: &Desired) -> bool;
@@ -126,6 +133,10 @@ pub struct ConnectionView {
     pub own_node: bool,
     /// It was under way before it was tracked.
     pub adopted: bool,
+    /// To a Service: judged after translation, in an entry of its own.
+    pub deferred: bool,
+    /// The sender's egress, judged where the connection ends or leaves the node: `local` is the sender as it is there.
+    pub after_translation: bool,
     /// Something came back.
     pub replied: bool,
     /// Seconds since its last packet.

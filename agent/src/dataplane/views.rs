@@ -6,7 +6,7 @@ use aya::maps::MapError;
 use ringfence_common::{
     Hook,
     cell::Verdict,
-    connection::{Connection, ConnectionKey, state, verdict},
+    connection::{Connection, ConnectionKey, NOBODY, state, verdict},
     endpoint::flags,
     event::{LOST_EVENTS, REASONS, Reason},
 };
@@ -148,6 +148,8 @@ fn view<A: Into<IpAddr>>(
         rule: connection.cell.rule(),
         own_node: word.has(verdict::OWN_NODE),
         adopted: word.has(verdict::ADOPTED),
+        deferred: word.has(verdict::DEFERRED),
+        after_translation: key.endpoint == NOBODY,
         replied: connection.state & state::REPLIED != 0,
         idle_seconds: clock.idle_seconds(connection.seen),
     }

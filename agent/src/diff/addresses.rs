@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
-use ringfence_common::identity::{Identity, UNKNOWN};
+use ringfence_common::identity::{Identity, POD, UNKNOWN};
 
 use super::{
     digest::{self, Digest},
-    installed::NODE_ADDRESSES,
     plan::{Builder, Full, Op, fits},
     tables::TableIds,
 };
-use crate::compile::Desired;
+use crate::compile::{Desired, is_pod};
 
 /// What became of the identities.
 pub(super) struct Identities {
@@ -51,8 +50,13 @@ impl Builder<'_> {
             let new = match chosen.get(&(old, signature)) {
                 Some(&identity) => identity,
                 None => {
-                    let identity =
-                        self.identity_for(old, digests[signature], &mut by_digest, tables);
+                    let kind = if is_pod(&desired.signatures[signature]) {
+                        POD
+                    } else {
+                        0
+                    };
+                    let meaning = (digests[signature], kind);
+                    let identity = self.identity_for(old, meaning, &mut by_digest, tables);
                     chosen.insert((old, signature), identity);
                     identity
                 }
@@ -78,13 +82,6 @@ impl Builder<'_> {
             self.after.identities.len(),
             self.limits.identities,
         )?;
-        fits(
-            "NODE_ADDRESSES",
-            "fewer addresses on the node",
-            desired.node_addresses.len(),
-            NODE_ADDRESSES,
-        )?;
-        self.node_addresses(desired);
         Ok(identities)
     }
 
@@ -96,11 +93,11 @@ impl Builder<'_> {
         around(&self.installed.addresses, net).unwrap_or(UNKNOWN)
     }
 
-    /// An identity of this meaning that leaving tables treat like `old`.
+    /// An identity of this meaning (digest, and [`POD`] if it is of pods) that leaving tables treat like `old`.
     fn identity_for(
         &mut self,
         old: Identity,
-        digest: Digest,
+        (digest, kind): (Digest, Identity),
         by_digest: &mut BTreeMap<Digest, Vec<Identity>>,
         tables: &TableIds,
     ) -> Identity {
@@ -121,7 +118,7 @@ impl Builder<'_> {
             return identity;
         }
         self.after.last.identity += 1;
-        let identity = self.after.last.identity;
+        let identity = self.after.last.identity | kind;
         candidates.push(identity);
         self.after.identities.insert(identity, digest);
         self.beside.push(Op::Identity(identity, digest));
@@ -181,25 +178,6 @@ impl Builder<'_> {
             )?;
         }
         Ok(())
-    }
-
-    fn node_addresses(&mut self, desired: &Desired) {
-        for &address in desired
-            .node_addresses
-            .difference(&self.installed.node_addresses)
-        {
-            self.addresses.push(Op::NodeAddress(address));
-        }
-        for &address in self
-            .installed
-            .node_addresses
-            .difference(&desired.node_addresses)
-        {
-            self.addresses.push(Op::RemoveNodeAddress(address));
-        }
-        self.after
-            .node_addresses
-            .clone_from(&desired.node_addresses);
     }
 
     /// Gives every identity in use its class in every wanted table.

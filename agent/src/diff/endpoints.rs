@@ -7,8 +7,12 @@ use std::{
 
 use ringfence_common::{
     V4, V6,
-    endpoint::{EndpointRecord, EndpointWord, MAX_ADDRESSES4, MAX_ADDRESSES6, NEAR_IFINDEX, flags},
+    endpoint::{
+        EndpointRecord, EndpointWord, MAX_ADDRESSES4, MAX_ADDRESSES6, NEAR_IFINDEX, SourceWord,
+        flags,
+    },
     identity::Identity,
+    service::node,
     table::TableRef,
 };
 
@@ -34,10 +38,9 @@ impl Builder<'_> {
         let generation = self.installed.generation + 1;
         let shaken = self.shaken(tables, identities);
         // What the node was let in for by an address that it no longer has is to be judged again.
-        let fewer_node_addresses = !self
-            .installed
-            .node_addresses
-            .is_subset(&wanted.desired.node_addresses);
+        let fewer_node_addresses = self.installed.node_addresses.iter().any(|(address, bits)| {
+            bits & node::OWN != 0 && !wanted.desired.node_addresses.contains(address)
+        });
         let mut used: BTreeSet<u32> = self
             .installed
             .endpoints
@@ -46,6 +49,13 @@ impl Builder<'_> {
             .collect();
         let mut named = BTreeSet::new();
         let mut seen = BTreeSet::new();
+        let mut locals = BTreeMap::new();
+        let mut places: BTreeSet<u16> = self
+            .installed
+            .endpoints
+            .values()
+            .map(|state| state.record.source)
+            .collect();
         for (pod, endpoint) in &wanted.desired.endpoints {
             let ifindex = endpoint.located.ifindex;
             let old = self.installed.endpoints.get(&ifindex).copied();
@@ -54,9 +64,23 @@ impl Builder<'_> {
             named.insert(name);
             seen.insert(ifindex);
             let same = old.filter(|old| old.record.endpoint == number);
+            let source = match same {
+                Some(old) => old.record.source,
+                None => {
+                    let place = self.place(number, &places)?;
+                    places.insert(place);
+                    self.beside
+                        .push(Op::Source(place, SourceWord::new(ifindex, number)));
+                    place
+                }
+            };
+            for &address in &endpoint.addresses {
+                locals.entry(address).or_insert(source);
+            }
             let record = EndpointRecord {
                 born: same.map_or(generation, |old| old.record.born),
                 endpoint: number,
+                source,
                 ..self.record(endpoint, tables)
             };
             let touched = self.installed.interrupted
@@ -119,6 +143,19 @@ impl Builder<'_> {
                 self.after.endpoints.remove(&ifindex);
             }
         }
+        self.locals(locals)?;
+        let kept: BTreeSet<u16> = self
+            .after
+            .endpoints
+            .values()
+            .map(|state| state.record.source)
+            .collect();
+        for state in self.installed.endpoints.values() {
+            let place = state.record.source;
+            if !kept.contains(&place) {
+                self.forget.push(Op::Source(place, SourceWord::NONE));
+            }
+        }
         for (name, &number) in &self.installed.names {
             if !named.contains(name) {
                 self.after.names.remove(name);
@@ -158,11 +195,30 @@ impl Builder<'_> {
             .collect()
     }
 
+    /// A place in `SOURCES` that nobody has. They are given out in turn, so that a mark from before is nobody's for long.
+    fn place(&self, number: u32, used: &BTreeSet<u16>) -> Result<u16, Full> {
+        let places = self.limits.sources;
+        (0..places)
+            .map(|step| 1 + (number.wrapping_sub(1).wrapping_add(step)) % places)
+            .filter_map(|place| u16::try_from(place).ok())
+            .find(|place| !used.contains(place))
+            .ok_or(Full {
+                map: "SOURCES",
+                needed: used.len() + 1,
+                limit: places as usize,
+                flag: "--mark-source-mask",
+            })
+    }
+
     fn number(&mut self, name: &str) -> u32 {
         if let Some(&number) = self.after.names.get(name) {
             return number;
         }
         self.after.last.endpoint += 1;
+        // Entries of the connection table that are nobody's have these 24 bits zero.
+        if self.after.last.endpoint.trailing_zeros() >= 24 {
+            self.after.last.endpoint += 1;
+        }
         let number = self.after.last.endpoint;
         self.after.names.insert(name.to_owned(), number);
         self.beside.push(Op::Name(number, name.to_owned()));
@@ -236,7 +292,7 @@ impl Builder<'_> {
             },
             addresses6,
             hardware_address: hardware.unwrap_or_default(),
-            _pad: [0; 2],
+            source: 0,
         }
     }
 

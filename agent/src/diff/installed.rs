@@ -14,6 +14,7 @@ use ringfence_common::{
 };
 
 use super::digest::Digest;
+use crate::compile::Translated;
 
 /// What the maps hold. Read from them at start, then kept beside them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +42,12 @@ pub struct Installed {
     pub classes: BTreeMap<(u32, Identity), u16>,
     /// Endpoints by ifindex.
     pub endpoints: BTreeMap<u32, EndpointState>,
-    /// Addresses of the node itself.
-    pub node_addresses: BTreeSet<IpAddr>,
+    /// What addresses are to nodes: bits of [`ringfence_common::service::node`].
+    pub node_addresses: BTreeMap<IpAddr, u8>,
+    /// Destinations that the node translates.
+    pub services: BTreeSet<Translated>,
+    /// Places in `SOURCES` of this node's pods' addresses.
+    pub locals: BTreeMap<IpAddr, u16>,
     /// Metadata grants by cgroup id.
     pub grants: BTreeMap<u64, u64>,
 }
@@ -107,10 +112,16 @@ pub struct Limits {
     pub tables: u32,
     /// `CONNECTIONS4`; `CONNECTIONS6` has half as many.
     pub connections: u32,
+    /// `SERVICES`.
+    pub services: u32,
+    /// Endpoints that the packet mark can tell apart.
+    pub sources: u32,
 }
 
 /// Entries of `NODE_ADDRESSES`.
-pub const NODE_ADDRESSES: u32 = 1024;
+pub const NODE_ADDRESSES: u32 = 16_384;
+/// Entries of `LOCALS`.
+pub const LOCALS: u32 = 16_384;
 /// Entries of `GRANTS`.
 pub const GRANTS: u32 = 4096;
 
@@ -127,6 +138,8 @@ impl Default for Limits {
             identities: 65_536,
             tables: 4096,
             connections: 262_144,
+            services: 65_536,
+            sources: ringfence_common::mark::MarkLayout::DEFAULT.sources(),
         }
     }
 }

@@ -18,11 +18,14 @@ mod digest;
 mod endpoints;
 mod installed;
 mod plan;
+mod surroundings;
 mod tables;
 
 use std::collections::BTreeMap;
 
-pub use installed::{EndpointState, GRANTS, Installed, Last, Limits, NODE_ADDRESSES, TableState};
+pub use installed::{
+    EndpointState, GRANTS, Installed, LOCALS, Last, Limits, NODE_ADDRESSES, TableState,
+};
 pub use plan::{Full, Op, Plan};
 
 use crate::compile::Desired;
@@ -46,6 +49,7 @@ pub fn diff(installed: &Installed, wanted: Wanted<'_>, limits: &Limits) -> Resul
     builder.rules(wanted.desired)?;
     let tables = builder.tables(wanted.desired)?;
     let identities = builder.addresses(wanted.desired, &tables)?;
+    builder.surroundings(wanted.desired)?;
     builder.classes(wanted.desired, &tables, &identities)?;
     builder.endpoints(wanted, &tables, &identities)?;
     builder.retire(&tables);

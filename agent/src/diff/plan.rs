@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use ringfence_common::{
     cell::{Cell, RuleId},
-    endpoint::{EndpointRecord, EndpointWord, Generation},
+    endpoint::{EndpointRecord, EndpointWord, Generation, SourceWord},
     identity::Identity,
     table::Page,
 };
@@ -14,7 +14,7 @@ use super::{
     digest::Digest,
     installed::{Installed, Last, Limits, TableState},
 };
-use crate::compile::Desired;
+use crate::compile::{Desired, Translated};
 
 /// One change of the maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +46,20 @@ pub enum Op {
     Address(IpNet, Identity),
     /// Forgets an address or a network.
     RemoveAddress(IpNet),
-    /// Adds an address of the node.
-    NodeAddress(IpAddr),
-    /// Removes an address of the node.
+    /// Says what an address is to nodes: bits of [`ringfence_common::service::node`].
+    NodeAddress(IpAddr, u8),
+    /// Removes an address that is no node's any more.
     RemoveNodeAddress(IpAddr),
+    /// Adds a destination that the node translates.
+    Service(Translated),
+    /// Removes one.
+    RemoveService(Translated),
+    /// Gives an endpoint its place in `SOURCES`.
+    Source(u16, SourceWord),
+    /// Says which endpoint of this node has an address, by its place.
+    Local(IpAddr, u16),
+    /// Forgets that.
+    RemoveLocal(IpAddr),
     /// Writes a record into a slot that no word names.
     Record(u32, EndpointRecord),
     /// Puts a new word into force: ifindex, element, word.

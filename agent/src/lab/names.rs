@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::cgroup;
+use crate::cgroup2;
 
 /// What the names of a lab's network namespaces begin with. A lab's name has no dash, so no lab's prefix begins
 /// another's.
@@ -27,10 +27,10 @@ pub fn outside_netns(lab: &str) -> String {
 
 /// The root of the pods' cgroups: where an agent attaches its hooks.
 pub fn pods_cgroup(lab: &str) -> Result<PathBuf> {
-    Ok(cgroup::mount_point()?.join(format!("rf-{lab}")))
+    Ok(cgroup2::mount_point()?.join(format!("rf-{lab}")))
 }
 
 /// The cgroup of what is no pod.
 pub fn host_cgroup(lab: &str) -> Result<PathBuf> {
-    Ok(cgroup::mount_point()?.join(format!("rf-{lab}-host")))
+    Ok(cgroup2::mount_point()?.join(format!("rf-{lab}-host")))
 }

@@ -13,12 +13,15 @@ mod netns;
 mod roles;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use netns::enter;
 pub use watch::{Options, follow};
 
-use crate::model::{Diagnostic, PodKey, Snapshot};
+use crate::model::{Diagnostic, HostDevice, PodKey, Snapshot};
 
 /// What the sources say.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +59,23 @@ pub struct Device {
     pub name: String,
     /// What it is there for.
     pub role: Role,
+    /// Its packets have an Ethernet header.
+    pub ethernet: bool,
+}
+
+impl Devices {
+    /// Those that lead off the node.
+    #[must_use]
+    pub fn hosts(&self) -> BTreeSet<HostDevice> {
+        self.by_index
+            .values()
+            .filter(|device| matches!(device.role, Role::Uplink | Role::Tunnel))
+            .map(|device| HostDevice {
+                ifindex: device.index,
+                ethernet: device.ethernet,
+            })
+            .collect()
+    }
 }
 
 /// What a device is there for, as far as hooks are concerned.

@@ -14,7 +14,7 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         address::{AddressAttribute, AddressScope},
-        link::{LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
         nsid::{NsidAttribute, NsidMessage},
         route::{RouteAttribute, RouteMessage, RouteType},
     },
@@ -28,6 +28,8 @@ pub(super) struct Link {
     /// Kind, such as `veth`; `None` for hardware.
     pub kind: Option<String>,
     pub loopback: bool,
+    /// Its packets have an Ethernet header.
+    pub ethernet: bool,
     pub hardware_address: Option<[u8; 6]>,
     /// Index of the other end of a pair, or of the device below.
     pub peer: Option<u32>,
@@ -107,6 +109,10 @@ fn link(message: &LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         loopback: message.header.flags.contains(LinkFlags::Loopback),
+        ethernet: matches!(
+            message.header.link_layer_type,
+            LinkLayerType::Ether | LinkLayerType::Loopback
+        ),
         ..Link::default()
     };
     for attribute in &message.attributes {

@@ -22,6 +22,7 @@ pub(super) fn classify(stack: &Stack, pods: &BTreeSet<u32>) -> Devices {
                     index: link.index,
                     name: link.name.clone(),
                     role,
+                    ethernet: link.ethernet,
                 },
             ))
         })

@@ -9,7 +9,7 @@ mod snapshot;
 
 pub use labels::{Labels, Operator, Requirement, Selector};
 pub use origin::{Diagnostic, Origin};
-pub use pod::{ContainerPort, Located, Owner, Phase, Place, Pod, PodKey};
+pub use pod::{ContainerPort, HostDevice, Located, Owner, Phase, Place, Pod, PodKey};
 pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};
 pub use port::{PortSpec, Protocol};
 pub use snapshot::{Namespace, Node, Service, ServicePort, Snapshot, TargetPort};

@@ -122,3 +122,12 @@ pub struct Located {
     /// Addresses on the pod's own interface, link-local ones included; empty if they could not be read.
     pub addresses: Vec<IpAddr>,
 }
+
+/// A device that leads off the node, or to a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostDevice {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its packets have an Ethernet header.
+    pub ethernet: bool,
+}

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use jiff::Timestamp;
-use ringfence_common::{Direction, Hook, cell::Verdict, protocol};
+use ringfence_common::{Direction, Hook, cell::Verdict, event::Reason, protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::{dataplane::EventView, model::Snapshot};
@@ -222,7 +222,7 @@ impl Flow {
     /// The flow of an event.
     #[must_use]
     pub fn new(event: &EventView, node: &str, names: &AddressBook) -> Self {
-        let direction = direction(event.hook);
+        let direction = direction(event.hook, event.reason);
         let mut src = names.end(event.source, event.source_port);
         let mut dst = names.end(event.destination, event.destination_port);
         // The hook knows whose door it is; addresses are only second best (and a spoofed one says nothing).
@@ -270,10 +270,13 @@ pub fn timestamp(time: SystemTime) -> String {
         .map_or_else(|_out_of_range| String::new(), |time| format!("{time:.6}"))
 }
 
-const fn direction(hook: Hook) -> Direction {
-    match hook {
-        Hook::ToPod | Hook::FromHost => Direction::Ingress,
-        Hook::FromPod | Hook::ToHost | Hook::Socket => Direction::Egress,
+/// The direction, seen from the pod that the event is about.
+const fn direction(hook: Hook, reason: Reason) -> Direction {
+    match (hook, reason) {
+        // The sender's, judged at the receiver.
+        (_, Reason::Egress) => Direction::Egress,
+        (Hook::ToPod | Hook::FromHost, _) => Direction::Ingress,
+        (Hook::FromPod | Hook::ToHost | Hook::Socket | Hook::ToNode, _) => Direction::Egress,
     }
 }
 
@@ -286,6 +289,7 @@ pub const fn hook_name(hook: Hook) -> &'static str {
         Hook::FromHost => "from_host",
         Hook::ToHost => "to_host",
         Hook::Socket => "socket",
+        Hook::ToNode => "to_node",
     }
 }
 

@@ -4,6 +4,7 @@
 //! in force (only the latest counts), questions (one after the other), and the regular look for events.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     compile::Desired,
     dataplane::{Applied, EventView, Kernel, KernelError},
+    model::HostDevice,
 };
 
 /// How often the kernel is asked for events. A timer, not a message for each: a storm of denials costs one wake-up.
@@ -69,6 +71,7 @@ enum Message {
 pub struct KernelHandle {
     messages: mpsc::SyncSender<Message>,
     wanted: watch::Sender<Option<Wanted>>,
+    hosts: watch::Sender<BTreeSet<HostDevice>>,
     progress: watch::Receiver<Progress>,
     beat: Arc<Beat>,
 }
@@ -109,6 +112,7 @@ impl KernelHandle {
     ) -> anyhow::Result<(Self, oneshot::Receiver<anyhow::Result<()>>)> {
         let (messages, inbox) = mpsc::sync_channel(WAITING);
         let (wanted, desired) = watch::channel(None);
+        let (hosts, guarded) = watch::channel(BTreeSet::new());
         let (report, progress) = watch::channel(Progress::default());
         let (ended, end) = oneshot::channel();
         let beat = Arc::new(Beat {
@@ -125,7 +129,12 @@ impl KernelHandle {
                 let mut events = events;
                 let result = open().map(|kernel| {
                     life.open.store(true, Ordering::Relaxed);
-                    serve(kernel, &inbox, desired, &report, &mut events, &life);
+                    let wishes = Wishes {
+                        inbox: &inbox,
+                        wanted: desired,
+                        hosts: guarded,
+                    };
+                    serve(kernel, wishes, &report, &mut events, &life);
                 });
                 // Nobody waits if the agent is stopping.
                 let _: Result<(), anyhow::Result<()>> = ended.send(result);
@@ -135,6 +144,7 @@ impl KernelHandle {
             Self {
                 messages,
                 wanted,
+                hosts,
                 progress,
                 beat,
             },
@@ -146,6 +156,12 @@ impl KernelHandle {
     pub fn want(&self, wanted: Wanted) {
         self.wanted.send_replace(Some(wanted));
         // A full inbox wakes the thread as well.
+        let _: Result<(), mpsc::TrySendError<Message>> = self.messages.try_send(Message::Wake);
+    }
+
+    /// Wants these devices guarded.
+    pub fn guard(&self, devices: BTreeSet<HostDevice>) {
+        self.hosts.send_replace(devices);
         let _: Result<(), mpsc::TrySendError<Message>> = self.messages.try_send(Message::Wake);
     }
 
@@ -208,14 +224,26 @@ impl KernelHandle {
     }
 }
 
+/// What the thread is asked for.
+struct Wishes<'a> {
+    inbox: &'a mpsc::Receiver<Message>,
+    wanted: watch::Receiver<Option<Wanted>>,
+    hosts: watch::Receiver<BTreeSet<HostDevice>>,
+}
+
 fn serve(
     mut kernel: Box<dyn Kernel>,
-    inbox: &mpsc::Receiver<Message>,
-    mut wanted: watch::Receiver<Option<Wanted>>,
+    wishes: Wishes<'_>,
     progress: &watch::Sender<Progress>,
     events: &mut impl FnMut(Vec<EventView>),
     beat: &Beat,
 ) {
+    let Wishes {
+        inbox,
+        mut wanted,
+        mut hosts,
+    } = wishes;
+    let mut unguarded = false;
     let mut next_poll = Instant::now();
     let mut next_audit = next_poll + AUDIT;
     let mut tried: Option<Wanted> = None;
@@ -234,6 +262,10 @@ fn serve(
             Some(Message::Ask(question)) => question(&mut *kernel),
             Some(Message::Wake) | None => {}
         }
+        // Before tables: what a pod is to be let out for must be judged where it leaves.
+        if hosts.has_changed().unwrap_or(false) {
+            unguarded = !guard(&mut *kernel, &hosts.borrow_and_update().clone());
+        }
         if wanted.has_changed().unwrap_or(false) {
             let latest = wanted.borrow_and_update().clone();
             if let Some(latest) = latest {
@@ -243,6 +275,9 @@ fn serve(
         }
         if Instant::now() >= next_audit {
             audits += 1;
+            if unguarded && audits.is_multiple_of(RETRY) {
+                unguarded = !guard(&mut *kernel, &hosts.borrow().clone());
+            }
             let failed = progress.borrow().error.is_some() && audits.is_multiple_of(RETRY);
             if let Some(tried) = &mut tried
                 && (failed || kernel.is_stale(&tried.desired))
@@ -258,6 +293,23 @@ fn serve(
                 events(batch);
             }
             next_poll = Instant::now() + POLL;
+        }
+    }
+}
+
+/// True if all of them are guarded.
+fn guard(kernel: &mut dyn Kernel, devices: &BTreeSet<HostDevice>) -> bool {
+    match kernel.guard(devices) {
+        Ok(()) => {
+            tracing::info!(
+                devices = devices.len(),
+                "devices that lead off the node are guarded"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "a device that leads off the node is not guarded: what goes out there through a Service is not judged");
+            false
         }
     }
 }

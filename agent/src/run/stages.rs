@@ -17,7 +17,7 @@ use crate::{
     args::LogFormat,
     compile::Desired,
     dataplane::EventView,
-    locate::Placed,
+    locate::{Devices, Placed},
     model::Diagnostic,
     observe::flow::{AddressBook, Flow, FlowVerdict},
 };
@@ -51,6 +51,25 @@ pub(super) async fn compile(
             }
         }
         placed
+            .changed()
+            .await
+            .context("the stage before has ended")?;
+    }
+}
+
+/// Has every device that leads off the node guarded, as soon as it is there.
+pub(super) async fn guard(
+    mut devices: watch::Receiver<Arc<Devices>>,
+    kernel: KernelHandle,
+) -> anyhow::Result<()> {
+    let mut last = BTreeSet::new();
+    loop {
+        let now = devices.borrow_and_update().hosts();
+        if now != last {
+            kernel.guard(now.clone());
+            last = now;
+        }
+        devices
             .changed()
             .await
             .context("the stage before has ended")?;

@@ -1,6 +1,7 @@
 //! A kernel made of plain values, and an agent that runs on it.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -14,6 +15,7 @@ use ringfence_agent::{
         Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
     },
     locate::World,
+    model::HostDevice,
     run::{self, Parts},
 };
 use ringfence_common::{
@@ -31,6 +33,7 @@ use tokio::{
 pub struct Inner {
     pub applied: Vec<Desired>,
     pub refuse: bool,
+    pub guarded: BTreeSet<HostDevice>,
     pub connections: Vec<ConnectionView>,
     pub events: Vec<EventView>,
 }
@@ -62,6 +65,11 @@ impl Kernel for FakeKernel {
             operations: 1,
             endpoints: 1,
         })
+    }
+
+    fn guard(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
+        self.inner().guarded.clone_from(devices);
+        Ok(())
     }
 
     fn is_stale(&mut self, _desired: &Desired) -> bool {
@@ -159,6 +167,8 @@ pub fn connection(remote: &str, port: u16) -> ConnectionView {
         rule: 17,
         own_node: false,
         adopted: false,
+        deferred: false,
+        after_translation: false,
         replied: true,
         idle_seconds: 4,
     }

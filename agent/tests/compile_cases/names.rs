@@ -97,7 +97,8 @@ fn networks_and_pods_are_listed_and_tables_are_shared() {
         desired.signatures,
         [
             vec![],
-            vec!["block 192.0.2.0/24 except 192.0.2.128/25".to_owned()]
+            vec!["block 192.0.2.0/24 except 192.0.2.128/25".to_owned()],
+            vec!["pod".to_owned()],
         ]
     );
     assert_eq!(desired.tables.len(), 1);

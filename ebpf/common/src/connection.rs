@@ -60,7 +60,22 @@ pub mod verdict {
     pub const OWN_NODE: u8 = 4;
     /// Older than the agent or evicted in between: taken over at a packet in its midst.
     pub const ADOPTED: u8 = 8;
+    /// What the pod sends on it is judged again where it leaves the node or enters another pod: it may have been
+    /// translated by then.
+    pub const AGAIN: u8 = 16;
+    /// It goes to a Service: judged after translation and nowhere else. The entry only admits replies.
+    pub const DEFERRED: u8 = 32;
+    /// The other side is a pod of this node whose egress was judged here: there is an entry of
+    /// [`super::NOBODY`] for it, which replies are checked against.
+    pub const SOURCED: u8 = 64;
+    /// The other side is the pod itself, behind a translation.
+    pub const ITSELF: u8 = 128;
 }
+
+/// [`ConnectionKey::endpoint`] of entries in which the *sender's* egress was judged where its packets end or leave.
+/// Their key is what the packet had there, after translation, from the receiver's side; [`Connection::state`] holds the sender's place in
+/// `SOURCES` in its upper half.
+pub const NOBODY: [u8; 3] = [0; 3];
 
 /// Bits of [`Connection::state`].
 pub mod state {
@@ -180,12 +195,64 @@ pub struct FragmentKey<A> {
     pub _pad: [u8; 2],
 }
 
+/// What a [`FragmentKey`] is made of, in words that fit a function's arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a, A> {
+    /// Source address.
+    pub source: &'a A,
+    /// Destination address.
+    pub destination: &'a A,
+    /// Identification.
+    pub low: u64,
+    /// Bits 0-31 the device that judged it, 32-39 protocol, 40-47 direction.
+    pub high: u64,
+}
+
+impl<'a, A: Copy> Whole<'a, A> {
+    /// Of these parts, which mean what they mean in [`FragmentKey`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(
+        source: &'a A,
+        destination: &'a A,
+        identification: u32,
+        protocol: u8,
+        direction: Direction,
+        ifindex: u32,
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            low: identification as u64,
+            high: ifindex as u64 | (protocol as u64) << 32 | (direction as u64) << 40,
+        }
+    }
+
+    /// The key.
+    #[must_use]
+    #[inline(always)]
+    pub const fn key(&self) -> FragmentKey<A> {
+        FragmentKey {
+            source: *self.source,
+            destination: *self.destination,
+            identification: bits::u32_at(self.low, 0),
+            ifindex: bits::u32_at(self.high, 0),
+            protocol: bits::u8_at(self.high, 32),
+            direction: bits::u8_at(self.high, 40),
+            _pad: [0; 2],
+        }
+    }
+}
+
 /// Value of `FRAGMENTS4` and `FRAGMENTS6`: bits 0-15 source port, 16-31 destination port, 32-39 protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]
 pub struct FragmentWord(pub u64);
 
 impl FragmentWord {
+    /// None: there is no packet without a protocol.
+    pub const NONE: Self = Self(0);
+
     /// The word of these parts.
     #[must_use]
     pub const fn new(source_port: u16, destination_port: u16, protocol: u8) -> Self {

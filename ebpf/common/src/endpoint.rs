@@ -78,8 +78,8 @@ pub struct EndpointRecord {
     pub addresses6: [V6; MAX_ADDRESSES6],
     /// Its hardware address, if [`flags::HARDWARE_ADDRESS`].
     pub hardware_address: [u8; 6],
-    /// Zero.
-    pub _pad: [u8; 2],
+    /// Its place in `SOURCES`, which the packet mark names it by ([`crate::mark::Stamp`]).
+    pub source: u16,
 }
 
 /// Bits of [`EndpointRecord::flags`].
@@ -108,6 +108,60 @@ impl FarWord {
         } else {
             None
         }
+    }
+}
+
+/// One element of `SOURCES`: bits 0-31 the endpoint's interface, 32-63 its number as a check. Zero: nobody's.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(transparent)]
+pub struct SourceWord(pub u64);
+
+impl SourceWord {
+    /// Nobody's.
+    pub const NONE: Self = Self(0);
+
+    /// The word of this endpoint.
+    #[must_use]
+    pub const fn new(ifindex: u32, endpoint: u32) -> Self {
+        Self((endpoint as u64) << 32 | ifindex as u64)
+    }
+
+    /// Its interface.
+    #[must_use]
+    #[inline(always)]
+    pub const fn ifindex(self) -> u32 {
+        bits::u32_at(self.0, 0)
+    }
+
+    /// Its number.
+    #[must_use]
+    #[inline(always)]
+    pub const fn endpoint(self) -> u32 {
+        bits::u32_at(self.0, 32)
+    }
+}
+
+/// Value of `LOCALS`: bits 0-15 the place in `SOURCES` of the endpoint that has this address, 32-63 a check of the
+/// address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(transparent)]
+pub struct LocalWord(pub u64);
+
+impl LocalWord {
+    /// The word of this address.
+    #[must_use]
+    pub fn new(address: &V6, source: u16) -> Self {
+        Self(u64::from(crate::identity::fold6(address)) << 32 | u64::from(source))
+    }
+
+    /// The place, if the word is this address's.
+    #[must_use]
+    #[inline(always)]
+    pub fn source(self, address: &V6) -> Option<u16> {
+        (bits::u32_at(self.0, 32) == crate::identity::fold6(address))
+            .then_some(bits::u16_at(self.0, 0))
     }
 }
 

@@ -28,6 +28,10 @@ pub enum Reason {
     Adopted = 8,
     /// A granted metadata endpoint, from a socket: allowed.
     Granted = 9,
+    /// To a Service: judged after translation, where it ends or leaves the node.
+    Deferred = 10,
+    /// Leaves the node, or ends in one of its sockets; nothing has to be said about it here: allowed.
+    PassedOn = 11,
 
     /// A metadata endpoint without a grant.
     Metadata = 16,
@@ -55,12 +59,16 @@ pub enum Reason {
     BadCell = 27,
     /// Encapsulation from a pod to its node: what is inside would be judged by nobody.
     Encapsulation = 28,
+    /// The sender's egress policy, about what the packet is after translation.
+    Egress = 29,
+    /// The mark says that a pod sent it, and its source address says otherwise.
+    ForgedMark = 30,
 }
 
 /// Number of counters for each hook: one for each possible [`Reason`].
 pub const REASONS: usize = 32;
 /// Number of hooks that count.
-pub const HOOKS: usize = 5;
+pub const HOOKS: usize = 6;
 /// Counters of the per-CPU array `COUNTERS`: `hook * REASONS * 2 + reason * 2 + (1 if denied)`, then the lost events.
 pub const COUNTERS: usize = HOOKS * REASONS * 2 + 1;
 /// The counter of events that the rate limit or a full ring kept back.
@@ -81,6 +89,8 @@ impl Reason {
             7 => Self::Neighbour,
             8 => Self::Adopted,
             9 => Self::Granted,
+            10 => Self::Deferred,
+            11 => Self::PassedOn,
             16 => Self::Metadata,
             17 => Self::SpoofedAddress,
             18 => Self::SpoofedHardware,
@@ -94,6 +104,8 @@ impl Reason {
             26 => Self::UnknownEndpoint,
             27 => Self::BadCell,
             28 => Self::Encapsulation,
+            29 => Self::Egress,
+            30 => Self::ForgedMark,
             _ => return None,
         })
     }
@@ -112,6 +124,8 @@ impl Reason {
             Self::Neighbour => "neighbour",
             Self::Adopted => "adopted",
             Self::Granted => "granted",
+            Self::Deferred => "deferred",
+            Self::PassedOn => "passed_on",
             Self::Metadata => "metadata",
             Self::SpoofedAddress => "spoofed_address",
             Self::SpoofedHardware => "spoofed_hardware_address",
@@ -125,6 +139,8 @@ impl Reason {
             Self::UnknownEndpoint => "unknown_endpoint",
             Self::BadCell => "bad_cell",
             Self::Encapsulation => "encapsulation",
+            Self::Egress => "egress",
+            Self::ForgedMark => "forged_mark",
         }
     }
 }

@@ -10,6 +10,10 @@ pub type Identity = u32;
 /// What every address outside all known pods and networks is.
 pub const UNKNOWN: Identity = 0;
 
+/// Bit of the identities that only running pods' addresses have. What goes to one of these is nobody's to translate, so
+/// egress is judged for good where it leaves the sender.
+pub const POD: Identity = 1 << 31;
+
 /// Value of `ADDRESSES4` and `ADDRESSES6`: bits 0-31 the identity, 32-63 a check of the address (see
 /// [`crate::table::ClassWord`] for why).
 ///

@@ -27,6 +27,7 @@ pub mod judge;
 pub mod mark;
 pub mod metadata;
 pub mod packet;
+pub mod service;
 pub mod table;
 #[cfg(feature = "user")]
 mod user;
@@ -35,7 +36,7 @@ mod user;
 ///
 /// Pins live in a directory of this number, so that a binary never reads another one's bytes:
 /// change it with any change of a key, a value, or a field's meaning.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Direction of a flow, **seen from the pod**, never from the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,8 @@ pub enum Hook {
     ToHost = 3,
     /// `connect4/6`, `sendmsg4/6` at the root of the pods' cgroup subtree.
     Socket = 4,
+    /// `cgroup_skb/ingress` at the root of all cgroups: what ends in a socket of the node.
+    ToNode = 5,
 }
 
 impl Hook {
@@ -84,6 +87,7 @@ impl Hook {
             2 => Self::FromHost,
             3 => Self::ToHost,
             4 => Self::Socket,
+            5 => Self::ToNode,
             _ => return None,
         })
     }

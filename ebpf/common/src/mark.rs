@@ -5,6 +5,27 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+/// What the source slice of a mark says of a packet that a pod sent.
+///
+/// The slice never leaves the node: a packet loses its mark where it enters a pod, and the hook that judges it clears
+/// the slice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp(pub u16);
+
+impl Stamp {
+    /// Nothing: the sender is no pod, or its egress is not isolated, or somebody has written over the mark.
+    pub const NONE: Self = Self(0);
+    /// The sender's egress was judged for good where it left the pod. Stands for all ones, however wide the slice is.
+    pub const FINAL: Self = Self(u16::MAX);
+
+    /// True if the sender's egress is still to be judged; the number is then the sender's place in `SOURCES`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_source(self) -> bool {
+        self.0 != 0 && self.0 != u16::MAX
+    }
+}
+
 /// Where the slices lie. Both are contiguous runs of bits and do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -36,12 +57,57 @@ impl MarkLayout {
             && self.source_mask & self.proof_mask == 0
     }
 
+    /// The stamp in a mark.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stamp(self, mark: u32) -> Stamp {
+        let slice = mark & self.source_mask;
+        if slice == self.source_mask {
+            return Stamp::FINAL;
+        }
+        let number = slice >> self.shift();
+        if number < crate::bits::small(MAX_SOURCES) {
+            Stamp(crate::bits::u16_at(number as u64, 0))
+        } else {
+            // Nobody's: whatever is asked about it has no answer.
+            Stamp(u16::MAX - 1)
+        }
+    }
+
+    /// The mark with this stamp, and the proof bits cleared.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stamped(self, mark: u32, stamp: Stamp) -> u32 {
+        let slice = if stamp.0 == Stamp::FINAL.0 {
+            self.source_mask
+        } else {
+            (stamp.0 as u32) << self.shift() & self.source_mask
+        };
+        self.clear(mark) | slice
+    }
+
+    /// Endpoints that the slice can tell apart: 0 and all ones have meanings of their own.
+    #[must_use]
+    pub const fn sources(self) -> u32 {
+        let all = self.source_mask >> self.shift();
+        let most = crate::bits::small(MAX_SOURCES) - 1;
+        (if all < most { all } else { most }) - 1
+    }
+
+    /// The verifier wants to see that a shift is less than the width.
+    const fn shift(self) -> u32 {
+        self.source_mask.trailing_zeros() & 31
+    }
+
     /// The mark with our bits cleared.
     #[must_use]
     pub const fn clear(self, mark: u32) -> u32 {
         mark & !self.mask()
     }
 }
+
+/// Elements of `SOURCES`, and so the most that a slice can name.
+pub const MAX_SOURCES: usize = 16_384;
 
 impl Default for MarkLayout {
     fn default() -> Self {
@@ -92,6 +158,23 @@ mod tests {
             }
             .is_valid()
         );
+    }
+
+    #[test]
+    fn a_stamp_is_what_was_stamped_whoever_else_uses_the_mark() {
+        let narrow = MarkLayout {
+            source_mask: 0b1110,
+            proof_mask: 1,
+        };
+        for layout in [MarkLayout::DEFAULT, narrow] {
+            for stamp in [Stamp::NONE, Stamp(1), Stamp(6), Stamp::FINAL] {
+                let mark = layout.stamped(0x8000_c080, stamp);
+                assert_eq!(layout.stamp(mark), stamp);
+                assert_eq!(mark & !layout.mask(), 0x8000_c080 & !layout.mask());
+            }
+        }
+        assert_eq!(narrow.sources(), 6);
+        assert_eq!(MarkLayout::DEFAULT.sources(), 16_382);
     }
 
     #[test]

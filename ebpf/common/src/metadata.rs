@@ -36,6 +36,13 @@ impl MetadataWord {
         bits::u32_at(self.0, 32) == crate::identity::fold6(address)
     }
 
+    /// The grant that it asks for: one bit.
+    #[must_use]
+    #[inline(always)]
+    pub const fn grant(self) -> u64 {
+        1 << (self.0 & 63)
+    }
+
     /// True if these grants cover it.
     #[must_use]
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! Marks the layouts as plain data for aya.
 
-use crate::{catalogue, cell, config, connection, endpoint, event, identity, metadata, table};
+use crate::{
+    catalogue, cell, config, connection, endpoint, event, identity, metadata, service, table,
+};
 
 macro_rules! pod {
     ($($layout:ty),* $(,)?) => {
@@ -23,10 +25,14 @@ pod!(
     endpoint::EndpointRecord,
     endpoint::EndpointWord,
     endpoint::FarWord,
+    endpoint::LocalWord,
+    endpoint::SourceWord,
     event::Event,
     event::RateState,
     identity::IdentityWord,
     metadata::MetadataWord,
+    service::NodeWord,
+    service::ServiceKey,
     table::ClassKey,
     table::ClassWord,
     table::Page,

@@ -47,6 +47,8 @@ impl Agent {
             names::node_netns(&name).into(),
             "--cgroup-root".into(),
             names::pods_cgroup(&name)?.into(),
+            "--node-cgroup".into(),
+            names::host_cgroup(&name)?.into(),
             "--bpffs".into(),
             state::bpffs(&name).into(),
             "--run-dir".into(),

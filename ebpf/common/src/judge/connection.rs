@@ -4,21 +4,27 @@
 //! generation that direction is judged again, so a revoked connection ends at once and one that stays allowed does
 //! not notice. An entry from before the endpoint's incarnation belongs to somebody else and is no entry.
 
-use super::{Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, decide};
+use super::{
+    Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables,
+    policy::{Judged, OWN_NODE},
+    sender::{self, Arrival},
+};
 use crate::{
     Direction,
-    cell::{Cell, Tier, Verdict},
+    cell::{Tier, Verdict},
     config::Config,
-    connection::{Connection, ConnectionKey, ConnectionWord, state, verdict},
+    connection::{Connection, ConnectionKey, ConnectionWord, NOBODY, state, verdict},
+    endpoint::EndpointRecord,
     event::Reason,
+    mark::Stamp,
     packet::{Bytes, Packet, tcp},
     protocol,
 };
 
 /// The endpoint as keys have it.
 #[inline(always)]
-fn endpoint(subject: Subject<'_>) -> [u8; 3] {
-    let [a, b, c, _] = subject.record.endpoint.to_le_bytes();
+pub(super) const fn endpoint(record: &EndpointRecord) -> [u8; 3] {
+    let [a, b, c, _] = record.endpoint.to_le_bytes();
     [a, b, c]
 }
 
@@ -48,7 +54,7 @@ fn key<A: Address>(
         local_port,
         remote_port,
         protocol: packet.protocol,
-        endpoint: endpoint(subject),
+        endpoint: endpoint(subject.record),
     }
 }
 
@@ -59,21 +65,48 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
     context: &Context,
     subject: Subject<'_>,
     packet: &Packet<A>,
+    arrival: Arrival,
 ) -> Outcome {
     let direction = context.direction();
-    let key = key(direction, subject, packet);
+    let mut key = key(direction, subject, packet);
     if !key.local.is_own(subject.record) {
         // Multicast, broadcast, or a frame that was flooded here: no connection of this endpoint.
         return judge_alone(tables, subject, &key, direction);
     }
     let check = A::check(&key);
     if let Some(entry) = tables.connection(&key)
-        && let Some(word) = current(tables, subject, entry, &key, check)
-        && let Some(outcome) = pursue(tables.now(), entry, word, direction, packet)
+        && let Some(mut word) = current(tables, subject, entry, &key, check)
     {
-        return outcome;
+        if word.bits() & arrival.bits != arrival.bits {
+            word = ConnectionWord::new(word.generation(), check, word.bits() | arrival.bits);
+            entry.set_word(word);
+        }
+        if let Some(mut outcome) = pursue(tables.now(), entry, word, direction, packet) {
+            if word.has(verdict::SOURCED) && arrival.bits & verdict::SOURCED == 0 {
+                key.endpoint = NOBODY;
+                if !tables.may_be_answered(&key) {
+                    return Outcome::deny(Reason::Revoked);
+                }
+            }
+            if direction == Direction::Egress {
+                outcome.stamp = stamp(subject, word);
+            }
+            return outcome;
+        }
     }
-    open(tables, context, subject, packet, &key, check)
+    open(tables, context, subject, packet, &key, check, arrival)
+}
+
+/// What the mark of a packet that the pod sends on this connection is to say.
+#[inline(always)]
+fn stamp(subject: Subject<'_>, word: ConnectionWord) -> Stamp {
+    if word.has(verdict::AGAIN) {
+        Stamp(subject.record.source)
+    } else if subject.record.egress.id != 0 {
+        Stamp::FINAL
+    } else {
+        Stamp::NONE
+    }
 }
 
 /// What a packet gets from the connection that it belongs to; `None` for a bare SYN in reply direction, which opens a
@@ -139,12 +172,14 @@ fn current<T: Tables + FamilyTables<A>, A: Address>(
     if word.generation() >= subject.generation {
         return Some(word);
     }
-    let cell = if word.has(verdict::OWN_NODE) && tables.is_node(&key.remote.mapped()) {
-        OWN_NODE
+    let own_node = word.has(verdict::OWN_NODE) && tables.is_node(&key.remote.mapped());
+    let (cell, again) = if own_node || word.has(verdict::ITSELF) {
+        (OWN_NODE, 0)
     } else {
-        judge_direction(tables, subject, key, word.original()).unwrap_or(Cell(0))
+        let judged = tables.judged(subject.record, key, word.original());
+        (judged.cell(), judged.bits())
     };
-    let mut bits = word.bits() & !verdict::DENIED;
+    let mut bits = word.bits() & !(verdict::DENIED | verdict::AGAIN | verdict::DEFERRED) | again;
     if cell.live() != Some(Verdict::Allow) {
         bits |= verdict::DENIED;
     }
@@ -152,24 +187,6 @@ fn current<T: Tables + FamilyTables<A>, A: Address>(
     entry.set_cell(cell);
     entry.set_word(word);
     Some(word)
-}
-
-/// What tier 0 says of packets that the pod's own node generates.
-const OWN_NODE: Cell = Cell::new(Verdict::Allow, Verdict::Allow, Tier::Origin, 0);
-
-/// What policy says of a connection, in one direction.
-#[inline(always)]
-fn judge_direction<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    subject: Subject<'_>,
-    key: &ConnectionKey<A>,
-    direction: Direction,
-) -> Option<Cell> {
-    let (table, port) = match direction {
-        Direction::Ingress => (&subject.record.ingress, key.local_port),
-        Direction::Egress => (&subject.record.egress, key.remote_port),
-    };
-    decide(tables, table, &key.remote, key.protocol, port)
 }
 
 /// Judges a packet that no connection speaks for.
@@ -181,45 +198,61 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     packet: &Packet<A>,
     key: &ConnectionKey<A>,
     check: u16,
+    arrival: Arrival,
 ) -> Outcome {
     let direction = context.direction();
+    let mut bits = arrival.bits;
+    if arrival.unknown
+        && let Some(place) = sender::by_address(tables, packet)
+    {
+        match sender::judge(tables, place, packet) {
+            Ok(sourced) => bits |= sourced,
+            Err(outcome) => return outcome,
+        }
+    }
+    let itself = arrival.bits & verdict::ITSELF != 0;
     let own_node = direction == Direction::Ingress
         && context.generated_here()
         && tables.is_node(&packet.source.mapped());
-    let judged = if own_node {
-        Some(OWN_NODE)
+    let judged = if own_node || itself {
+        Judged::new(Some(OWN_NODE), 0)
     } else {
-        judge_direction(tables, subject, key, direction)
+        tables.judged(subject.record, key, direction)
     };
-    let Some(cell) = judged else {
+    let cell = judged.cell();
+    if cell.live().is_none() {
         return Outcome::deny(Reason::BadCell);
-    };
+    }
     let mut outcome = Outcome {
-        verdict: Verdict::Allow,
-        reason: Reason::Policy,
         cell,
+        ..Outcome::allow(Reason::Policy)
     };
     let mut original = direction;
-    let mut bits = 0;
-    if own_node {
+    if itself {
+        outcome.reason = Reason::ToItself;
+    } else if own_node {
         outcome.reason = Reason::OwnNode;
-        bits = verdict::OWN_NODE;
+        bits |= verdict::OWN_NODE;
     } else if cell.live() == Some(Verdict::Allow) {
-        if cell.tier_number() == Tier::Default as u8 {
+        bits |= judged.bits();
+        if judged.bits() & verdict::DEFERRED != 0 {
+            outcome.reason = Reason::Deferred;
+        } else if cell.tier_number() == Tier::Default as u8 {
             outcome.reason = Reason::NotIsolated;
         }
     } else if is_midstream(packet) {
         // Older than the agent, or evicted: it may be the other direction that policy allows.
         original = direction.opposite();
-        match judge_direction(tables, subject, key, original) {
-            Some(other) if other.live() == Some(Verdict::Allow) => outcome.cell = other,
-            _ => {
-                return Outcome {
-                    verdict: Verdict::Deny,
-                    ..outcome
-                };
-            }
+        // That it might go to a Service is no permission: its own next packet will tell.
+        let other = tables.judged(subject.record, key, original);
+        if !other.allows() || other.bits() & verdict::DEFERRED != 0 {
+            return Outcome {
+                verdict: Verdict::Deny,
+                ..outcome
+            };
         }
+        outcome.cell = other.cell();
+        bits |= other.bits();
     } else {
         return Outcome {
             verdict: Verdict::Deny,
@@ -233,8 +266,12 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     if original == Direction::Egress {
         bits |= verdict::EGRESS;
     }
+    let word = ConnectionWord::new(subject.generation, check, bits);
+    if direction == Direction::Egress {
+        outcome.stamp = stamp(subject, word);
+    }
     let connection = Connection {
-        word: ConnectionWord::new(subject.generation, check, bits),
+        word,
         cell: outcome.cell,
         seen: tables.now(),
         state: first_state(packet),
@@ -276,7 +313,7 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
             local_port,
             remote_port,
             protocol: inner.protocol,
-            endpoint: endpoint(subject),
+            endpoint: endpoint(subject.record),
         };
         // An error goes to whoever sent the packet that it is about.
         let addressed = inner.source == packet.destination;
@@ -285,7 +322,11 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
             && let Some(word) = current(tables, subject, entry, &key, A::check(&key))
             && !word.has(verdict::DENIED)
         {
-            return Outcome::allow(Reason::Related);
+            let mut outcome = Outcome::allow(Reason::Related);
+            if direction == Direction::Egress && subject.record.egress.id != 0 {
+                outcome.stamp = Stamp::FINAL;
+            }
+            return outcome;
         }
     }
     judge_alone(tables, subject, &key(direction, subject, packet), direction)
@@ -299,14 +340,21 @@ fn judge_alone<T: Tables + FamilyTables<A>, A: Address>(
     key: &ConnectionKey<A>,
     direction: Direction,
 ) -> Outcome {
-    match judge_direction(tables, subject, key, direction) {
-        Some(cell) => Outcome {
-            verdict: cell.live().unwrap_or(Verdict::Deny),
-            reason: Reason::Policy,
-            cell,
-        },
-        None => Outcome::deny(Reason::BadCell),
+    let judged = tables.judged(subject.record, key, direction);
+    let cell = judged.cell();
+    if cell.live().is_none() {
+        return Outcome::deny(Reason::BadCell);
     }
+    let mut outcome = Outcome {
+        verdict: cell.live().unwrap_or(Verdict::Deny),
+        cell,
+        ..Outcome::allow(Reason::Policy)
+    };
+    if direction == Direction::Egress {
+        let word = ConnectionWord::new(subject.generation, 0, judged.bits());
+        outcome.stamp = stamp(subject, word);
+    }
+    outcome
 }
 
 /// True for a bare SYN.

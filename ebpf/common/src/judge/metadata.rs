@@ -3,45 +3,42 @@
 use super::{Address, Tables};
 use crate::{
     V6,
-    endpoint::EndpointRecord,
     packet::{Fragment, Packet},
 };
 
-/// True if the packet goes to a metadata endpoint that the pod was not granted. `destination` is its destination, IPv4
-/// mapped.
+/// The grants that the packet's destination asks for, one bit each; 0 if it is no metadata endpoint, or one of its ports
+/// that stay open. `destination` is its destination, IPv4 mapped.
 #[inline(always)]
-pub(super) fn denies<T: Tables, A: Address>(
+pub(super) fn needed<T: Tables, A: Address>(
     tables: &T,
-    record: &EndpointRecord,
     packet: &Packet<A>,
     destination: &V6,
-) -> bool {
-    if denied_at(tables, record, packet, destination) {
-        return true;
+) -> u64 {
+    let mut needed = at(tables, packet, destination);
+    if let Some(inner) = packet.destination.embedded() {
+        needed |= at(tables, packet, &inner);
     }
-    match packet.destination.embedded() {
-        Some(inner) => denied_at(tables, record, packet, &inner),
-        None => false,
-    }
+    needed
 }
 
 #[inline(always)]
-fn denied_at<T: Tables, A: Address>(
-    tables: &T,
-    record: &EndpointRecord,
-    packet: &Packet<A>,
-    address: &V6,
-) -> bool {
+fn at<T: Tables, A: Address>(tables: &T, packet: &Packet<A>, address: &V6) -> u64 {
     if !tables.may_be_metadata(address) {
-        return false;
+        return 0;
     }
     let Some(word) = tables.metadata(address) else {
-        return false;
+        return 0;
     };
     let port = match packet.fragment {
         Fragment::Later => None,
         _ => Some(packet.destination_port),
     };
-    // A word that is not this address's was recycled while it was being read: no reason to let the packet pass.
-    !(word.is_of(address) && (word.is_open(packet.protocol, port) || word.granted(record.grants)))
+    if !word.is_of(address) {
+        // It was recycled while it was being read: no reason to let the packet pass.
+        u64::MAX
+    } else if word.is_open(packet.protocol, port) {
+        0
+    } else {
+        word.grant()
+    }
 }

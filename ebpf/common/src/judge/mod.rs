@@ -6,23 +6,27 @@
 //! **Invariant:** each path ends in an [`Outcome`]; what cannot be read is denied.
 
 mod connection;
+mod exit;
 mod metadata;
 mod neighbour;
 mod policy;
+mod sender;
 mod tables;
 
 pub use connection::timeout;
-pub use policy::decide;
+pub use exit::{entering, leaving};
+pub use policy::{Judged, decide, judged};
+pub use sender::{Sent, judge_sent, may_be_answered};
 pub use tables::{Address, ConnectionRef, FamilyTables, Tables};
 
 use crate::{
     Direction, Hook, V6,
     cell::{Cell, Verdict},
-    connection::{FragmentKey, FragmentWord},
+    connection::{FragmentWord, Whole, verdict},
     endpoint::{EndpointRecord, Generation, flags},
     event::Reason,
+    mark::Stamp,
     packet::{self, Bytes, Fragment, Packet},
-    protocol,
 };
 
 /// What a packet gets, and why.
@@ -32,6 +36,10 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
+    /// What the packet's mark is to say of its sender from here on.
+    pub stamp: Stamp,
+    /// The endpoint that it is about, if it is not the hook's: the sender, judged where its packet ends or leaves.
+    pub about: u32,
     /// The cell that decided; zero where no table did.
     pub cell: Cell,
 }
@@ -44,6 +52,8 @@ impl Outcome {
         Self {
             verdict: Verdict::Allow,
             reason,
+            stamp: Stamp::NONE,
+            about: 0,
             cell: Cell(0),
         }
     }
@@ -55,6 +65,8 @@ impl Outcome {
         Self {
             verdict: Verdict::Deny,
             reason,
+            stamp: Stamp::NONE,
+            about: 0,
             cell: Cell(0),
         }
     }
@@ -71,12 +83,14 @@ impl Outcome {
 /// What the hook knows besides the bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
-    /// The hook: `FromPod` or `ToPod`.
+    /// The hook.
     pub hook: Hook,
-    /// Index of the device that the hook is on.
+    /// Index of the device that the hook is on; of a socket's packet, that it came by.
     pub ifindex: u32,
     /// Index of the device that the packet came to this node by; 0 if it was generated here.
     pub ingress: u32,
+    /// The packet's mark.
+    pub mark: u32,
 }
 
 impl Context {
@@ -202,12 +216,11 @@ fn judge_ip<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
 ) -> Outcome {
     let outcome = weigh(tables, bytes, context, subject, &mut packet);
     if outcome.is_event() {
-        tables.report(
-            context,
-            subject.record.endpoint,
-            &outcome,
-            &Seen::of(&packet),
-        );
+        let about = match outcome.about {
+            0 => subject.record.endpoint,
+            sender => sender,
+        };
+        tables.report(context, about, &outcome, &Seen::of(&packet));
     } else {
         tables.count(context.hook, &outcome);
     }
@@ -224,71 +237,79 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     packet: &mut Packet<A>,
 ) -> Outcome {
     let from_pod = matches!(context.hook, Hook::FromPod);
+    let mut arrival = sender::Arrival::default();
     if from_pod {
-        // Both look the destination up in the same form, which is therefore made once: the stack is small.
+        // All look the destination up in the same form, which is therefore made once: the stack is small.
         let destination = packet.destination.mapped();
-        if metadata::denies(tables, subject.record, packet, &destination) {
+        let needed = metadata::needed(tables, packet, &destination);
+        if needed & !subject.record.grants != 0 {
             return Outcome::deny(Reason::Metadata);
         }
+        arrival.granted = needed != 0;
         if !packet.source.is_own(subject.record)
             && !A::is_link_local_traffic(packet, subject.record)
         {
             return Outcome::deny(Reason::SpoofedAddress);
         }
-        if is_tunnel(packet) && tables.is_node(&destination) {
+        if packet::is_tunnel(packet) && tables.node(&destination) != 0 {
             return Outcome::deny(Reason::Encapsulation);
         }
-    } else if packet.source == packet.destination
-        && packet.source.is_own(subject.record)
-        && context.ingress == context.ifindex
-    {
+    } else if packet.destination.is_own(subject.record) {
+        let own = packet.source.is_own(subject.record);
         // It left by the device that it comes back by: nobody else can have sent it.
-        return Outcome::allow(Reason::ToItself);
+        if context.ingress == context.ifindex && own {
+            return Outcome::allow(Reason::ToItself);
+        }
+        if sender::is_itself(tables, context, subject.record)
+            && (own || tables.is_node(&packet.source.mapped()))
+        {
+            arrival.bits = verdict::ITSELF;
+        }
     }
     if let Some(outcome) = A::neighbour(bytes, context, subject.record, packet) {
         return outcome;
     }
     if packet.fragment == Fragment::Later {
-        let Some(word) = tables.fragment(&fragment_key(context, packet)) else {
+        let word = tables.fragment(&whole(context, packet));
+        if word == FragmentWord::NONE {
             return Outcome::deny(Reason::Fragment);
-        };
+        }
         (packet.source_port, packet.destination_port) = word.ports();
         packet.protocol = word.protocol();
     }
-    let outcome = if packet::is_icmp_error(packet.protocol, packet.icmp_type)
+    if !from_pod && arrival.bits == 0 {
+        match sender::arriving(tables, context, packet) {
+            Ok(found) => arrival = found,
+            Err(outcome) => return outcome,
+        }
+    }
+    let mut outcome = if packet::is_icmp_error(packet.protocol, packet.icmp_type)
         && packet.fragment != Fragment::Later
     {
         connection::related(tables, bytes, context, subject, packet)
     } else {
-        connection::track(tables, context, subject, packet)
+        connection::track(tables, context, subject, packet, arrival)
     };
+    if arrival.granted {
+        // Where it leaves the node, its sender's grant is asked for again.
+        outcome.stamp = Stamp(subject.record.source);
+    }
     if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
         let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
-        tables.remember_fragment(&fragment_key(context, packet), word);
+        tables.remember_fragment(&whole(context, packet), word);
     }
     outcome
 }
 
+/// What the fragments of a packet have in common.
 #[inline(always)]
-fn fragment_key<A: Address>(context: &Context, packet: &Packet<A>) -> FragmentKey<A> {
-    FragmentKey {
-        source: packet.source,
-        destination: packet.destination,
-        identification: packet.identification,
-        ifindex: context.ifindex,
-        protocol: A::fragment_protocol(packet),
-        direction: context.direction() as u8,
-        _pad: [0; 2],
-    }
-}
-
-/// True for encapsulation that a node's own tunnels would open: what is inside would be judged by nobody. VXLAN (4789, and
-/// 8472 as Linux had it first), VXLAN-GPE (4790) and Geneve (6081); IPv4 and IPv6 in IP, GRE.
-#[inline(always)]
-fn is_tunnel<A>(packet: &Packet<A>) -> bool {
-    match packet.protocol {
-        4 | 41 | 47 => true,
-        protocol::UDP => matches!(packet.destination_port, 4789 | 8472 | 4790 | 6081),
-        _ => false,
-    }
+fn whole<'a, A: Address>(context: &Context, packet: &'a Packet<A>) -> Whole<'a, A> {
+    Whole::new(
+        &packet.source,
+        &packet.destination,
+        packet.identification,
+        A::fragment_protocol(packet),
+        context.direction(),
+        context.ifindex,
+    )
 }

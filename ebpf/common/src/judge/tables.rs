@@ -1,15 +1,20 @@
 //! What the judge asks for: the maps in the kernel, collections on the host.
 
-use super::{Context, Outcome, Seen};
+use super::{
+    Context, Outcome, Seen,
+    policy::{Judged, judged},
+    sender::{Sent, judge_sent, may_be_answered},
+};
 use crate::{
-    Hook, V4, V6,
+    Direction, Hook, V4, V6,
     cell::Cell,
     config::Config,
-    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
-    endpoint::{EndpointRecord, EndpointWord},
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentWord, Whole},
+    endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
     metadata::{MetadataWord, mapped},
     packet::{Bytes, Packet},
+    service::node,
     table::ClassKey,
 };
 
@@ -42,8 +47,23 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
     /// The metadata endpoint at this address.
     fn metadata(&self, address: &V6) -> Option<MetadataWord>;
 
+    /// What the address (IPv4 mapped) is to nodes: [`node`] bits.
+    fn node(&self, address: &V6) -> u8;
+
     /// True if the address (IPv4 mapped) is the node's own.
-    fn is_node(&self, address: &V6) -> bool;
+    #[inline(always)]
+    fn is_node(&self, address: &V6) -> bool {
+        self.node(address) & node::OWN != 0
+    }
+
+    /// True if the node translates this destination (an address, IPv4 mapped, or [`crate::service::ANY_NODE_ADDRESS`]).
+    fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool;
+
+    /// The endpoint at this place in `SOURCES`.
+    fn source(&self, place: u16) -> SourceWord;
+
+    /// The place in `SOURCES` of the pod of this node that has the address (IPv4 mapped).
+    fn local(&self, address: &V6) -> Option<u16>;
 
     /// Counts a packet that nobody needs to hear of.
     fn count(&self, hook: Hook, outcome: &Outcome);
@@ -53,7 +73,7 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
 }
 
 /// The tables of one address family.
-pub trait FamilyTables<A> {
+pub trait FamilyTables<A>: Sized {
     /// A handle on an entry of the connection table.
     type Connection: ConnectionRef;
 
@@ -69,11 +89,46 @@ pub trait FamilyTables<A> {
     /// Tracks a connection, over an entry that may be there.
     fn track(&self, key: &ConnectionKey<A>, connection: &Connection);
 
-    /// The ports of the first fragment.
-    fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord>;
+    /// The ports of the first fragment; [`FragmentWord::NONE`] if it was not seen.
+    fn fragment(&self, whole: &Whole<'_, A>) -> FragmentWord;
+
+    /// What policy says of a connection: [`judged`], wherever that is best done.
+    ///
+    /// This and the next two are not on every packet's way. The kernel calls them as functions that its verifier checks
+    /// by themselves: checked where they are called, they would multiply with everything around them.
+    fn judged(
+        &self,
+        record: &EndpointRecord,
+        key: &ConnectionKey<A>,
+        direction: Direction,
+    ) -> Judged
+    where
+        Self: Tables,
+        A: Address,
+    {
+        judged(self, record, key, direction)
+    }
+
+    /// Judges what the pod at this place sends: [`judge_sent`].
+    fn judge_sent(&self, place: u16, key: &ConnectionKey<A>) -> Sent
+    where
+        Self: Tables,
+        A: Address,
+    {
+        judge_sent(self, place, key)
+    }
+
+    /// True if what answers a sender may pass: [`may_be_answered`].
+    fn may_be_answered(&self, key: &ConnectionKey<A>) -> bool
+    where
+        Self: Tables,
+        A: Address,
+    {
+        may_be_answered(self, key)
+    }
 
     /// Remembers the ports of a first fragment.
-    fn remember_fragment(&self, key: &FragmentKey<A>, word: FragmentWord);
+    fn remember_fragment(&self, whole: &Whole<'_, A>, word: FragmentWord);
 }
 
 /// An entry of the connection table in place. The kernel may recycle it at any time, so each field is read and
@@ -115,7 +170,7 @@ pub trait Address: Copy + PartialEq {
     /// list: IPv6 link-local, and the unspecified address while one is being chosen.
     fn is_link_local_traffic(packet: &Packet<Self>, record: &EndpointRecord) -> bool;
 
-    /// What [`FragmentKey::protocol`] is.
+    /// What [`crate::connection::FragmentKey::protocol`] is.
     fn fragment_protocol(packet: &Packet<Self>) -> u8;
 
     /// Judges what keeps the family working below policy; `None` for everything else.

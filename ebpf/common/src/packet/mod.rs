@@ -298,6 +298,18 @@ pub const fn is_icmp_error(protocol: u8, kind: u8) -> bool {
     }
 }
 
+/// True for encapsulation that a node's own tunnels would open: what is inside would be judged by nobody. VXLAN (4789, and
+/// 8472 as Linux had it first), VXLAN-GPE (4790) and Geneve (6081); IPv4 and IPv6 in IP, GRE.
+#[must_use]
+#[inline(always)]
+pub const fn is_tunnel<A>(packet: &Packet<A>) -> bool {
+    match packet.protocol {
+        4 | 41 | 47 => true,
+        protocol::UDP => matches!(packet.destination_port, 4789 | 8472 | 4790 | 6081),
+        _ => false,
+    }
+}
+
 /// The tuple of the packet inside an ICMP error: as it was sent, so its source is who gets the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Embedded<A> {

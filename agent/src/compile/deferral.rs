@@ -1,0 +1,58 @@
+//! What the node translates: where egress cannot be judged at the sender.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::desired::Translated;
+use crate::model::Snapshot;
+
+/// Every Service's addresses and ports, node ports, and the host ports of running pods.
+///
+/// A Service without endpoints is among them: what goes there is refused by the node, not by policy. So are host ports of
+/// pods of other nodes: nobody translates these here, and what goes there is judged where it leaves.
+pub(super) fn translated(snapshot: &Snapshot) -> BTreeSet<Translated> {
+    let mut all = BTreeSet::new();
+    for service in snapshot.services.values() {
+        for port in &service.ports {
+            let protocol = port.protocol;
+            all.extend(service.addresses.iter().map(|address| Translated {
+                address: Some(address.to_canonical()),
+                protocol,
+                port: port.port,
+            }));
+            all.extend(port.node_port.map(|port| Translated {
+                address: None,
+                protocol,
+                port,
+            }));
+        }
+    }
+    for pod in snapshot.pods.values() {
+        if !pod.is_running() || pod.host_network {
+            continue;
+        }
+        for port in &pod.ports {
+            all.extend(port.host_port.map(|number| Translated {
+                address: None,
+                protocol: port.protocol,
+                port: number,
+            }));
+        }
+    }
+    all
+}
+
+/// Addresses of the cluster's nodes that are not this one's.
+pub(super) fn other_nodes(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
+    let own: BTreeSet<IpAddr> = snapshot
+        .node_addresses
+        .iter()
+        .map(IpAddr::to_canonical)
+        .collect();
+    snapshot
+        .nodes
+        .values()
+        .flat_map(|node| &node.addresses)
+        .map(IpAddr::to_canonical)
+        .filter(|address| !own.contains(address))
+        .collect()
+}

@@ -1,0 +1,219 @@
+//! What leaves the node or ends in one of its sockets, and what comes in from outside.
+//!
+//! Most of it is no pod's, and none of our business: what cannot be read passes, unless a pod sent it.
+
+use super::{
+    Address, Context, FamilyTables, Outcome, Seen, Tables, metadata,
+    sender::{self, ByDevice},
+    whole,
+};
+use crate::{
+    Hook,
+    connection::{ConnectionKey, FragmentWord, NOBODY},
+    event::Reason,
+    mark::Stamp,
+    packet::{self, Bytes, Fragment, Packet},
+};
+
+/// Judges one packet that leaves the node (`ToHost`) or ends in a socket of the node (`ToNode`).
+///
+/// `layer3` is what it is where there is no frame around it: a tunnel without Ethernet, a socket.
+#[inline(always)]
+pub fn leaving<T: Tables, B: Bytes + ?Sized>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    layer3: Option<u16>,
+) -> Outcome {
+    with_packet(tables, bytes, context, layer3, true)
+}
+
+/// Judges one packet that comes in from outside (`FromHost`).
+#[inline(always)]
+pub fn entering<T: Tables, B: Bytes + ?Sized>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    layer3: Option<u16>,
+) -> Outcome {
+    with_packet(tables, bytes, context, layer3, false)
+}
+
+#[inline(always)]
+fn with_packet<T: Tables, B: Bytes + ?Sized>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    layer3: Option<u16>,
+    leaving: bool,
+) -> Outcome {
+    let (ethertype, offset) = match layer3 {
+        Some(ethertype) => (ethertype, 0),
+        None => match packet::frame(bytes) {
+            Ok(frame) => (frame.ethertype, frame.offset),
+            Err(reason) => return unreadable(tables, context, reason),
+        },
+    };
+    match ethertype {
+        packet::ETH_IPV4 => match packet::v4(bytes, offset) {
+            Ok(packet) => judge(tables, context, packet, leaving),
+            Err(reason) => unreadable(tables, context, reason),
+        },
+        packet::ETH_IPV6 => match packet::v6(bytes, offset) {
+            Ok(packet) => judge(tables, context, packet, leaving),
+            Err(reason) => unreadable(tables, context, reason),
+        },
+        _ => {
+            let outcome = Outcome::allow(Reason::PassedOn);
+            tables.count(context.hook, &outcome);
+            outcome
+        }
+    }
+}
+
+/// What cannot be read is dropped if a pod sent it, else it is none of our business.
+#[inline(always)]
+fn unreadable<T: Tables>(tables: &T, context: &Context, reason: Reason) -> Outcome {
+    let marked = tables.config().mark.stamp(context.mark) != Stamp::NONE;
+    let from_pod = context.ingress != 0 && tables.endpoint(context.ingress).slot() != 0;
+    let outcome = if marked || from_pod {
+        Outcome::deny(reason)
+    } else {
+        Outcome::allow(Reason::PassedOn)
+    };
+    tables.report(context, 0, &outcome, &Seen::default());
+    outcome
+}
+
+#[inline(always)]
+fn judge<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    mut packet: Packet<A>,
+    leaving: bool,
+) -> Outcome {
+    let outcome = if leaving {
+        leave(tables, context, &mut packet)
+    } else {
+        enter(tables, context, &packet)
+    };
+    if outcome.is_event() {
+        tables.report(context, outcome.about, &outcome, &Seen::of(&packet));
+    } else {
+        tables.count(context.hook, &outcome);
+    }
+    outcome
+}
+
+#[inline(always)]
+fn leave<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &mut Packet<A>,
+) -> Outcome {
+    let stamp = tables.config().mark.stamp(context.mark);
+    let destination = packet.destination.mapped();
+    // Sockets of pods' own namespaces come by here as well: theirs was judged where it entered the pod.
+    let ends_here = matches!(context.hook, Hook::ToNode);
+    if ends_here && stamp == Stamp::NONE && !tables.is_node(&destination) {
+        return Outcome::allow(Reason::PassedOn);
+    }
+    if packet.fragment == Fragment::Later {
+        let word = tables.fragment(&whole(context, packet));
+        if word != FragmentWord::NONE {
+            (packet.source_port, packet.destination_port) = word.ports();
+            packet.protocol = word.protocol();
+        } else if stamp.is_source() {
+            // Without ports it can be judged by nothing but what it is about.
+            return Outcome::deny(Reason::Fragment);
+        }
+    }
+    let place = if stamp.is_source() {
+        Some(stamp.0)
+    } else if stamp == Stamp::FINAL {
+        None
+    } else {
+        match sender::by_device(tables, context, packet) {
+            ByDevice::Judge(place) => Some(place),
+            ByDevice::Known => None,
+            ByDevice::Unknown => sender::by_address(tables, packet),
+        }
+    };
+    if !ends_here && let Some(outcome) = aliased(tables, context, packet, place) {
+        return outcome;
+    }
+    if let Some(place) = place {
+        if packet::is_tunnel(packet) && tables.node(&destination) != 0 {
+            return Outcome::deny(Reason::Encapsulation);
+        }
+        if let Err(outcome) = sender::judge(tables, place, packet) {
+            return outcome;
+        }
+    }
+    if packet.fragment == Fragment::First {
+        let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
+        tables.remember_fragment(&whole(context, packet), word);
+    }
+    Outcome::allow(Reason::PassedOn)
+}
+
+/// Refuses what has become a packet to a metadata endpoint on its way, unless its sender is a pod that was granted it.
+/// What the node itself generates is not asked here.
+#[inline(always)]
+fn aliased<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &Packet<A>,
+    place: Option<u16>,
+) -> Option<Outcome> {
+    let needed = metadata::needed(tables, packet, &packet.destination.mapped());
+    if needed == 0 {
+        return None;
+    }
+    let place = match place {
+        Some(place) => Some(place),
+        None if context.ingress != 0 => sender_of(tables, context, packet),
+        None => return None,
+    };
+    let grants = place.map_or(0, |place| sender::grants(tables, place));
+    (needed & !grants != 0).then_some(Outcome::deny(Reason::Metadata))
+}
+
+/// The pod that sent a forwarded packet, whether or not there is anything to judge about it.
+#[inline(always)]
+fn sender_of<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &Packet<A>,
+) -> Option<u16> {
+    match tables.record(tables.endpoint(context.ingress).slot()) {
+        Some(record) => Some(record.source),
+        None => tables.local(&packet.source.mapped()),
+    }
+}
+
+/// What answers a pod's connection passes only while the pod may still send on it.
+#[inline(always)]
+fn enter<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &Packet<A>,
+) -> Outcome {
+    // A mark does not come in by a wire: a tunnel of ours opened what a pod had put into it.
+    if tables.config().mark.stamp(context.mark) != Stamp::NONE {
+        return Outcome::deny(Reason::ForgedMark);
+    }
+    let key = ConnectionKey {
+        local: packet.source,
+        remote: packet.destination,
+        local_port: packet.source_port,
+        remote_port: packet.destination_port,
+        protocol: packet.protocol,
+        endpoint: NOBODY,
+    };
+    if packet.fragment == Fragment::Later || tables.may_be_answered(&key) {
+        Outcome::allow(Reason::PassedOn)
+    } else {
+        Outcome::deny(Reason::Revoked)
+    }
+}

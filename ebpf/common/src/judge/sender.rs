@@ -1,0 +1,333 @@
+//! The sender's egress, judged where its packets end or leave: what a Service's address or any other rule of the node
+//! will make of a destination is not known where a packet leaves its pod.
+//!
+//! Who sent a packet is in its mark. Where somebody has written over that, it is the pod whose device it came in by, or
+//! the pod whose address it has. What was decided is kept in an entry of [`NOBODY`], by the tuple that the packet has
+//! here, so that replies can be held against it too.
+//!
+//! **Invariant:** what a pod sends whose egress is isolated is judged before it arrives, marked or not.
+
+use super::{
+    Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, connection,
+    policy::decide,
+};
+use crate::{
+    bits,
+    cell::{Cell, Verdict},
+    connection::{Connection, ConnectionKey, ConnectionWord, NOBODY, verdict},
+    endpoint::{EndpointRecord, SourceWord},
+    event::Reason,
+    mark::Stamp,
+    packet::Packet,
+};
+
+/// What is known of a packet's sender when it arrives at a pod; and of a packet that leaves one, whether it goes to a
+/// metadata endpoint that the pod was granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// [`verdict::SOURCED`] if it was judged here, [`verdict::ITSELF`] if it is the pod itself.
+    pub(super) bits: u8,
+    /// Neither the mark nor the device tells: if nothing is known of the connection, its address may.
+    pub(super) unknown: bool,
+    /// It goes to a metadata endpoint, and may.
+    pub(super) granted: bool,
+}
+
+/// Where the sender's place stands in [`Connection::state`].
+const PLACE: u32 = 16;
+
+/// True if the pod's own mark or its own device say that it comes back to where it came from.
+#[inline(always)]
+pub(super) fn is_itself<T: Tables>(tables: &T, context: &Context, record: &EndpointRecord) -> bool {
+    let stamp = tables.config().mark.stamp(context.mark);
+    context.ingress == context.ifindex || stamp.is_source() && stamp.0 == record.source
+}
+
+/// Judges the sender of a packet that arrives at a pod.
+///
+/// # Errors
+///
+/// What the packet gets, if that is the end of it.
+#[inline(always)]
+pub(super) fn arriving<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &Packet<A>,
+) -> Result<Arrival, Outcome> {
+    let stamp = tables.config().mark.stamp(context.mark);
+    if stamp == Stamp::FINAL {
+        return Ok(Arrival::default());
+    }
+    let place = if stamp.is_source() {
+        stamp.0
+    } else {
+        match by_device(tables, context, packet) {
+            ByDevice::Judge(place) => place,
+            ByDevice::Known => return Ok(Arrival::default()),
+            ByDevice::Unknown => {
+                return Ok(Arrival {
+                    unknown: context.ingress != 0,
+                    ..Arrival::default()
+                });
+            }
+        }
+    };
+    Ok(Arrival {
+        bits: judge(tables, place, packet)?,
+        ..Arrival::default()
+    })
+}
+
+/// What the device that a packet came in by says of its sender.
+pub(super) enum ByDevice {
+    /// No pod's device.
+    Unknown,
+    /// A pod's, and nothing is left to judge.
+    Known,
+    /// That of the pod with this place, whose egress is to be judged.
+    Judge(u16),
+}
+
+/// Finds the sender of an unmarked packet by the device that it came in by.
+#[inline(always)]
+pub(super) fn by_device<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &Packet<A>,
+) -> ByDevice {
+    if context.ingress == 0 {
+        return ByDevice::Unknown;
+    }
+    match tables.record(tables.endpoint(context.ingress).slot()) {
+        None => ByDevice::Unknown,
+        Some(record) if is_judged(tables, record, packet) => ByDevice::Known,
+        Some(record) => ByDevice::Judge(record.source),
+    }
+}
+
+/// Finds the sender of an unmarked packet by its address, if that leaves anything to judge.
+#[inline(always)]
+pub(super) fn by_address<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    packet: &Packet<A>,
+) -> Option<u16> {
+    let place = tables.local(&packet.source.mapped())?;
+    match subject(tables, place) {
+        Some(subject) if is_judged(tables, subject.record, packet) => None,
+        _ => Some(place),
+    }
+}
+
+/// True if this sender's egress is free, or if the sender's own hook has judged this very tuple for good.
+#[inline(always)]
+fn is_judged<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    record: &EndpointRecord,
+    packet: &Packet<A>,
+) -> bool {
+    if record.egress.id == 0 {
+        return true;
+    }
+    if !packet.source.is_own(record) {
+        return false;
+    }
+    let key = ConnectionKey {
+        local: packet.source,
+        remote: packet.destination,
+        local_port: packet.source_port,
+        remote_port: packet.destination_port,
+        protocol: packet.protocol,
+        endpoint: connection::endpoint(record),
+    };
+    match tables.connection(&key) {
+        Some(entry) => {
+            let word = entry.word();
+            word.check() == A::check(&key) && word.bits() & (verdict::DENIED | verdict::AGAIN) == 0
+        }
+        None => false,
+    }
+}
+
+/// The endpoint at a place, if it is still the one that the place was given to.
+#[inline(always)]
+fn subject<T: Tables>(tables: &T, place: u16) -> Option<Subject<'_>> {
+    let source = tables.source(place);
+    if source == SourceWord::NONE {
+        return None;
+    }
+    let word = tables.endpoint(source.ifindex());
+    let record = tables.record(word.slot())?;
+    (record.endpoint == source.endpoint() && record.source == place).then_some(Subject {
+        record,
+        generation: word.generation(),
+    })
+}
+
+/// The metadata grants of the pod at a place.
+#[inline(always)]
+pub(super) fn grants<T: Tables>(tables: &T, place: u16) -> u64 {
+    subject(tables, place).map_or(0, |subject| subject.record.grants)
+}
+
+/// What became of a packet at the judgement of its sender. One word, as [`super::Judged`]: bits 0-7 a [`Reason`], 8-15 1
+/// if it may pass, 16-23 [`verdict`] bits, 32-63 the sender's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent(pub u64);
+
+impl Sent {
+    #[inline(always)]
+    const fn passes(bits: u8) -> Self {
+        Self(1 << 8 | (bits as u64) << 16)
+    }
+
+    #[inline(always)]
+    const fn refused(reason: Reason, sender: u32) -> Self {
+        Self(reason as u64 | (sender as u64) << 32)
+    }
+}
+
+/// Judges what the pod at this place sends, as it is here: [`verdict::SOURCED`] if there is an entry of it then.
+///
+/// # Errors
+///
+/// What the packet gets, if it may not pass.
+#[inline(always)]
+pub(super) fn judge<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    place: u16,
+    packet: &Packet<A>,
+) -> Result<u8, Outcome> {
+    let key = key(packet);
+    let Sent(word) = tables.judge_sent(place, &key);
+    if word >> 8 & 1 == 1 {
+        return Ok(bits::u8_at(word, 16));
+    }
+    let reason = if bits::u8_at(word, 0) == Reason::Egress as u8 {
+        Reason::Egress
+    } else {
+        Reason::ForgedMark
+    };
+    // The rule that decided is in the entry, if there was room for one.
+    let cell = match tables.connection(&key) {
+        Some(entry) if reason as u8 == Reason::Egress as u8 => entry.cell(),
+        _ => Cell(0),
+    };
+    Err(Outcome {
+        about: bits::u32_at(word, 32),
+        cell,
+        ..Outcome::deny(reason)
+    })
+}
+
+/// Judges what the pod at this place sends: the entry for `key`, which has the sender as its remote side and [`NOBODY`] as
+/// its endpoint, says what was decided.
+#[inline(always)]
+pub fn judge_sent<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    place: u16,
+    key: &ConnectionKey<A>,
+) -> Sent {
+    let Some(subject) = subject(tables, place) else {
+        return Sent::refused(Reason::ForgedMark, 0);
+    };
+    let sender = subject.record.endpoint;
+    // Its own address, or one that the node has put in its place. Anything else came out of a tunnel that it reached
+    // through a translation.
+    if !key.remote.is_own(subject.record) && !tables.is_node(&key.remote.mapped()) {
+        return Sent::refused(Reason::ForgedMark, sender);
+    }
+    if subject.record.egress.id == 0 {
+        return Sent::passes(0);
+    }
+    let check = A::check(key);
+    if let Some(entry) = tables.connection(key) {
+        let word = entry.word();
+        if word.check() == check
+            && entry.state() >> PLACE == u32::from(place)
+            && word.generation() >= subject.generation
+        {
+            if word.has(verdict::DENIED) {
+                return Sent::refused(Reason::Egress, sender);
+            }
+            let now = tables.now();
+            if entry.seen() != now {
+                entry.set_seen(now);
+            }
+            return Sent::passes(verdict::SOURCED);
+        }
+    }
+    let cell = judged(tables, subject, key);
+    let word = word(subject, check, cell);
+    let connection = Connection {
+        word,
+        cell,
+        seen: tables.now(),
+        state: u32::from(place) << PLACE,
+    };
+    tables.track(key, &connection);
+    if word.has(verdict::DENIED) {
+        Sent::refused(Reason::Egress, sender)
+    } else {
+        Sent::passes(verdict::SOURCED)
+    }
+}
+
+/// True if the sender of a connection may still send on it: what answers it passes only then. `key` is as in
+/// [`judge_sent`]. An entry that pressure has driven out says nothing; the sender's next packet is judged anew.
+#[inline(always)]
+pub fn may_be_answered<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    key: &ConnectionKey<A>,
+) -> bool {
+    let Some(entry) = tables.connection(key) else {
+        return true;
+    };
+    let word = entry.word();
+    let check = A::check(key);
+    if word.check() != check {
+        return true;
+    }
+    let Some(subject) = subject(tables, bits::u16_at(u64::from(entry.state()), PLACE)) else {
+        return false;
+    };
+    if word.generation() >= subject.generation {
+        return !word.has(verdict::DENIED);
+    }
+    let cell = judged(tables, subject, key);
+    let fresh = self::word(subject, check, cell);
+    entry.set_cell(cell);
+    entry.set_word(fresh);
+    !fresh.has(verdict::DENIED)
+}
+
+/// The tuple of a packet as entries of [`NOBODY`] have it: from the receiver's side.
+#[inline(always)]
+fn key<A: Address>(packet: &Packet<A>) -> ConnectionKey<A> {
+    ConnectionKey {
+        local: packet.destination,
+        remote: packet.source,
+        local_port: packet.destination_port,
+        remote_port: packet.source_port,
+        protocol: packet.protocol,
+        endpoint: NOBODY,
+    }
+}
+
+#[inline(always)]
+fn judged<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    subject: Subject<'_>,
+    key: &ConnectionKey<A>,
+) -> Cell {
+    let table = &subject.record.egress;
+    decide(tables, table, &key.local, key.protocol, key.local_port).unwrap_or(Cell(0))
+}
+
+#[inline(always)]
+fn word(subject: Subject<'_>, check: u16, cell: Cell) -> ConnectionWord {
+    let denied = match cell.live() {
+        Some(Verdict::Allow) => 0,
+        _ => verdict::DENIED,
+    };
+    ConnectionWord::new(subject.generation, check, verdict::EGRESS | denied)
+}
