@@ -1,0 +1,5 @@
+//! The runner that asks the kernel.
+
+/// The runner.
+#[derive(Debug)]
+pub struct Kernel;
