@@ -120,17 +120,31 @@ fn ask_step(
     anyhow::ensure!(diagnostics.is_empty(), "{diagnostics:#?}");
     let asker = Asker::new(snapshot);
     for question in &step.questions {
-        let answer = asker
-            .ask(&compile::Question {
-                from: party(&question.from),
-                to: party(&question.to),
-                port: question.port,
-                family: Some(Family::of(question.from.address)),
-            })
-            .map_err(|error| anyhow::anyhow!("{question}: {error}"))?;
+        let answer = ask(&asker, question)?;
         tell(question, compare(question, &desired, &answer));
     }
     Ok(())
+}
+
+fn ask(asker: &Asker<'_>, question: &Question) -> Result<Answer> {
+    asker
+        .ask(&compile::Question {
+            from: party(&question.from),
+            to: party(&question.to),
+            port: question.port,
+            family: Some(Family::of(question.from.address)),
+        })
+        .map_err(|error| anyhow::anyhow!("{question}: {error}"))
+}
+
+/// What the evaluator says to a question, and by which rule.
+pub(super) fn explain(world: &World, question: &Question) -> String {
+    let explain = || -> Result<String> {
+        let read = Compiled::new()?.read(world)?;
+        let snapshot = read.map_err(|found| anyhow::anyhow!(found))?;
+        Ok(ask(&Asker::new(&snapshot), question)?.to_string())
+    };
+    explain().unwrap_or_else(|error| format!("nothing ({error:#})"))
 }
 
 fn party(end: &End) -> compile::Party {

@@ -43,13 +43,18 @@ fn maybe_unlabelled<'de, D: Deserializer<'de>>(
         .collect())
 }
 
+/// Labels, or `null` for none.
+fn maybe_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A pod.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct PodFile {
     pub namespace: String,
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "maybe_null")]
     pub labels: Labels,
     pub ip: Option<IpAddr>,
     #[serde(default)]
@@ -128,6 +133,7 @@ pub enum Action {
     SetPodLabels {
         namespace: String,
         pod: String,
+        #[serde(deserialize_with = "maybe_null")]
         labels: Labels,
     },
     DeletePod {

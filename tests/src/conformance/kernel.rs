@@ -1,5 +1,0 @@
-//! The runner that asks the kernel.
-
-/// The runner.
-#[derive(Debug)]
-pub struct Kernel;
