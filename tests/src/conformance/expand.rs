@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{
     case::{Case, End, Expect, Party, Question, Step, Way},
     file::{
-        Action, CaseFile, Expected, PodFile, ProbeFile, Resources, ServiceFile, StepFile, Tables,
+        Action, CaseFile, Expected, FamilyFile, PodFile, ProbeFile, Resources, ServiceFile,
+        StepFile, Tables,
     },
     world::{Pod, World, protocol},
 };
@@ -84,7 +85,7 @@ pub fn expand(file: CaseFile) -> Result<Case> {
         description: file.description,
         flags,
         steps,
-        refused: None,
+        refused: file.refused,
         waits: None,
     })
 }
@@ -178,6 +179,7 @@ fn apply(
             pod,
             labels,
             mut ips,
+            containers,
         } => {
             if ips.is_empty() {
                 let found = said
@@ -197,6 +199,7 @@ fn apply(
                 labels,
                 ip: None,
                 ips,
+                containers: containers.unwrap_or_else(|| model.containers.clone()),
                 ..model.clone()
             };
             add_pod(world, file)?;
@@ -363,7 +366,12 @@ fn probe_of(world: &World, services: &[ServiceFile], probe: &ProbeFile) -> Resul
             probe.port,
         )),
     };
-    let asked = join(&from, &to);
+    let mut asked = join(&from, &to);
+    asked.retain(|(_, to)| {
+        probe
+            .family
+            .is_none_or(|family| (family == FamilyFile::IPv4) == to.address.is_ipv4())
+    });
     ensure!(!asked.is_empty(), "the ends have no family in common");
     Ok(asked
         .into_iter()

@@ -15,6 +15,8 @@ pub struct CaseFile {
     pub description: String,
     #[serde(default)]
     pub notes: Option<String>,
+    #[serde(default)]
+    pub refused: Option<String>,
     pub initial: Initial,
     pub steps: Vec<StepFile>,
 }
@@ -129,6 +131,7 @@ pub enum Action {
         labels: Labels,
         #[serde(default)]
         ips: Vec<IpAddr>,
+        containers: Option<Vec<Port>>,
     },
     SetPodLabels {
         namespace: String,
@@ -187,7 +190,15 @@ pub struct ProbeFile {
     pub protocol: String,
     #[serde(default)]
     pub port: u16,
+    pub family: Option<FamilyFile>,
     pub allowed: bool,
     #[serde(rename = "why")]
     pub _why: Option<String>,
+}
+
+/// An address family, as Kubernetes writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum FamilyFile {
+    IPv4,
+    IPv6,
 }
