@@ -74,13 +74,18 @@ impl Args {
     }
 }
 
-/// The case of a number (from 1), of a name, or of the one name that begins so.
+/// The case of a number (from 1), of a name, or of a part that only one name begins with.
 fn one(suite: Suite, cases: Vec<Case>, wanted: &str) -> Result<Case> {
     let count = cases.len();
     let found: Vec<usize> = match wanted.parse::<usize>() {
         Ok(number) => number
             .checked_sub(1)
             .filter(|&at| at < count)
+            .into_iter()
+            .collect(),
+        Err(_) if cases.iter().any(|case| case.id == wanted) => cases
+            .iter()
+            .position(|case| case.id == wanted)
             .into_iter()
             .collect(),
         Err(_) => (0..count)

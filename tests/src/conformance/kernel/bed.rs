@@ -8,14 +8,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ringfence_agent::{
     admin::api::{Endpoint, List},
-    lab::Lab,
+    lab::{Actor, Lab},
 };
+use serde_json::Value;
 
 use super::{
     Heard,
     fit::{Fit, MARKER},
     inject::Injector,
     sockets,
+    translate::Translations,
 };
 use crate::{
     agent::{Agent, get},
@@ -88,7 +90,31 @@ impl Bed {
 
     /// Asks by real sockets.
     pub fn sockets<'a>(&self, questions: &[&'a Question]) -> Result<Vec<Heard<'a>>> {
-        sockets::ask(&self.lab, &self.fit, questions)
+        let node = self.lab.addresses(&Actor::Node)?;
+        let translations = Translations::lay(&self.lab, node, questions)?;
+        sockets::ask(&self.lab, &self.fit, &translations, questions)
+    }
+
+    /// What the agent remembers of the last packet like this that was denied, as words to add.
+    pub fn last_denial(&self, question: &Question) -> String {
+        let port = question.port.map_or(0, |(_, port)| port);
+        let path = format!(
+            "/v1/events?verdict=deny&from={}&to={}&port={port}",
+            question.from.address, question.to.address
+        );
+        let answer = get(&self.agent.run_dir(), &path).unwrap_or_default();
+        let body = answer.split_once("\r\n\r\n").unwrap_or_default().1;
+        let last = body
+            .lines()
+            .last()
+            .and_then(|line| serde_json::from_str(line).ok());
+        last.map(|flow: Value| {
+            format!(
+                "; the kernel denied one for {}, by {}",
+                flow["reason"], flow["rule"]["name"]
+            )
+        })
+        .unwrap_or_default()
     }
 
     /// Asks by injected packets.

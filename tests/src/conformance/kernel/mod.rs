@@ -14,8 +14,10 @@ mod bed;
 mod fit;
 mod inject;
 mod sockets;
+mod translate;
 
 use anyhow::{Context as _, Result};
+use ringfence_agent::model::Protocol;
 
 use super::{
     case::{Case, Question, Way},
@@ -130,8 +132,9 @@ impl Kernel {
                     side: answer.side,
                     expected: answer.expected,
                     got: format!(
-                        "{}; the evaluator says: {}",
+                        "{}{}; the evaluator says: {}",
                         answer.how,
+                        bed.last_denial(answer.question),
                         explain(&step.world, answer.question)
                     ),
                     flags: case.flags.clone(),
@@ -153,10 +156,8 @@ struct Heard<'a> {
 
 fn means(question: &Question) -> Means {
     match (&question.way, question.port) {
-        (Way::ClusterAddress | Way::NodePort, _) => Means::Not(
-            "by a service: needs somebody who translates addresses, as the tests of services have",
-        ),
-        (Way::Direct, None | Some((ringfence_agent::model::Protocol::Sctp, _))) => Means::Injected,
-        (Way::Direct, Some(_)) => Means::Sockets,
+        (Way::Direct, None | Some((Protocol::Sctp, _))) => Means::Injected,
+        (Way::Direct, Some(_)) | (_, Some((Protocol::Tcp, _))) => Means::Sockets,
+        _ => Means::Not("by a service, and not by TCP"),
     }
 }

@@ -8,6 +8,7 @@ use ringfence_agent::lab::{Lab, Outcome, Probe};
 use super::{
     Heard,
     fit::{Fit, transport},
+    translate::Translations,
 };
 use crate::conformance::case::Question;
 
@@ -23,7 +24,12 @@ const PATIENCE: [Duration; 4] = [
 ///
 /// What should be answered and is not is asked again. Silence that should be is believed only if the machine kept up
 /// meanwhile: all that should answer did, and the round took hardly longer than its patience.
-pub fn ask<'a>(lab: &Lab, fit: &Fit, questions: &[&'a Question]) -> Result<Vec<Heard<'a>>> {
+pub fn ask<'a>(
+    lab: &Lab,
+    fit: &Fit,
+    translations: &Translations,
+    questions: &[&'a Question],
+) -> Result<Vec<Heard<'a>>> {
     let mut heard = Vec::new();
     let mut open: Vec<(&'a Question, bool)> = questions
         .iter()
@@ -32,7 +38,7 @@ pub fn ask<'a>(lab: &Lab, fit: &Fit, questions: &[&'a Question]) -> Result<Vec<H
     for (round, &timeout) in PATIENCE.iter().enumerate() {
         let probes: Vec<Probe> = open
             .iter()
-            .map(|(question, _)| probe(fit, question, timeout))
+            .map(|(question, _)| probe(fit, translations, question, timeout))
             .collect::<Result<_>>()?;
         let start = Instant::now();
         let outcomes = lab.probe_all(&probes)?;
@@ -77,11 +83,19 @@ pub fn ask<'a>(lab: &Lab, fit: &Fit, questions: &[&'a Question]) -> Result<Vec<H
     Ok(heard)
 }
 
-fn probe(fit: &Fit, question: &Question, timeout: Duration) -> Result<Probe> {
-    let (protocol, port) = question.port.context("no socket asks by ICMP")?;
+fn probe(
+    fit: &Fit,
+    translations: &Translations,
+    question: &Question,
+    timeout: Duration,
+) -> Result<Probe> {
+    let (protocol, _) = question.port.context("no socket asks by ICMP")?;
+    let (to, port) = translations
+        .target(question)
+        .context("nobody translates it")?;
     Ok(Probe {
         from: fit.actor(&question.from),
-        to: question.to.address,
+        to,
         port,
         protocol: transport(protocol).context("no socket speaks it")?,
         timeout,
