@@ -183,8 +183,10 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     check: u16,
 ) -> Outcome {
     let direction = context.direction();
+    // What comes back by the device that it left by is the pod's own, whatever source the node gave it on the way: a
+    // service led it to itself. It is remembered, so that its answers pass too.
     let own_node = direction == Direction::Ingress
-        && context.generated_here()
+        && (context.generated_here() || context.ingress == context.ifindex)
         && tables.is_node(&packet.source.mapped());
     let judged = if own_node {
         Some(OWN_NODE)
