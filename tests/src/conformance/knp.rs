@@ -14,8 +14,9 @@ use ringfence_agent::model::PodKey;
 use serde_json::{Map, Value, json};
 
 use super::{
+    actions::put,
     case::{Case, Step},
-    expand::{packet, put},
+    expand::packet,
     world::{Labels, Pod, Port, World, protocol},
 };
 

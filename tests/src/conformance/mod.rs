@@ -12,6 +12,7 @@
 //!   case carries the API's answer and a flag that says so.
 //! * What cannot be asked is counted and named with the reason; it never counts as right.
 
+mod actions;
 pub mod case;
 mod compiled;
 mod expand;

@@ -127,6 +127,12 @@ impl fmt::Display for Report {
         if self.suites.len() > 1 {
             line(f, "all", &sum)?;
         }
+        if sum.injected > 0 {
+            writeln!(
+                f,
+                "injected: SCTP and ICMP, as packets given to the attached programs (BPF_PROG_TEST_RUN); the others went by real sockets"
+            )?;
+        }
         for (suite, totals) in &self.suites {
             for (reason, count) in &totals.cases_not_asked {
                 writeln!(f, "{suite}: {count} cases not asked: {reason}")?;
