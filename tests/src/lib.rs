@@ -1,6 +1,7 @@
 //! Harness of the tests that need a kernel.
 
 pub mod agent;
+pub mod conformance;
 pub mod desk;
 pub mod lab;
 pub mod packet;

@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod codegen;
+mod conformance;
 mod demo;
 mod doctor;
 mod linker;
@@ -60,6 +61,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Ask what others say a NetworkPolicy means, of the compiler or of the kernel: [SUITE] [--kernel] [--case N] [--data DIR]
+    Conformance {
+        /// Passed on to the runner; RINGFENCE_CONFORMANCE or --data says where the public suites are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Generate man pages, shell completions and docs/cli.md from the binary
     Codegen(codegen::Args),
 }
@@ -73,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(args),
         Verb::Lint => lint::run(),
         Verb::Bench { args } => bench::run(&args),
+        Verb::Conformance { args } => conformance::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {

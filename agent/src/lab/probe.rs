@@ -1,18 +1,10 @@
 //! Probes: who reaches whom, by real sockets.
 
 use std::{
-    fmt,
-    net::IpAddr,
-    str::FromStr,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
+    collections::BTreeMap, fmt, net::IpAddr, path::Path, str::FromStr, thread, time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 
 use super::{
@@ -20,8 +12,6 @@ use super::{
     wire::{self, Command, Connect, Connected, Transport},
 };
 
-/// How many probes are under way at once.
-const IN_FLIGHT: usize = 256;
 /// How much longer than its own limit a probe's answer may take to come back over the control socket.
 const CONTROL_LIMIT: Duration = Duration::from_secs(30);
 
@@ -199,38 +189,57 @@ impl Lab {
 
     /// Asks all of these, many at once; the outcomes are in the order of the probes.
     pub fn probe_all(&self, probes: &[Probe]) -> Result<Vec<Outcome>> {
-        let next = AtomicUsize::new(0);
-        let outcomes: Mutex<Vec<Option<Result<Outcome>>>> =
-            Mutex::new(probes.iter().map(|_| None).collect());
-        thread::scope(|scope| {
-            for _ in 0..IN_FLIGHT.min(probes.len()) {
-                scope.spawn(|| {
-                    while let Some((index, probe)) = {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        probes.get(index).map(|probe| (index, probe))
-                    } {
-                        let Probe {
-                            from,
-                            to,
-                            port,
-                            protocol,
-                            timeout,
-                        } = probe;
-                        let outcome = self.probe(from, *to, *port, *protocol, *timeout);
-                        let mut outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-                        if let Some(slot) = outcomes.get_mut(index) {
-                            *slot = Some(outcome);
-                        }
-                    }
-                });
-            }
+        let mut by_sender: BTreeMap<&Path, (Vec<usize>, Vec<Connect>)> = BTreeMap::new();
+        for (index, probe) in probes.iter().enumerate() {
+            let (control, from) = self.sender(&probe.from, probe.to)?;
+            let (indices, attempts) = by_sender.entry(control).or_default();
+            indices.push(index);
+            attempts.push(Connect {
+                protocol: probe.protocol,
+                from,
+                to: probe.to,
+                port: probe.port,
+                timeout_ms: u64::try_from(probe.timeout.as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+        let answers: Vec<Result<(Vec<usize>, Vec<Connected>)>> = thread::scope(|scope| {
+            let senders: Vec<_> = by_sender
+                .into_iter()
+                .map(|(control, (indices, attempts))| {
+                    scope.spawn(move || Ok((indices, connect_all(control, attempts)?)))
+                })
+                .collect();
+            senders
+                .into_iter()
+                .map(|sender| {
+                    sender
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
         });
-        let outcomes = outcomes
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut outcomes: Vec<Option<Outcome>> = probes.iter().map(|_| None).collect();
+        for answer in answers {
+            let (indices, answers) = answer?;
+            for (index, answer) in indices.into_iter().zip(answers) {
+                if let Some(slot) = outcomes.get_mut(index) {
+                    *slot = Some(answer.into());
+                }
+            }
+        }
         outcomes
             .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(|| bail!("a probe was not made")))
+            .map(|outcome| outcome.context("a probe was not made"))
             .collect()
     }
+}
+
+/// Has one sender make all these attempts.
+fn connect_all(control: &Path, attempts: Vec<Connect>) -> Result<Vec<Connected>> {
+    let longest = attempts.iter().map(|it| it.timeout_ms).max().unwrap_or(0);
+    let rounds = u32::try_from(attempts.len().div_ceil(wire::AT_ONCE)).unwrap_or(u32::MAX);
+    let limit = Duration::from_millis(longest)
+        .saturating_mul(rounds)
+        .saturating_add(CONTROL_LIMIT);
+    wire::command(control, &Command::ConnectAll { attempts }, limit)
 }

@@ -66,12 +66,20 @@ pub struct Listen {
     pub port: u16,
 }
 
+/// How many attempts of one [`Command::ConnectAll`] are under way at once.
+pub const AT_ONCE: usize = 128;
+
 /// A command to a pod process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Connect, say a line, wait for the answer: [`Connected`].
     Connect(Connect),
+    /// Many of them, up to [`AT_ONCE`] at once: a list of [`Connected`], in the same order.
+    ConnectAll {
+        /// The attempts.
+        attempts: Vec<Connect>,
+    },
     /// Start a [`Stream`]: `{}`.
     Stream(Stream),
     /// How a stream fares: [`StreamReport`].

@@ -177,6 +177,20 @@ fn a_pod_reaches_itself() {
             !desk.passes(Way::In, &own),
             "from elsewhere: somebody pretends to be the pod"
         );
+        // Through a service, with the node's address for a source.
+        let hairpin = tcp(Way::In, (POD[0], 8080), (NODE, 4000), SYN);
+        assert!(
+            !desk.passes(Way::In, &hairpin),
+            "from elsewhere: somebody whom the node masquerades"
+        );
+        assert!(desk.passes_back(&hairpin));
+        assert!(
+            desk.passes(
+                Way::Out,
+                &tcp(Way::Out, (POD[0], 8080), (NODE, 4000), SYN | 16)
+            ),
+            "the answer"
+        );
         assert!(!desk.passes(
             Way::In,
             &tcp(Way::In, (POD[0], 8080), (STRANGER[0], 4000), SYN)

@@ -11,6 +11,7 @@ mod stream;
 use std::{io, net::SocketAddr, path::Path, sync::Arc, thread};
 
 use anyhow::{Context as _, Result, bail};
+use futures::{StreamExt as _, stream::iter};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpSocket, UdpSocket, UnixListener, UnixStream},
@@ -19,7 +20,7 @@ use tokio::{
 
 use super::{
     cgroup, netns,
-    wire::{Command, Connect, Listen, ProcessConfig, Refusal, Transport},
+    wire::{AT_ONCE, Command, Connect, Listen, ProcessConfig, Refusal, Transport},
 };
 
 /// What the process says when everything listens.
@@ -144,6 +145,14 @@ async fn answer(line: &str, visits: &serve::Visits, streams: &stream::Streams) -
     let answer =
         match serde_json::from_str(line).with_context(|| format!("not a command: {line}"))? {
             Command::Connect(wanted) => serde_json::to_string(&connect::connect(&wanted).await),
+            Command::ConnectAll { attempts } => {
+                let answers: Vec<_> = iter(&attempts)
+                    .map(connect::connect)
+                    .buffered(AT_ONCE)
+                    .collect()
+                    .await;
+                serde_json::to_string(&answers)
+            }
             Command::Stream(wanted) => {
                 streams.start(wanted).await?;
                 Ok("{}".to_owned())
