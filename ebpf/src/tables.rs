@@ -9,7 +9,7 @@ use ringfence_common::{
     endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
     identity::{Identity, fold4, fold6},
-    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
+    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables, look_again},
     metadata::{MetadataWord, sieve_bit},
     table::ClassKey,
 };
@@ -97,7 +97,8 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn class(&self, key: ClassKey) -> Option<u16> {
         // SAFETY: as in `endpoint`.
-        unsafe { maps::CLASSES.get(key) }.map(read)?.class(key)
+        let look = || unsafe { maps::CLASSES.get(key) }.map(read);
+        look_again(look, |word| word.class(key))
     }
 
     #[inline(always)]
@@ -126,9 +127,10 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn is_node(&self, address: &V6) -> bool {
+        let fold = fold6(address);
         // SAFETY: the value is read at once, and is a check of its key in case the element is recycled.
-        unsafe { maps::NODE_ADDRESSES.get(address) }
-            .is_some_and(|check| read(check) == fold6(address))
+        let look = || unsafe { maps::NODE_ADDRESSES.get(address) }.map(read);
+        look_again(look, |check| (check == fold).then_some(())).is_some()
     }
 
     #[inline(always)]
@@ -182,7 +184,8 @@ impl ConnectionRef for Entry {
 
 macro_rules! family {
     (
-        $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $fragments:ident, $fold:ident
+        $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $revoked:ident,
+        $fragments:ident, $fold:ident
     ) => {
         impl FamilyTables<$address> for Maps<'_> {
             type Connection = Entry;
@@ -190,9 +193,9 @@ macro_rules! family {
             #[inline(always)]
             fn identity(&self, address: &$address) -> Option<Identity> {
                 // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
-                unsafe { maps::$addresses.get(address) }
-                    .map(read)?
-                    .of($fold(address))
+                let look = || unsafe { maps::$addresses.get(address) }.map(read);
+                let fold = $fold(address);
+                look_again(look, |word| word.of(fold))
             }
 
             #[inline(always)]
@@ -210,6 +213,18 @@ macro_rules! family {
                 // It cannot be full; under pressure another entry goes, and with it only the memory of a flow.
                 let _: Result<(), i32> =
                     maps::$connections.insert(key, connection, u64::from(BPF_ANY));
+            }
+
+            #[inline(always)]
+            fn revoked(&self, key: &ConnectionKey<$address>) -> Option<ConnectionWord> {
+                // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
+                unsafe { maps::$revoked.get(key) }.map(read)
+            }
+
+            #[inline(always)]
+            fn remember_revoked(&self, key: &ConnectionKey<$address>, word: ConnectionWord) {
+                // As in `track`.
+                let _: Result<(), i32> = maps::$revoked.insert(key, word, u64::from(BPF_ANY));
             }
 
             #[inline(always)]
@@ -234,6 +249,7 @@ family!(
     ADDRESSES4,
     NETWORKS4,
     CONNECTIONS4,
+    REVOKED4,
     FRAGMENTS4,
     fold4
 );
@@ -243,6 +259,7 @@ family!(
     ADDRESSES6,
     NETWORKS6,
     CONNECTIONS6,
+    REVOKED6,
     FRAGMENTS6,
     fold6
 );

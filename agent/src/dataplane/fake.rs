@@ -56,6 +56,10 @@ pub struct FakeMaps {
     pub connections4: RefCell<BTreeMap<ConnectionKey<V4>, FakeConnection>>,
     /// `CONNECTIONS6`.
     pub connections6: RefCell<BTreeMap<ConnectionKey<V6>, FakeConnection>>,
+    /// `REVOKED4`.
+    pub revoked4: RefCell<BTreeMap<ConnectionKey<V4>, ConnectionWord>>,
+    /// `REVOKED6`.
+    pub revoked6: RefCell<BTreeMap<ConnectionKey<V6>, ConnectionWord>>,
     /// `FRAGMENTS4`.
     pub fragments4: RefCell<BTreeMap<FragmentKey<V4>, FragmentWord>>,
     /// `FRAGMENTS6`.
@@ -245,7 +249,7 @@ impl Tables for FakeMaps {
 }
 
 macro_rules! family {
-    ($address:ty, $connections:ident, $fragments:ident) => {
+    ($address:ty, $connections:ident, $revoked:ident, $fragments:ident) => {
         impl FamilyTables<$address> for FakeMaps {
             type Connection = FakeRef;
 
@@ -270,6 +274,14 @@ macro_rules! family {
                 self.$connections.borrow_mut().insert(*key, entry);
             }
 
+            fn revoked(&self, key: &ConnectionKey<$address>) -> Option<ConnectionWord> {
+                self.$revoked.borrow().get(key).copied()
+            }
+
+            fn remember_revoked(&self, key: &ConnectionKey<$address>, word: ConnectionWord) {
+                self.$revoked.borrow_mut().insert(*key, word);
+            }
+
             fn fragment(&self, key: &FragmentKey<$address>) -> Option<FragmentWord> {
                 self.$fragments.borrow().get(key).copied()
             }
@@ -281,8 +293,8 @@ macro_rules! family {
     };
 }
 
-family!(V4, connections4, fragments4);
-family!(V6, connections6, fragments6);
+family!(V4, connections4, revoked4, fragments4);
+family!(V6, connections6, revoked6, fragments6);
 
 impl FakeRef {
     fn change(self, change: impl FnOnce(&mut Connection)) {

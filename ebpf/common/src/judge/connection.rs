@@ -69,15 +69,23 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
     let check = A::check(&key);
     if let Some(entry) = tables.connection(&key)
         && let Some(word) = current(tables, subject, entry, &key, check)
-        && let Some(outcome) = pursue(tables.now(), entry, word, direction, packet)
     {
-        return outcome;
+        if word.has(verdict::OWN_NODE)
+            && direction == Direction::Ingress
+            && !context.generated_here()
+        {
+            // A forwarded packet that was given the node's address does not inherit what the node itself may.
+            return judge_alone(tables, subject, &key, direction);
+        }
+        if let Some(outcome) = pursue(tables.now(), entry, word, direction, packet) {
+            return outcome;
+        }
     }
     open(tables, context, subject, packet, &key, check)
 }
 
-/// What a packet gets from the connection that it belongs to; `None` for a bare SYN in reply direction, which opens a
-/// connection of its own, or none.
+/// What a packet gets from the connection that it belongs to; `None` for one that opens a connection of its own, or
+/// none: a bare SYN in either direction (ports are used again), a query against the direction of the first one.
 #[inline(always)]
 fn pursue<C: ConnectionRef, A>(
     now: u32,
@@ -88,17 +96,23 @@ fn pursue<C: ConnectionRef, A>(
 ) -> Option<Outcome> {
     let forward = word.original() == direction;
     let old = entry.state();
-    if opens(packet) && !forward {
-        let simultaneous = old == state::OPENING && !word.has(verdict::DENIED);
+    let denied = word.has(verdict::DENIED);
+    if opens(packet) {
+        let simultaneous = !forward && old == state::OPENING && !denied;
         if !simultaneous {
             return None;
         }
+    } else if is_query(packet) && !forward {
+        return None;
     }
+    // What is dropped keeps a connection alive only where a new one can be told from it, by its SYN: a revoked flow
+    // without one must not close the other direction for longer than its own silence.
+    let lives = !denied || packet.protocol == protocol::TCP;
     // Stored only when it changed: a flow that two CPUs see costs less.
-    if entry.seen() != now {
+    if lives && entry.seen() != now {
         entry.set_seen(now);
     }
-    if word.has(verdict::DENIED) {
+    if denied {
         return Some(Outcome {
             cell: entry.cell(),
             ..Outcome::deny(Reason::Revoked)
@@ -151,6 +165,9 @@ fn current<T: Tables + FamilyTables<A>, A: Address>(
     let word = ConnectionWord::new(subject.generation, check, bits);
     entry.set_cell(cell);
     entry.set_word(word);
+    if key.protocol == protocol::TCP && word.has(verdict::DENIED) {
+        tables.remember_revoked(key, word);
+    }
     Some(word)
 }
 
@@ -186,10 +203,23 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     let own_node = direction == Direction::Ingress
         && context.generated_here()
         && tables.is_node(&packet.source.mapped());
+    let midstream = is_midstream(packet);
+    let mut original = direction;
+    let mut other_way = midstream;
+    if midstream
+        && !own_node
+        && let Some(word) = tables.revoked(key)
+        && word.check() == check
+        && word.generation() >= subject.record.born
+    {
+        // Which side opened it is known: it comes back if policy allows that again, and no other way.
+        original = word.original();
+        other_way = false;
+    }
     let judged = if own_node {
         Some(OWN_NODE)
     } else {
-        judge_direction(tables, subject, key, direction)
+        judge_direction(tables, subject, key, original)
     };
     let Some(cell) = judged else {
         return Outcome::deny(Reason::BadCell);
@@ -199,7 +229,6 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
         reason: Reason::Policy,
         cell,
     };
-    let mut original = direction;
     let mut bits = 0;
     if own_node {
         outcome.reason = Reason::OwnNode;
@@ -208,7 +237,7 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
         if cell.tier_number() == Tier::Default as u8 {
             outcome.reason = Reason::NotIsolated;
         }
-    } else if is_midstream(packet) {
+    } else if other_way {
         // Older than the agent, or evicted: it may be the other direction that policy allows.
         original = direction.opposite();
         match judge_direction(tables, subject, key, original) {
@@ -226,9 +255,11 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
             ..outcome
         };
     }
-    if is_midstream(packet) {
+    if midstream {
         outcome.reason = Reason::Adopted;
         bits |= verdict::ADOPTED;
+    } else if !begins(packet) {
+        return outcome;
     }
     if original == Direction::Egress {
         bits |= verdict::EGRESS;
@@ -321,6 +352,27 @@ fn is_midstream<A>(packet: &Packet<A>) -> bool {
     packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::ACK
 }
 
+/// True for a packet that a connection can begin with. An answer without its question (SYN with ACK, an echo reply)
+/// passes if policy allows it as it stands, and opens nothing: who opened the connection would be guessed wrong.
+#[inline(always)]
+fn begins<A>(packet: &Packet<A>) -> bool {
+    match packet.protocol {
+        protocol::TCP => opens(packet),
+        protocol::ICMP | protocol::ICMPV6 => is_query(packet),
+        _ => true,
+    }
+}
+
+/// True for an ICMP message that asks for an answer with the same identifier.
+#[inline(always)]
+fn is_query<A>(packet: &Packet<A>) -> bool {
+    match packet.protocol {
+        protocol::ICMP => matches!(packet.icmp_type, 8 | 13),
+        protocol::ICMPV6 => packet.icmp_type == 128,
+        _ => false,
+    }
+}
+
 #[inline(always)]
 fn first_state<A>(packet: &Packet<A>) -> u32 {
     if opens(packet) {
@@ -355,32 +407,35 @@ fn closing<A>(forward: bool, packet: &Packet<A>) -> u32 {
 
 #[inline(always)]
 fn next_state<A>(old: u32, forward: bool, packet: &Packet<A>) -> u32 {
-    if forward && opens(packet) {
-        // The same ports are used anew.
-        return state::OPENING;
+    let new = old | closing(forward, packet);
+    if !forward {
+        return new | state::REPLIED;
     }
-    let opening = if forward && old & state::REPLIED == 0 {
-        old & state::OPENING
+    if old & state::REPLIED != 0 {
+        // The opener's first segment after the answer: the handshake is over.
+        new & !state::OPENING
     } else {
-        0
-    };
-    let replied = if forward { 0 } else { state::REPLIED };
-    (old & !state::OPENING) | opening | replied | closing(forward, packet)
+        new
+    }
 }
 
 /// Ticks without a packet after which a connection is forgotten.
 ///
-/// TCP: 5 days established, 2 minutes opening or after both FINs, 10 seconds after RST; UDP: 3 minutes once
-/// answered, else 1; ICMP 30 seconds; other protocols 10 minutes. (As Linux' own connection tracking, but for UDP's
-/// first minute.)
+/// TCP: 5 days established, 2 minutes opening, 1 minute answered and not yet confirmed, 10 minutes after one side's FIN,
+/// 2 minutes after both, 10 seconds after RST; UDP: 3 minutes once answered, else 1; ICMP 30 seconds; other protocols
+/// 10 minutes. (As Linux' own connection tracking, but for UDP's first minute and for half-closed connections, which
+/// it gives 1 to 2 minutes.)
 #[must_use]
 #[inline(always)]
 pub const fn timeout(config: &Config, protocol: u8, bits: u32) -> u32 {
     const CLOSED: u32 = state::FIN_ORIGINAL | state::FIN_REPLY;
+    const ANSWERED: u32 = state::OPENING | state::REPLIED;
     let seconds = match protocol {
         protocol::TCP if bits & state::RESET != 0 => 10,
         protocol::TCP if bits & CLOSED == CLOSED => 120,
+        protocol::TCP if bits & ANSWERED == ANSWERED => 60,
         protocol::TCP if bits & state::OPENING != 0 => 120,
+        protocol::TCP if bits & CLOSED != 0 => 600,
         protocol::TCP => 5 * 24 * 3600,
         protocol::UDP if bits & state::REPLIED != 0 => 180,
         protocol::UDP => 60,

@@ -13,7 +13,7 @@ mod tables;
 
 pub use connection::timeout;
 pub use policy::decide;
-pub use tables::{Address, ConnectionRef, FamilyTables, Tables};
+pub use tables::{Address, ConnectionRef, FamilyTables, Tables, look_again};
 
 use crate::{
     Direction, Hook, V6,
@@ -238,9 +238,12 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         if is_tunnel(packet) && tables.is_node(&destination) {
             return Outcome::deny(Reason::Encapsulation);
         }
-    } else if packet.source == packet.destination
+        if packet.destination.is_own(subject.record) {
+            return Outcome::allow(Reason::ToItself);
+        }
+    } else if context.ingress == context.ifindex
         && packet.source.is_own(subject.record)
-        && context.ingress == context.ifindex
+        && packet.destination.is_own(subject.record)
     {
         // It left by the device that it comes back by: nobody else can have sent it.
         return Outcome::allow(Reason::ToItself);

@@ -22,6 +22,20 @@ pub fn decide<T: Tables + FamilyTables<A>, A: Address>(
     if table.id == 0 {
         return Some(Cell::new(Verdict::Allow, Verdict::Allow, Tier::Default, 0));
     }
+    let cell = Cell(find(tables, table, peer, protocol, port));
+    cell.live().map(|_| cell)
+}
+
+/// The cell as a number, 0 for one that nobody wrote. A function of its own in the kernel too: it runs once for each new
+/// connection, and inlined wherever something is judged it would take more stack than a program has.
+#[inline(never)]
+fn find<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    table: &TableRef,
+    peer: &A,
+    protocol: u8,
+    port: u16,
+) -> u64 {
     let identity = match tables.identity(peer) {
         Some(identity) => identity,
         None if table.flags & LOOKS_AT_NETWORKS != 0 => tables.network(peer).unwrap_or(UNKNOWN),
@@ -37,10 +51,13 @@ pub fn decide<T: Tables + FamilyTables<A>, A: Address>(
             })
             .unwrap_or(0)
     };
-    let column = column(tables, table, protocol, port)?;
+    let Some(column) = column(tables, table, protocol, port) else {
+        return 0;
+    };
     let index = u32::from(class) * u32::from(table.columns) + u32::from(column);
-    let cell = tables.cell(table.cells.wrapping_add(index))?;
-    cell.live().map(|_| cell)
+    tables
+        .cell(table.cells.wrapping_add(index))
+        .map_or(0, |cell| cell.0)
 }
 
 /// The column of a protocol and port.

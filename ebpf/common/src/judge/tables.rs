@@ -69,11 +69,29 @@ pub trait FamilyTables<A> {
     /// Tracks a connection, over an entry that may be there.
     fn track(&self, key: &ConnectionKey<A>, connection: &Connection);
 
+    /// How a TCP connection was revoked, if it was; it is known for longer than the connection itself.
+    fn revoked(&self, key: &ConnectionKey<A>) -> Option<ConnectionWord>;
+
+    /// Remembers that a TCP connection was revoked.
+    fn remember_revoked(&self, key: &ConnectionKey<A>, word: ConnectionWord);
+
     /// The ports of the first fragment.
     fn fragment(&self, key: &FragmentKey<A>) -> Option<FragmentWord>;
 
     /// Remembers the ports of a first fragment.
     fn remember_fragment(&self, key: &FragmentKey<A>, word: FragmentWord);
+}
+
+/// Looks something up in a map whose elements may be recycled between being found and being read, and takes what is its
+/// own by the check in it. What had become another key's is looked up again, once: to take it for absent would deny
+/// what is allowed, and a connection that is judged in that moment would stay denied.
+#[inline(always)]
+pub fn look_again<W, T>(look: impl Fn() -> Option<W>, own: impl Fn(W) -> Option<T>) -> Option<T> {
+    let first = own(look()?);
+    if first.is_some() {
+        return first;
+    }
+    own(look()?)
 }
 
 /// An entry of the connection table in place. The kernel may recycle it at any time, so each field is read and
@@ -243,5 +261,32 @@ impl Address for V6 {
         packet: &Packet<Self>,
     ) -> Result<crate::packet::Embedded<Self>, crate::event::Reason> {
         crate::packet::embedded_v6(bytes, packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::look_again;
+
+    /// What the lookups find, in this order; the answer, and how often was looked.
+    fn find(found: &[Option<u8>]) -> (Option<char>, usize) {
+        let looked = Cell::new(0);
+        let look = || {
+            looked.set(looked.get() + 1);
+            found[looked.get() - 1]
+        };
+        let answer = look_again(look, |word| (word == 7).then_some('x'));
+        (answer, looked.get())
+    }
+
+    #[test]
+    fn a_recycled_element_is_looked_up_once_more_and_an_absent_one_is_not() {
+        assert_eq!(find(&[Some(7)]), (Some('x'), 1));
+        assert_eq!(find(&[None]), (None, 1));
+        assert_eq!(find(&[Some(3), Some(7)]), (Some('x'), 2));
+        assert_eq!(find(&[Some(3), None]), (None, 2));
+        assert_eq!(find(&[Some(3), Some(4)]), (None, 2));
     }
 }
