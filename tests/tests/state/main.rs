@@ -5,6 +5,7 @@
 mod clock;
 
 mod handshake;
+mod mixture;
 
 mod pressure;
 
