@@ -2,11 +2,12 @@
 //! change. Single packets through the real programs, the judge on the host with a clock of its own, and the real agent
 //! in a lab.
 
+mod before;
 mod clock;
-
+mod field;
 mod handshake;
+mod heirs;
 mod mixture;
-
 mod pressure;
 
 use std::net::SocketAddr;
