@@ -100,9 +100,20 @@ pub(super) fn reaches(lab: &Lab, from: &Actor, to: &[IpAddr], port: u16) -> bool
 
 /// Starts numbered messages from a pod, named by its ends.
 pub(super) fn stream(lab: &Lab, from: &str, to: IpAddr, port: u16, protocol: Transport) -> Flow {
+    stream_from(lab, &pod(from), to, port, protocol)
+}
+
+/// The same for anybody.
+pub(super) fn stream_from(
+    lab: &Lab,
+    from: &Actor,
+    to: IpAddr,
+    port: u16,
+    protocol: Transport,
+) -> Flow {
     let flow = Flow {
         id: format!("{from} {to} {port} {protocol:?}"),
-        from: pod(from),
+        from: from.clone(),
     };
     let stream = Stream {
         id: flow.id.clone(),

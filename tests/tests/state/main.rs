@@ -7,7 +7,9 @@ mod clock;
 mod field;
 mod handshake;
 mod heirs;
+mod itself;
 mod mixture;
+mod origin;
 mod pressure;
 
 use std::net::SocketAddr;
