@@ -5,6 +5,7 @@
 mod before;
 mod clock;
 mod field;
+mod flips;
 mod handshake;
 mod heirs;
 mod itself;
