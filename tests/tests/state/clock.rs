@@ -182,7 +182,12 @@ fn tcp_is_known_for_as_long_as_its_state_deserves() {
 fn datagrams_and_pings_are_known_for_a_while() {
     let datagram = |hook, way| (hook, udp(way, (POD[0], 5000), (FRIEND[0], 53)));
     let (question, answer) = (datagram(OUT, Way::Out), datagram(IN, Way::In));
-    lasts("a question", &[question.clone()], &answer, MINUTE);
+    lasts(
+        "a question",
+        std::slice::from_ref(&question),
+        &answer,
+        MINUTE,
+    );
     lasts(
         "a conversation",
         &[question, answer.clone()],
@@ -191,7 +196,7 @@ fn datagrams_and_pings_are_known_for_a_while() {
     );
     let ping = |hook, way, kind| (hook, ping(way, POD[0], FRIEND[0], kind, 7));
     let (question, answer) = (ping(OUT, Way::Out, 8), ping(IN, Way::In, 0));
-    lasts("a ping", &[question.clone()], &answer, 30);
+    lasts("a ping", std::slice::from_ref(&question), &answer, 30);
     lasts("pings", &[question, answer.clone()], &answer, 30);
 }
 

@@ -52,7 +52,10 @@ impl Sender {
             let answer = String::from_utf8_lossy(&buffer[..length]).into_owned();
             let number = answer.rsplit(' ').next().and_then(|word| word.parse().ok());
             let number = number.expect("the lab answers with the question");
-            self.answered.lock().unwrap().insert(number);
+            self.answered
+                .lock()
+                .expect("no sender panics")
+                .insert(number);
         }
     }
 
@@ -73,7 +76,7 @@ impl Sender {
             }
             let number = self.sent.fetch_add(1, Ordering::SeqCst);
             let text = number.to_string();
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 one.send(text.as_bytes())?;
             } else {
                 let new = socket()?;
@@ -84,7 +87,12 @@ impl Sender {
                 }
             }
             // A full queue would look like a verdict: who gets no answers sends slowly.
-            let answered = self.answered.lock().unwrap().last().copied();
+            let answered = self
+                .answered
+                .lock()
+                .expect("no sender panics")
+                .last()
+                .copied();
             let waiting = number - answered.unwrap_or(0) > 32;
             thread::sleep(Duration::from_millis(if waiting { 5 } else { 1 }));
         }
@@ -99,7 +107,7 @@ impl Sender {
     }
 
     fn answers_from(&self, first: u64) -> u64 {
-        let answered = self.answered.lock().unwrap();
+        let answered = self.answered.lock().expect("no sender panics");
         answered.range(first..).fold(0, |count, _| count + 1)
     }
 }
@@ -128,7 +136,8 @@ fn flip(
             let netns = names::netns_prefix(lab.name()) + peer;
             let over = &over;
             scope.spawn(move || {
-                inside_netns(&netns, || sender.run(SocketAddr::new(to, 80), over)).unwrap();
+                inside_netns(&netns, || sender.run(SocketAddr::new(to, 80), over))
+                    .expect("the sockets work");
             });
         }
         for state in (0..FLIPS).map(|flip| flip % 2) {
@@ -188,7 +197,10 @@ fn flip(
     }
     let mut counted = [0_usize; 2];
     for window in &windows {
-        let answered = senders[window.sender].answered.lock().unwrap();
+        let answered = senders[window.sender]
+            .answered
+            .lock()
+            .expect("no sender panics");
         for number in window.numbers.clone() {
             let was = answered.contains(&number);
             assert_eq!(

@@ -1,5 +1,7 @@
 //! A pod to itself, where its packets do cross its device: translated on the node, and back.
 
+use std::net::Ipv6Addr;
+
 use ringfence_agent::dataplane::fake::FakeMaps;
 use ringfence_common::{
     Hook,
@@ -30,7 +32,7 @@ fn closed() -> FakeMaps {
         flags: 0,
     };
     let [first, second] = [FIRST[1], SECOND[1]]
-        .map(|address| address.parse::<std::net::Ipv6Addr>().unwrap().octets());
+        .map(|address| address.parse::<Ipv6Addr>().expect("an address").octets());
     let record = EndpointRecord {
         born: 1,
         addresses4: [[10, 0, 0, 10], [10, 0, 0, 11]],

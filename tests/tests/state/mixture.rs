@@ -51,7 +51,7 @@ fn state(label: &str, named: &str) -> String {
 
 /// Packets by verdict that the programs have counted.
 fn counted(desk: &Desk) -> [u64; 2] {
-    let counters = desk.kernel.counters().unwrap();
+    let counters = desk.kernel.counters().expect("the map is there");
     [Verdict::Allow, Verdict::Deny].map(|wanted| {
         let of = counters
             .packets
@@ -69,12 +69,12 @@ fn race(desk: &mut Desk, states: &[Desired; 2], frames: &[Vec<u8>]) -> ([u64; 2]
             .kernel
             .ebpf()
             .program("to_pod")
-            .unwrap()
+            .expect("the object has it")
             .try_into()
-            .unwrap();
-        program.info().unwrap()
+            .expect("a classifier");
+        program.info().expect("it is loaded")
     };
-    let program = SchedClassifier::from_program_info(info, "to_pod".into()).unwrap();
+    let program = SchedClassifier::from_program_info(info, "to_pod".into()).expect("a classifier");
     let before = counted(desk);
     let (judged, swaps) = (AtomicU64::new(0), AtomicU64::new(0));
     let (packets, changes) = extent();
@@ -95,13 +95,13 @@ fn race(desk: &mut Desk, states: &[Desired; 2], frames: &[Vec<u8>]) -> ([u64; 2]
                     repeat: BATCH,
                     ..TestRunOptions::default()
                 };
-                program.test_run(options).unwrap();
+                program.test_run(options).expect("it runs");
                 judged.fetch_add(u64::from(BATCH), Ordering::Relaxed);
             }
         });
         while goes_on() {
             for state in states {
-                desk.kernel.apply(state).unwrap();
+                desk.kernel.apply(state).expect("it fits");
                 swaps.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -32,7 +32,7 @@ fn nft(lab: &Lab, rules: &str) {
         assert!(nft.wait()?.success(), "{rules}");
         Ok(())
     })
-    .unwrap();
+    .expect("the rules are accepted");
 }
 
 #[test]

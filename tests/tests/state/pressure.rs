@@ -23,8 +23,9 @@ const ROOM: u32 = 1024;
 /// one's is not evicted by a flood on this one.
 fn stay() {
     let mut set = CpuSet::new();
-    set.set(nix::sched::sched_getcpu().unwrap()).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+    let here = nix::sched::sched_getcpu().expect("a CPU");
+    set.set(here).expect("fewer CPUs than bits");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("its own thread");
 }
 
 /// Sends datagrams this way from and to many ports until no TCP connection is remembered. Each flow has two packets:
@@ -34,7 +35,7 @@ fn flood(desk: &Desk, way: Way) {
         let frame = udp(way, (POD[0], port), (FRIEND[0], 53));
         assert!(desk.passes(way, &frame) && desk.passes(way, &frame));
         if port % 1024 == 0 {
-            let left = desk.kernel.connections().unwrap();
+            let left = desk.kernel.connections().expect("the map is there");
             if left.iter().all(|connection| connection.protocol != 6) {
                 return;
             }

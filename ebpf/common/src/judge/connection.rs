@@ -4,14 +4,16 @@
 //! generation that direction is judged again, so a revoked connection ends at once and one that stays allowed does
 //! not notice. An entry from before the endpoint's incarnation belongs to somebody else and is no entry.
 
-use super::{Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, decide};
+use super::{
+    Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, decide,
+    lifetime::{begins, first_state, is_midstream, is_query, next_state, opens, timeout},
+};
 use crate::{
     Direction,
     cell::{Cell, Tier, Verdict},
-    config::Config,
     connection::{Connection, ConnectionKey, ConnectionWord, state, verdict},
     event::Reason,
-    packet::{Bytes, Packet, tcp},
+    packet::{Bytes, Packet},
     protocol,
 };
 
@@ -338,109 +340,4 @@ fn judge_alone<T: Tables + FamilyTables<A>, A: Address>(
         },
         None => Outcome::deny(Reason::BadCell),
     }
-}
-
-/// True for a bare SYN.
-#[inline(always)]
-fn opens<A>(packet: &Packet<A>) -> bool {
-    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-}
-
-/// True for a segment that only a connection under way has: ACK without SYN.
-#[inline(always)]
-fn is_midstream<A>(packet: &Packet<A>) -> bool {
-    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::ACK
-}
-
-/// True for a packet that a connection can begin with. An answer without its question (SYN with ACK, an echo reply)
-/// passes if policy allows it as it stands, and opens nothing: who opened the connection would be guessed wrong.
-#[inline(always)]
-fn begins<A>(packet: &Packet<A>) -> bool {
-    match packet.protocol {
-        protocol::TCP => opens(packet),
-        protocol::ICMP | protocol::ICMPV6 => is_query(packet),
-        _ => true,
-    }
-}
-
-/// True for an ICMP message that asks for an answer with the same identifier.
-#[inline(always)]
-fn is_query<A>(packet: &Packet<A>) -> bool {
-    match packet.protocol {
-        protocol::ICMP => matches!(packet.icmp_type, 8 | 13),
-        protocol::ICMPV6 => packet.icmp_type == 128,
-        _ => false,
-    }
-}
-
-#[inline(always)]
-fn first_state<A>(packet: &Packet<A>) -> u32 {
-    if opens(packet) {
-        state::OPENING
-    } else if is_midstream(packet) {
-        state::REPLIED | closing(true, packet)
-    } else {
-        closing(true, packet)
-    }
-}
-
-#[inline(always)]
-fn closing<A>(forward: bool, packet: &Packet<A>) -> u32 {
-    if packet.protocol != protocol::TCP {
-        return 0;
-    }
-    let fin = if forward {
-        state::FIN_ORIGINAL
-    } else {
-        state::FIN_REPLY
-    };
-    (if packet.tcp_flags & tcp::FIN != 0 {
-        fin
-    } else {
-        0
-    }) | (if packet.tcp_flags & tcp::RST != 0 {
-        state::RESET
-    } else {
-        0
-    })
-}
-
-#[inline(always)]
-fn next_state<A>(old: u32, forward: bool, packet: &Packet<A>) -> u32 {
-    let new = old | closing(forward, packet);
-    if !forward {
-        return new | state::REPLIED;
-    }
-    if old & state::REPLIED != 0 {
-        // The opener's first segment after the answer: the handshake is over.
-        new & !state::OPENING
-    } else {
-        new
-    }
-}
-
-/// Ticks without a packet after which a connection is forgotten.
-///
-/// TCP: 5 days established, 2 minutes opening, 1 minute answered and not yet confirmed, 10 minutes after one side's FIN,
-/// 2 minutes after both, 10 seconds after RST; UDP: 3 minutes once answered, else 1; ICMP 30 seconds; other protocols
-/// 10 minutes. (As Linux' own connection tracking, but for UDP's first minute and for half-closed connections, which
-/// it gives 1 to 2 minutes.)
-#[must_use]
-#[inline(always)]
-pub const fn timeout(config: &Config, protocol: u8, bits: u32) -> u32 {
-    const CLOSED: u32 = state::FIN_ORIGINAL | state::FIN_REPLY;
-    const ANSWERED: u32 = state::OPENING | state::REPLIED;
-    let seconds = match protocol {
-        protocol::TCP if bits & state::RESET != 0 => 10,
-        protocol::TCP if bits & CLOSED == CLOSED => 120,
-        protocol::TCP if bits & ANSWERED == ANSWERED => 60,
-        protocol::TCP if bits & state::OPENING != 0 => 120,
-        protocol::TCP if bits & CLOSED != 0 => 600,
-        protocol::TCP => 5 * 24 * 3600,
-        protocol::UDP if bits & state::REPLIED != 0 => 180,
-        protocol::UDP => 60,
-        protocol::ICMP | protocol::ICMPV6 => 30,
-        _ => 600,
-    };
-    config.ticks(seconds)
 }

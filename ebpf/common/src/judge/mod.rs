@@ -6,12 +6,13 @@
 //! **Invariant:** each path ends in an [`Outcome`]; what cannot be read is denied.
 
 mod connection;
+mod lifetime;
 mod metadata;
 mod neighbour;
 mod policy;
 mod tables;
 
-pub use connection::timeout;
+pub use lifetime::timeout;
 pub use policy::decide;
 pub use tables::{Address, ConnectionRef, FamilyTables, Tables, look_again};
 
