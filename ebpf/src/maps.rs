@@ -1,6 +1,6 @@
 //! Every map. Sizes are defaults: the agent sets `max_entries` when it loads them (a flag for each).
 //!
-//! User space writes all but `CONNECTIONS*`, `FRAGMENTS*`, `EVENTS`, `COUNTERS` and `RATE`.
+//! User space writes all but `CONNECTIONS*`, `REVOKED*`, `FRAGMENTS*`, `EVENTS`, `COUNTERS` and `RATE`.
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
@@ -11,7 +11,7 @@ use ringfence_common::{
     catalogue::{IdentityEntry, NameEntry, TableEntry},
     cell::Cell,
     config::Config,
-    connection::{Connection, ConnectionKey, FragmentKey, FragmentWord},
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
     endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, Event, RateState},
     identity::{Identity, IdentityWord},
@@ -93,6 +93,14 @@ pub static CONNECTIONS4: LruHashMap<ConnectionKey<V4>, Connection, 262_144> = Lr
 /// The same for IPv6.
 #[btf_map]
 pub static CONNECTIONS6: LruHashMap<ConnectionKey<V6>, Connection, 131_072> = LruHashMap::new();
+
+/// TCP connections that policy took back: eviction by a flood of other flows does not make them unheard of.
+#[btf_map]
+pub static REVOKED4: LruHashMap<ConnectionKey<V4>, ConnectionWord, 65_536> = LruHashMap::new();
+
+/// The same for IPv6.
+#[btf_map]
+pub static REVOKED6: LruHashMap<ConnectionKey<V6>, ConnectionWord, 32_768> = LruHashMap::new();
 
 /// Room for one entry of `CONNECTIONS*`: the stack has none.
 #[btf_map]

@@ -8,11 +8,13 @@ use ringfence_common::{
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
     endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
-    identity::{Identity, fold4, fold6},
-    judge::{self, ConnectionRef, Context, FamilyTables, Judged, Outcome, Seen, Sent, Tables},
+    identity::{Identity, IdentityWord, fold4, fold6},
+    judge::{
+        self, ConnectionRef, Context, FamilyTables, Judged, Outcome, Seen, Sent, Tables, look_again,
+    },
     metadata::{MetadataWord, sieve_bit},
-    service::ServiceKey,
-    table::ClassKey,
+    service::{NodeWord, ServiceKey},
+    table::{ClassKey, ClassWord},
 };
 
 use crate::{maps, report};
@@ -98,7 +100,9 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn class(&self, key: ClassKey) -> Option<u16> {
         // SAFETY: as in `endpoint`.
-        unsafe { maps::CLASSES.get(key) }.map(read)?.class(key)
+        let look = || unsafe { maps::CLASSES.get(key) }.map_or(0, |word| read(word).0);
+        let own = |word| ClassWord(word).class(key).is_some();
+        ClassWord(look_again(look, own)).class(key)
     }
 
     #[inline(always)]
@@ -128,7 +132,9 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn node(&self, address: &V6) -> u8 {
         // SAFETY: as in `endpoint`.
-        unsafe { maps::NODE_ADDRESSES.get(address) }.map_or(0, |word| read(word).bits(address))
+        let look = || unsafe { maps::NODE_ADDRESSES.get(address) }.map_or(0, |word| read(word).0);
+        let word = look_again(look, |word| NodeWord(word).bits(address) != 0);
+        NodeWord(word).bits(address)
     }
 
     #[inline(always)]
@@ -229,7 +235,8 @@ impl ConnectionRef for Entry {
 
 macro_rules! family {
     (
-        $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $fragments:ident, $fold:ident,
+        $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $revoked:ident,
+        $fragments:ident, $fold:ident,
         $judged:ident, $sent:ident, $answered:ident, $fragment:ident
     ) => {
         /// [`judge::judged`] as a global function: the verifier checks it once, by itself, with any arguments.
@@ -284,9 +291,11 @@ macro_rules! family {
             #[inline(always)]
             fn identity(&self, address: &$address) -> Option<Identity> {
                 // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
-                unsafe { maps::$addresses.get(address) }
-                    .map(read)?
-                    .of($fold(address))
+                let look =
+                    || unsafe { maps::$addresses.get(address) }.map_or(0, |word| read(word).0);
+                let fold = $fold(address);
+                let word = look_again(look, |word| IdentityWord(word).of(fold).is_some());
+                IdentityWord(word).of(fold)
             }
 
             #[inline(always)]
@@ -312,6 +321,18 @@ macro_rules! family {
                 };
                 // It cannot be full; under pressure another entry goes, and with it only the memory of a flow.
                 let _: Result<(), i32> = maps::$connections.insert(key, value, u64::from(BPF_ANY));
+            }
+
+            #[inline(always)]
+            fn revoked(&self, key: &ConnectionKey<$address>) -> ConnectionWord {
+                // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
+                unsafe { maps::$revoked.get(key) }.map_or(ConnectionWord(0), read)
+            }
+
+            #[inline(always)]
+            fn remember_revoked(&self, key: &ConnectionKey<$address>, word: ConnectionWord) {
+                // As in `track`.
+                let _: Result<(), i32> = maps::$revoked.insert(key, word, u64::from(BPF_ANY));
             }
 
             #[inline(always)]
@@ -361,6 +382,7 @@ family!(
     ADDRESSES4,
     NETWORKS4,
     CONNECTIONS4,
+    REVOKED4,
     FRAGMENTS4,
     fold4,
     judged4,
@@ -374,6 +396,7 @@ family!(
     ADDRESSES6,
     NETWORKS6,
     CONNECTIONS6,
+    REVOKED6,
     FRAGMENTS6,
     fold6,
     judged6,

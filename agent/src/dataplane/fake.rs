@@ -66,6 +66,10 @@ pub struct FakeMaps {
     pub connections4: RefCell<BTreeMap<ConnectionKey<V4>, FakeConnection>>,
     /// `CONNECTIONS6`.
     pub connections6: RefCell<BTreeMap<ConnectionKey<V6>, FakeConnection>>,
+    /// `REVOKED4`.
+    pub revoked4: RefCell<BTreeMap<ConnectionKey<V4>, ConnectionWord>>,
+    /// `REVOKED6`.
+    pub revoked6: RefCell<BTreeMap<ConnectionKey<V6>, ConnectionWord>>,
     /// `FRAGMENTS4`.
     pub fragments4: RefCell<BTreeMap<FragmentKey<V4>, FragmentWord>>,
     /// `FRAGMENTS6`.
@@ -297,7 +301,7 @@ impl Tables for FakeMaps {
 }
 
 macro_rules! family {
-    ($address:ty, $connections:ident, $fragments:ident) => {
+    ($address:ty, $connections:ident, $revoked:ident, $fragments:ident) => {
         impl FamilyTables<$address> for FakeMaps {
             type Connection = FakeRef;
 
@@ -322,6 +326,15 @@ macro_rules! family {
                 self.$connections.borrow_mut().insert(*key, entry);
             }
 
+            fn revoked(&self, key: &ConnectionKey<$address>) -> ConnectionWord {
+                let known = self.$revoked.borrow().get(key).copied();
+                known.unwrap_or(ConnectionWord(0))
+            }
+
+            fn remember_revoked(&self, key: &ConnectionKey<$address>, word: ConnectionWord) {
+                self.$revoked.borrow_mut().insert(*key, word);
+            }
+
             fn fragment(&self, whole: &Whole<'_, $address>) -> FragmentWord {
                 let known = self.$fragments.borrow().get(&whole.key()).copied();
                 known.unwrap_or(FragmentWord::NONE)
@@ -334,8 +347,8 @@ macro_rules! family {
     };
 }
 
-family!(V4, connections4, fragments4);
-family!(V6, connections6, fragments6);
+family!(V4, connections4, revoked4, fragments4);
+family!(V6, connections6, revoked6, fragments6);
 
 impl FakeRef {
     fn change(self, change: impl FnOnce(&mut Connection)) {

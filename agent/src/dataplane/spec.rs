@@ -6,7 +6,7 @@ use ringfence_common::{
     catalogue::{IdentityEntry, NameEntry, TableEntry},
     cell::Cell,
     config::Config,
-    connection::{Connection, ConnectionKey, FragmentKey, FragmentWord},
+    connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
     endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS, Event, RateState},
     identity::{Identity, IdentityWord},
@@ -35,6 +35,9 @@ pub struct MapSpec {
 
 /// Bytes of the ring buffer `EVENTS`.
 pub const RING_BYTES: u32 = 1 << 20;
+
+/// Revoked IPv4 connections that are remembered.
+const REVOKED: u32 = 65_536;
 
 const fn map<K, V>(name: &'static str, kind: MapType, max_entries: u32) -> MapSpec {
     // Layouts are a few hundred bytes.
@@ -86,6 +89,8 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
             (limits.connections / 2).max(1),
         ),
         map::<u32, Connection>("CONNECTION", PerCpuArray, 1),
+        map::<ConnectionKey<V4>, ConnectionWord>("REVOKED4", LruHash, REVOKED),
+        map::<ConnectionKey<V6>, ConnectionWord>("REVOKED6", LruHash, REVOKED / 2),
         map::<FragmentKey<V4>, FragmentWord>("FRAGMENTS4", LruHash, 8192),
         map::<FragmentKey<V6>, FragmentWord>("FRAGMENTS6", LruHash, 8192),
         map::<u32, FragmentKey<V4>>("FRAGMENT_KEY4", PerCpuArray, 1),

@@ -81,7 +81,7 @@ pub const NOBODY: [u8; 3] = [0; 3];
 pub mod state {
     /// A packet came back.
     pub const REPLIED: u32 = 1;
-    /// Only SYNs of the opener have been seen.
+    /// The opener has not yet sent anything after an answer; without [`REPLIED`]: there is no answer yet.
     pub const OPENING: u32 = 2;
     /// The opener sent FIN.
     pub const FIN_ORIGINAL: u32 = 4;

@@ -6,18 +6,18 @@
 
 use super::{
     Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables,
+    lifetime::{begins, first_state, is_midstream, is_query, next_state, opens, timeout},
     policy::{Judged, OWN_NODE},
     sender::{self, Arrival},
 };
 use crate::{
     Direction,
     cell::{Tier, Verdict},
-    config::Config,
     connection::{Connection, ConnectionKey, ConnectionWord, NOBODY, state, verdict},
     endpoint::EndpointRecord,
     event::Reason,
     mark::Stamp,
-    packet::{Bytes, Packet, tcp},
+    packet::{Bytes, Packet},
     protocol,
 };
 
@@ -77,6 +77,13 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
     if let Some(entry) = tables.connection(&key)
         && let Some(mut word) = current(tables, subject, entry, &key, check)
     {
+        if word.has(verdict::OWN_NODE)
+            && direction == Direction::Ingress
+            && !context.generated_here()
+        {
+            // A forwarded packet that was given the node's address does not inherit what the node itself may.
+            return judge_alone(tables, subject, &key, direction);
+        }
         if word.bits() & arrival.bits != arrival.bits {
             word = ConnectionWord::new(word.generation(), check, word.bits() | arrival.bits);
             entry.set_word(word);
@@ -109,8 +116,8 @@ fn stamp(subject: Subject<'_>, word: ConnectionWord) -> Stamp {
     }
 }
 
-/// What a packet gets from the connection that it belongs to; `None` for a bare SYN in reply direction, which opens a
-/// connection of its own, or none.
+/// What a packet gets from the connection that it belongs to; `None` for one that opens a connection of its own, or
+/// none: a bare SYN in either direction (ports are used again), a query against the direction of the first one.
 #[inline(always)]
 fn pursue<C: ConnectionRef, A>(
     now: u32,
@@ -121,17 +128,23 @@ fn pursue<C: ConnectionRef, A>(
 ) -> Option<Outcome> {
     let forward = word.original() == direction;
     let old = entry.state();
-    if opens(packet) && !forward {
-        let simultaneous = old == state::OPENING && !word.has(verdict::DENIED);
+    let denied = word.has(verdict::DENIED);
+    if opens(packet) {
+        let simultaneous = !forward && old == state::OPENING && !denied;
         if !simultaneous {
             return None;
         }
+    } else if is_query(packet) && !forward {
+        return None;
     }
+    // What is dropped keeps a connection alive only where a new one can be told from it, by its SYN: a revoked flow
+    // without one must not close the other direction for longer than its own silence.
+    let lives = !denied || packet.protocol == protocol::TCP;
     // Stored only when it changed: a flow that two CPUs see costs less.
-    if entry.seen() != now {
+    if lives && entry.seen() != now {
         entry.set_seen(now);
     }
-    if word.has(verdict::DENIED) {
+    if denied {
         return Some(Outcome {
             cell: entry.cell(),
             ..Outcome::deny(Reason::Revoked)
@@ -186,6 +199,9 @@ fn current<T: Tables + FamilyTables<A>, A: Address>(
     let word = ConnectionWord::new(subject.generation, check, bits);
     entry.set_cell(cell);
     entry.set_word(word);
+    if key.protocol == protocol::TCP && word.has(verdict::DENIED) {
+        tables.remember_revoked(key, word);
+    }
     Some(word)
 }
 
@@ -214,10 +230,21 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     let own_node = direction == Direction::Ingress
         && context.generated_here()
         && tables.is_node(&packet.source.mapped());
+    let midstream = is_midstream(packet);
+    let mut original = direction;
+    let mut other_way = midstream;
+    if midstream && !own_node && !itself {
+        let revoked = tables.revoked(key);
+        if revoked.check() == check && revoked.generation() >= subject.record.born {
+            // Which side opened it is known: it comes back if policy allows that again, and no other way.
+            original = revoked.original();
+            other_way = false;
+        }
+    }
     let judged = if own_node || itself {
         Judged::new(Some(OWN_NODE), 0)
     } else {
-        tables.judged(subject.record, key, direction)
+        tables.judged(subject.record, key, original)
     };
     let cell = judged.cell();
     if cell.live().is_none() {
@@ -227,7 +254,6 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
         cell,
         ..Outcome::allow(Reason::Policy)
     };
-    let mut original = direction;
     if itself {
         outcome.reason = Reason::ToItself;
     } else if own_node {
@@ -240,7 +266,7 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
         } else if cell.tier_number() == Tier::Default as u8 {
             outcome.reason = Reason::NotIsolated;
         }
-    } else if is_midstream(packet) {
+    } else if other_way {
         // Older than the agent, or evicted: it may be the other direction that policy allows.
         original = direction.opposite();
         // That it might go to a Service is no permission: its own next packet will tell.
@@ -259,9 +285,11 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
             ..outcome
         };
     }
-    if is_midstream(packet) {
+    if midstream {
         outcome.reason = Reason::Adopted;
         bits |= verdict::ADOPTED;
+    } else if !begins(packet) {
+        return outcome;
     }
     if original == Direction::Egress {
         bits |= verdict::EGRESS;
@@ -355,85 +383,4 @@ fn judge_alone<T: Tables + FamilyTables<A>, A: Address>(
         outcome.stamp = stamp(subject, word);
     }
     outcome
-}
-
-/// True for a bare SYN.
-#[inline(always)]
-fn opens<A>(packet: &Packet<A>) -> bool {
-    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-}
-
-/// True for a segment that only a connection under way has: ACK without SYN.
-#[inline(always)]
-fn is_midstream<A>(packet: &Packet<A>) -> bool {
-    packet.protocol == protocol::TCP && packet.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::ACK
-}
-
-#[inline(always)]
-fn first_state<A>(packet: &Packet<A>) -> u32 {
-    if opens(packet) {
-        state::OPENING
-    } else if is_midstream(packet) {
-        state::REPLIED | closing(true, packet)
-    } else {
-        closing(true, packet)
-    }
-}
-
-#[inline(always)]
-fn closing<A>(forward: bool, packet: &Packet<A>) -> u32 {
-    if packet.protocol != protocol::TCP {
-        return 0;
-    }
-    let fin = if forward {
-        state::FIN_ORIGINAL
-    } else {
-        state::FIN_REPLY
-    };
-    (if packet.tcp_flags & tcp::FIN != 0 {
-        fin
-    } else {
-        0
-    }) | (if packet.tcp_flags & tcp::RST != 0 {
-        state::RESET
-    } else {
-        0
-    })
-}
-
-#[inline(always)]
-fn next_state<A>(old: u32, forward: bool, packet: &Packet<A>) -> u32 {
-    if forward && opens(packet) {
-        // The same ports are used anew.
-        return state::OPENING;
-    }
-    let opening = if forward && old & state::REPLIED == 0 {
-        old & state::OPENING
-    } else {
-        0
-    };
-    let replied = if forward { 0 } else { state::REPLIED };
-    (old & !state::OPENING) | opening | replied | closing(forward, packet)
-}
-
-/// Ticks without a packet after which a connection is forgotten.
-///
-/// TCP: 5 days established, 2 minutes opening or after both FINs, 10 seconds after RST; UDP: 3 minutes once
-/// answered, else 1; ICMP 30 seconds; other protocols 10 minutes. (As Linux' own connection tracking, but for UDP's
-/// first minute.)
-#[must_use]
-#[inline(always)]
-pub const fn timeout(config: &Config, protocol: u8, bits: u32) -> u32 {
-    const CLOSED: u32 = state::FIN_ORIGINAL | state::FIN_REPLY;
-    let seconds = match protocol {
-        protocol::TCP if bits & state::RESET != 0 => 10,
-        protocol::TCP if bits & CLOSED == CLOSED => 120,
-        protocol::TCP if bits & state::OPENING != 0 => 120,
-        protocol::TCP => 5 * 24 * 3600,
-        protocol::UDP if bits & state::REPLIED != 0 => 180,
-        protocol::UDP => 60,
-        protocol::ICMP | protocol::ICMPV6 => 30,
-        _ => 600,
-    };
-    config.ticks(seconds)
 }

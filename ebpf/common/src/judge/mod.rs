@@ -7,17 +7,18 @@
 
 mod connection;
 mod exit;
+mod lifetime;
 mod metadata;
 mod neighbour;
 mod policy;
 mod sender;
 mod tables;
 
-pub use connection::timeout;
 pub use exit::{entering, leaving};
+pub use lifetime::timeout;
 pub use policy::{Judged, decide, judged};
 pub use sender::{Sent, judge_sent, may_be_answered};
-pub use tables::{Address, ConnectionRef, FamilyTables, Tables};
+pub use tables::{Address, ConnectionRef, FamilyTables, Tables, look_again};
 
 use crate::{
     Direction, Hook, V6,
@@ -253,6 +254,9 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         }
         if packet::is_tunnel(packet) && tables.node(&destination) != 0 {
             return Outcome::deny(Reason::Encapsulation);
+        }
+        if packet.destination.is_own(subject.record) {
+            return Outcome::allow(Reason::ToItself);
         }
     } else if packet.destination.is_own(subject.record) {
         let own = packet.source.is_own(subject.record);

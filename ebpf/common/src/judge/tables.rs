@@ -89,6 +89,12 @@ pub trait FamilyTables<A>: Sized {
     /// Tracks a connection, over an entry that may be there.
     fn track(&self, key: &ConnectionKey<A>, connection: &Connection);
 
+    /// How a TCP connection was revoked, else a word of no generation; it is known for longer than the connection itself.
+    fn revoked(&self, key: &ConnectionKey<A>) -> ConnectionWord;
+
+    /// Remembers that a TCP connection was revoked.
+    fn remember_revoked(&self, key: &ConnectionKey<A>, word: ConnectionWord);
+
     /// The ports of the first fragment; [`FragmentWord::NONE`] if it was not seen.
     fn fragment(&self, whole: &Whole<'_, A>) -> FragmentWord;
 
@@ -129,6 +135,20 @@ pub trait FamilyTables<A>: Sized {
 
     /// Remembers the ports of a first fragment.
     fn remember_fragment(&self, whole: &Whole<'_, A>, word: FragmentWord);
+}
+
+/// Looks something up in a map whose elements may be recycled between being found and being read, and takes what is its
+/// own by the check in it. What had become another key's is looked up again, once: to take it for absent would deny
+/// what is allowed, and a connection that is judged in that moment would stay denied.
+///
+/// `look` answers zero for what is absent. (No `Option`: its unused half is something that the kernel's verifier refuses.)
+#[inline(always)]
+pub fn look_again(look: impl Fn() -> u64, own: impl Fn(u64) -> bool) -> u64 {
+    let first = look();
+    if first == 0 || own(first) {
+        return first;
+    }
+    look()
 }
 
 /// An entry of the connection table in place. The kernel may recycle it at any time, so each field is read and
@@ -298,5 +318,32 @@ impl Address for V6 {
         packet: &Packet<Self>,
     ) -> Result<crate::packet::Embedded<Self>, crate::event::Reason> {
         crate::packet::embedded_v6(bytes, packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::look_again;
+
+    /// What the lookups find, in this order; what is taken, and how often was looked.
+    fn find(found: &[u64]) -> (u64, usize) {
+        let looked = Cell::new(0);
+        let look = || {
+            looked.set(looked.get() + 1);
+            found[looked.get() - 1]
+        };
+        let answer = look_again(look, |word| word == 7);
+        (answer, looked.get())
+    }
+
+    #[test]
+    fn a_recycled_element_is_looked_up_once_more_and_an_absent_one_is_not() {
+        assert_eq!(find(&[7]), (7, 1));
+        assert_eq!(find(&[0]), (0, 1));
+        assert_eq!(find(&[3, 7]), (7, 2));
+        assert_eq!(find(&[3, 0]), (0, 2));
+        assert_eq!(find(&[3, 4]), (4, 2));
     }
 }
