@@ -11,6 +11,7 @@ use ringfence_common::{
     V6,
     cell::RuleId,
     config::Config,
+    endpoint::SourceWord,
     metadata::{MetadataWord, SIEVE_WORDS, sieve_bit},
 };
 
@@ -40,6 +41,8 @@ pub struct Dataplane {
     cgroup_root: Option<PathBuf>,
     attacher: Attacher,
     installed: Installed,
+    /// Places in `SOURCES` whose endpoints this agent has noted as guarded.
+    guarded: BTreeMap<u16, SourceWord>,
     /// Names of rules and endpoints since this agent started, also of those that are gone: events name them late.
     names: Names,
 }
@@ -95,6 +98,7 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
         cgroup_root,
         attacher,
         installed,
+        guarded: BTreeMap::new(),
         names,
     })
 }
@@ -259,14 +263,31 @@ impl Dataplane {
         })
     }
 
+    /// Notes that what the endpoint sends passes its hook from now on.
+    fn note_guarded(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        let Some(state) = self.installed.endpoints.get(&ifindex) else {
+            return Ok(());
+        };
+        let word = SourceWord::new(ifindex, state.record.endpoint).guarded();
+        if self.guarded.insert(state.record.source, word) == Some(word) {
+            return Ok(());
+        }
+        self.maps.execute(&Op::Source(state.record.source, word))
+    }
+
     /// Attaches to every wanted device, whatever becomes of the others.
     fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
         let mut first = Ok(());
         for endpoint in desired.endpoints.values() {
-            let attached = self.attacher.pod(&mut self.ebpf, endpoint.located.ifindex);
-            if let Err(error) = attached {
-                first = first.and(Err(error));
-            }
+            let ifindex = endpoint.located.ifindex;
+            let attached = self.attacher.pod(&mut self.ebpf, ifindex);
+            let guarded = attached.and_then(|attached| {
+                if attached {
+                    self.note_guarded(ifindex)?;
+                }
+                Ok(())
+            });
+            first = first.and(guarded);
         }
         self.attacher.reap()?;
         first

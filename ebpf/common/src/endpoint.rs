@@ -111,7 +111,8 @@ impl FarWord {
     }
 }
 
-/// One element of `SOURCES`: bits 0-31 the endpoint's interface, 32-63 its number as a check. Zero: nobody's.
+/// One element of `SOURCES`: bits 0-30 the endpoint's interface, 31 [`SourceWord::GUARDED`], 32-63 its number as a check.
+/// Zero: nobody's.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -122,7 +123,24 @@ impl SourceWord {
     /// Nobody's.
     pub const NONE: Self = Self(0);
 
-    /// The word of this endpoint.
+    /// What the pod sends passes its own hook: a packet of it that comes without a mark has lost it on the way. Before, a
+    /// packet without a mark says nothing.
+    pub const GUARDED: u64 = 1 << 31;
+
+    /// The same word, guarded.
+    #[must_use]
+    pub const fn guarded(self) -> Self {
+        Self(self.0 | Self::GUARDED)
+    }
+
+    /// True if the endpoint's own hook is in force.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_guarded(self) -> bool {
+        self.0 & Self::GUARDED != 0
+    }
+
+    /// The word of this endpoint, not guarded yet.
     #[must_use]
     pub const fn new(ifindex: u32, endpoint: u32) -> Self {
         Self((endpoint as u64) << 32 | ifindex as u64)
@@ -132,7 +150,7 @@ impl SourceWord {
     #[must_use]
     #[inline(always)]
     pub const fn ifindex(self) -> u32 {
-        bits::u32_at(self.0, 0)
+        bits::u32_at(self.0 & !Self::GUARDED, 0)
     }
 
     /// Its number.

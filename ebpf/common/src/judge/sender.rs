@@ -118,14 +118,15 @@ pub(super) fn by_address<T: Tables + FamilyTables<A>, A: Address>(
     }
 }
 
-/// True if this sender's egress is free, or if the sender's own hook has judged this very tuple for good.
+/// True if this sender's egress is free or not enforced yet, or if the sender's own hook has judged this very tuple for
+/// good.
 #[inline(always)]
 fn is_judged<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     record: &EndpointRecord,
     packet: &Packet<A>,
 ) -> bool {
-    if record.egress.id == 0 {
+    if record.egress.id == 0 || !tables.source(record.source).is_guarded() {
         return true;
     }
     if !packet.source.is_own(record) {
