@@ -4,6 +4,7 @@
 
 mod before;
 mod clock;
+mod ends;
 mod field;
 mod flips;
 mod handshake;

@@ -129,13 +129,15 @@ fn pursue<C: ConnectionRef, A>(
     let forward = word.original() == direction;
     let old = entry.state();
     let denied = word.has(verdict::DENIED);
-    if opens(packet) {
-        let simultaneous = !forward && old == state::OPENING && !denied;
-        if !simultaneous {
-            return None;
+    match packet.protocol {
+        protocol::TCP if opens(packet) => {
+            let simultaneous = !forward && old == state::OPENING && !denied;
+            if !simultaneous {
+                return None;
+            }
         }
-    } else if is_query(packet) && !forward {
-        return None;
+        protocol::ICMP | protocol::ICMPV6 if !forward && is_query(packet) => return None,
+        _ => {}
     }
     // What is dropped keeps a connection alive only where a new one can be told from it, by its SYN: a revoked flow
     // without one must not close the other direction for longer than its own silence.
