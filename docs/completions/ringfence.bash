@@ -106,7 +106,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__agent)
-            opts="-v -h -V --manifests --node --netns --netns-prefix --cgroup-root --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --tcx --log-format --verbose --help --version"
+            opts="-v -h -V --manifests --node --netns --netns-prefix --cgroup-root --node-cgroup --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --tcx --log-format --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -129,6 +129,13 @@ _ringfence() {
                     return 0
                     ;;
                 --cgroup-root)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --node-cgroup)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
@@ -190,6 +197,10 @@ _ringfence() {
                     return 0
                     ;;
                 --endpoint-entries)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service-entries)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

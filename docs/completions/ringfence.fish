@@ -44,6 +44,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'N
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node-cgroup -d 'Root of the cgroups (cgroup v2) whose sockets may be the node\'s own, where what pods send to them through a Service is judged: `auto` is the root of all' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d 'Directory for pins; must be on a bpffs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r
@@ -57,6 +58,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l table-entr
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cell-entries -d 'Most verdict cells, over all tables' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l page-entries -d 'Most pages of port maps, over all tables' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l endpoint-entries -d 'Most endpoint records: twice the number of pods, for they are replaced and not edited' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l service-entries -d 'Most addresses and ports of Services, each protocol by itself' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l rule-entries -d 'Most rules' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-source-mask -d 'Bits of the packet mark that carry the sending pod: one run of bits' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant' -r
