@@ -151,7 +151,9 @@ impl Tables for Maps<'_> {
                 protocol,
                 _pad: 0,
             });
-            maps::SERVICES.get(&*key).is_some()
+            // By reference: a copy would go to the stack.
+            let key: &ServiceKey = &*key;
+            maps::SERVICES.get(key).is_some()
         }
     }
 
@@ -290,9 +292,10 @@ macro_rules! family {
 
             #[inline(always)]
             fn identity(&self, address: &$address) -> Option<Identity> {
-                // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
-                let look =
-                    || unsafe { maps::$addresses.get(address) }.map_or(0, |word| read(word).0);
+                let look = || {
+                    // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
+                    unsafe { maps::$addresses.get(address) }.map_or(0, |word| read(word).0)
+                };
                 let fold = $fold(address);
                 let word = look_again(look, |word| IdentityWord(word).of(fold).is_some());
                 IdentityWord(word).of(fold)
