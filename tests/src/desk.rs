@@ -132,18 +132,31 @@ impl Desk {
             Way::Out => "from_pod",
             Way::In => "to_pod",
         };
+        self.hook(name, frame, ingress, 0).is_some()
+    }
+
+    /// Sends a frame that came by this device, with this mark, through a program; the mark that it passes with, if it does.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel cannot run the program, or it answers neither `TC_ACT_SHOT` nor `TC_ACT_UNSPEC`.
+    #[must_use]
+    pub fn hook(&self, name: &str, frame: &[u8], ingress: u32, mark: u32) -> Option<u32> {
         let program: &SchedClassifier = self
             .kernel
             .ebpf()
             .program(name)
-            .expect("the object has both")
+            .expect("the object has it")
             .try_into()
             .expect("a classifier");
         let mut skb = [0_u8; 192];
+        skb[8..12].copy_from_slice(&mark.to_ne_bytes());
         skb[36..40].copy_from_slice(&ingress.to_ne_bytes());
+        let mut after = [0_u8; 192];
         let options = TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&skb),
+            ctx_out: Some(&mut after),
             repeat: 1,
             ..TestRunOptions::default()
         };
@@ -151,10 +164,23 @@ impl Desk {
             .test_run(options)
             .unwrap_or_else(|error| panic!("{error:?}"));
         match result.return_value {
-            SHOT => false,
-            u32::MAX => true,
+            SHOT => None,
+            u32::MAX => Some(u32::from_ne_bytes([
+                after[8], after[9], after[10], after[11],
+            ])),
             other => panic!("neither TC_ACT_SHOT nor TC_ACT_UNSPEC: {other}"),
         }
+    }
+
+    /// The pod's place in `SOURCES`.
+    ///
+    /// # Panics
+    ///
+    /// If nothing is in force.
+    #[must_use]
+    pub fn place(&self) -> u16 {
+        let endpoints = &self.kernel.installed().endpoints;
+        endpoints[&LOOPBACK].record.source
     }
 
     /// Takes the events since the last call.

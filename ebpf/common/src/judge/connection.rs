@@ -290,8 +290,6 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     if midstream {
         outcome.reason = Reason::Adopted;
         bits |= verdict::ADOPTED;
-    } else if !begins(packet) {
-        return outcome;
     }
     if original == Direction::Egress {
         bits |= verdict::EGRESS;
@@ -299,6 +297,9 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     let word = ConnectionWord::new(subject.generation, check, bits);
     if direction == Direction::Egress {
         outcome.stamp = stamp(subject, word);
+    }
+    if !midstream && !begins(packet) {
+        return outcome;
     }
     let connection = Connection {
         word,
