@@ -1,7 +1,7 @@
 //! Small random clusters, and the addresses and ports where their verdicts may change.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::IpAddr,
 };
 
@@ -49,6 +49,7 @@ fn labels() -> impl Strategy<Value = Labels> {
         select(vec!["x", "y", "z"]).prop_map(str::to_owned),
         0..=2,
     )
+    .prop_map(Labels::from)
 }
 
 fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
@@ -271,7 +272,7 @@ pub fn parts() -> impl Strategy<Value = Parts> {
     .prop_map(|teams| {
         let named = |(name, team): (&str, Option<&str>)| {
             let mut labels: Labels =
-                BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]);
+                Labels::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]);
             labels.extend(team.map(|team| ("team".to_owned(), team.to_owned())));
             Namespace {
                 name: name.to_owned(),
