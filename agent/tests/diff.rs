@@ -82,7 +82,11 @@ fn desired(world: &World) -> Desired {
     let mut desired = Desired {
         rules: vec!["allow".to_owned(), "deny".to_owned()].into(),
         signatures: std::iter::once(Vec::new())
-            .chain(numbers.iter().map(|number| vec![format!("atom {number}").into()]))
+            .chain(
+                numbers
+                    .iter()
+                    .map(|number| vec![format!("atom {number}").into()]),
+            )
             .collect(),
         addresses: world
             .nets

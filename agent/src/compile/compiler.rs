@@ -100,7 +100,11 @@ impl Compiler {
             .collect();
         if !relabelled.is_empty() {
             let endpoints = self.desired.endpoints.keys();
-            stale.extend(endpoints.filter(|key| relabelled.contains(&key.namespace)).cloned());
+            stale.extend(
+                endpoints
+                    .filter(|key| relabelled.contains(&key.namespace))
+                    .cloned(),
+            );
         }
         stale
     }
@@ -164,10 +168,15 @@ fn surplus_addresses(pod: &Pod, endpoint: &Endpoint) -> Option<Diagnostic> {
 
 /// The same state with numbers that depend on content only.
 pub(super) fn canonical(desired: Desired) -> Desired {
-    let mut rules: Vec<(&String, usize)> = desired.rules.iter().map(|(&id, name)| (name, id)).collect();
+    let mut rules: Vec<(&String, usize)> =
+        desired.rules.iter().map(|(&id, name)| (name, id)).collect();
     rules.sort_unstable();
     let rule_of: HashMap<usize, usize> = places(rules.iter().map(|&(_, id)| id));
-    let mut signatures: Vec<_> = desired.signatures.iter().map(|(&id, text)| (text, id)).collect();
+    let mut signatures: Vec<_> = desired
+        .signatures
+        .iter()
+        .map(|(&id, text)| (text, id))
+        .collect();
     signatures.sort_unstable();
     let signature_of = places(signatures.iter().map(|&(_, id)| id));
     let mut order = Vec::new();
@@ -210,5 +219,8 @@ pub(super) fn canonical(desired: Desired) -> Desired {
 
 /// The place of each number.
 fn places(numbers: impl Iterator<Item = usize>) -> HashMap<usize, usize> {
-    numbers.enumerate().map(|(place, number)| (number, place)).collect()
+    numbers
+        .enumerate()
+        .map(|(place, number)| (number, place))
+        .collect()
 }

@@ -69,7 +69,9 @@ impl<T: Hash + Eq> Counted<T> {
 
     /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.items.iter().map(|(&number, (value, _))| (number, &**value))
+        self.items
+            .iter()
+            .map(|(&number, (value, _))| (number, &**value))
     }
 
     /// Forgets what nobody uses.

@@ -192,7 +192,13 @@ impl Evaluator {
         self.subjects == Subjects::All || located.is_some()
     }
 
-    fn take_pods(&mut self, old: &Snapshot, new: &Snapshot, touched: &mut Touched, stale: &mut Stale) {
+    fn take_pods(
+        &mut self,
+        old: &Snapshot,
+        new: &Snapshot,
+        touched: &mut Touched,
+        stale: &mut Stale,
+    ) {
         let keys: BTreeSet<&PodKey> = old
             .pods
             .differences(&new.pods)
@@ -297,8 +303,9 @@ impl Evaluator {
             if !policy.subject.matches(&kind.labels) {
                 continue;
             }
-            let (compiled, new) =
-                self.policies.get(key, policy, &mut self.facts, &mut self.names);
+            let (compiled, new) = self
+                .policies
+                .get(key, policy, &mut self.facts, &mut self.names);
             if new && let Some(rules) = compiled.rules(Direction::Egress) {
                 for name in rules.named_ports() {
                     self.asked_ports.add(name.clone());
@@ -307,7 +314,8 @@ impl Evaluator {
             policies.push(compiled);
         }
         let rulesets = DIRECTIONS.map(|direction| {
-            self.rulesets.add(&policies, direction, &kind.ports, &mut self.names)
+            self.rulesets
+                .add(&policies, direction, &kind.ports, &mut self.names)
         });
         Selected { policies, rulesets }
     }
@@ -350,7 +358,9 @@ impl Evaluator {
             }
         }
         let Settled { born, dead } = self.asked_ports.settle();
-        let names = born.iter().filter_map(|&number| self.asked_ports.get(number));
+        let names = born
+            .iter()
+            .filter_map(|&number| self.asked_ports.get(number));
         let names: BTreeSet<&(Protocol, String)> = names
             .map(|name| &**name)
             .chain(dead.iter().map(|(_, name)| &**name))
@@ -359,7 +369,9 @@ impl Evaluator {
             let groups = self.world.groups().filter(|(_, group)| {
                 group.kind.ports.iter().any(|port| {
                     port.name.as_ref().is_some_and(|name| {
-                        names.iter().any(|it| it.0 == port.protocol && it.1 == *name)
+                        names
+                            .iter()
+                            .any(|it| it.0 == port.protocol && it.1 == *name)
                     })
                 })
             });
@@ -384,7 +396,9 @@ impl Evaluator {
             .into_iter()
             .flat_map(|name| self.world.groups_in(name))
             .filter(|&id| {
-                self.world.group(id).is_some_and(|group| pods.matches(&group.kind.labels))
+                self.world
+                    .group(id)
+                    .is_some_and(|group| pods.matches(&group.kind.labels))
             })
             .collect()
     }

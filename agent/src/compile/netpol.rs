@@ -215,7 +215,10 @@ pub(super) fn ruleset(
 /// Gives back what [`ruleset`] has taken.
 pub(super) fn release(ruleset: &Ruleset, names: &mut RuleNames) {
     for tier in &ruleset.tiers {
-        for name in [tier.unmatched.live, tier.unmatched.staged].into_iter().flatten() {
+        for name in [tier.unmatched.live, tier.unmatched.staged]
+            .into_iter()
+            .flatten()
+        {
             names.release(name);
         }
     }

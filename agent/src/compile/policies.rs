@@ -34,7 +34,9 @@ pub(super) struct CompiledPolicy {
 impl CompiledPolicy {
     /// The rules of a direction.
     pub(super) fn rules(&self, direction: Direction) -> Option<&PolicyRules> {
-        self.parts[direction as usize].as_ref().map(|(_, rules)| rules)
+        self.parts[direction as usize]
+            .as_ref()
+            .map(|(_, rules)| rules)
     }
 }
 
@@ -91,7 +93,11 @@ impl Policies {
 
     /// Forgets the one of this key if nobody has it any more.
     pub(super) fn drop_unused(&mut self, key: &PolicyKey) {
-        if self.compiled.get(key).is_some_and(|it| Arc::strong_count(it) == 1) {
+        if self
+            .compiled
+            .get(key)
+            .is_some_and(|it| Arc::strong_count(it) == 1)
+        {
             self.forget(key);
         }
     }
@@ -103,7 +109,9 @@ impl Policies {
 
     /// What is wrong with them.
     pub(super) fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.compiled.values().flat_map(|policy| &policy.diagnostics)
+        self.compiled
+            .values()
+            .flat_map(|policy| &policy.diagnostics)
     }
 }
 
@@ -147,7 +155,9 @@ impl Rulesets {
         ports: &[ContainerPort],
         names: &mut RuleNames,
     ) -> Option<RulesetId> {
-        let parts = policies.iter().filter_map(|it| it.parts[direction as usize].as_ref());
+        let parts = policies
+            .iter()
+            .filter_map(|it| it.parts[direction as usize].as_ref());
         let (numbers, rules): (Vec<usize>, Vec<&PolicyRules>) =
             parts.map(|(number, rules)| (*number, rules)).unzip();
         if rules.is_empty() {

@@ -119,7 +119,11 @@ impl Signatures {
             .iter()
             .map(|&id| {
                 let word = self.words.entry(id).or_insert_with(|| {
-                    facts.get(id).map(ToString::to_string).unwrap_or_default().into()
+                    facts
+                        .get(id)
+                        .map(ToString::to_string)
+                        .unwrap_or_default()
+                        .into()
                 });
                 Arc::clone(word)
             })

@@ -115,7 +115,9 @@ pub(super) fn renumbered(
     let classes = table.classes.iter();
     Table {
         rows: rows.into(),
-        classes: classes.map(|(&it, &row)| (signature(it), places[row])).collect(),
+        classes: classes
+            .map(|(&it, &row)| (signature(it), places[row]))
+            .collect(),
         ..table.clone()
     }
 }
@@ -143,11 +145,7 @@ impl Cells {
 }
 
 /// What a ruleset asks about peers, sorted.
-fn asked(
-    ruleset: &Ruleset,
-    names: &BTreeSet<(Protocol, String)>,
-    facts: &Facts,
-) -> Vec<FactId> {
+fn asked(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<FactId> {
     let mut asked = BTreeSet::new();
     for rule in ruleset.rules() {
         if let Peers::AnyOf(any) = &rule.peers {
@@ -161,11 +159,7 @@ fn asked(
 }
 
 /// One port of each run that no rule can tell apart, in order; the protocols without ports before all.
-fn points(
-    ruleset: &Ruleset,
-    names: &BTreeSet<(Protocol, String)>,
-    facts: &Facts,
-) -> Vec<Port> {
+fn points(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<Port> {
     let mut starts = [const { BTreeSet::new() }; Protocol::ALL.len()];
     for starts in &mut starts {
         starts.insert(0);

@@ -68,7 +68,11 @@ impl Tables {
         }
         for (signature, facts) in born {
             for ruleset in self.asked_by(facts) {
-                match self.built.get(&ruleset).and_then(|(built, _)| built.row(facts)) {
+                match self
+                    .built
+                    .get(&ruleset)
+                    .and_then(|(built, _)| built.row(facts))
+                {
                     Some(row) => classes.entry(ruleset).or_default().push((*signature, row)),
                     None => {
                         rebuild.insert(ruleset);
@@ -218,7 +222,10 @@ impl Tables {
         let Some((now, _)) = self.built.get(&ruleset) else {
             return;
         };
-        let gone = before.asked.iter().filter(|it| now.asked.binary_search(it).is_err());
+        let gone = before
+            .asked
+            .iter()
+            .filter(|it| now.asked.binary_search(it).is_err());
         for fact in gone {
             strike(&mut self.asking, fact, ruleset);
         }

@@ -165,7 +165,11 @@ impl World {
 
     /// Groups of a namespace, ascending.
     pub(super) fn groups_in(&self, namespace: &str) -> impl Iterator<Item = GroupId> + '_ {
-        self.by_namespace.get(namespace).into_iter().flatten().copied()
+        self.by_namespace
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// Namespaces that have groups.
@@ -258,9 +262,10 @@ impl World {
 
     fn disclaim(&mut self, address: IpAddr, key: &PodKey) {
         let left = match self.claims.remove(&address) {
-            Some(Claim::Several(several)) => {
-                several.into_iter().filter(|it| it.pod.key != *key).collect()
-            }
+            Some(Claim::Several(several)) => several
+                .into_iter()
+                .filter(|it| it.pod.key != *key)
+                .collect(),
             Some(Claim::One(_)) | None => Vec::new(),
         };
         let claim = match <[Claimant; 1]>::try_from(left) {

@@ -129,7 +129,7 @@ impl FakeMaps {
             Op::RemoveRule(id) => {
                 let kept = catalogue.rules.iter().filter(|(_, known)| *known != id);
                 catalogue.rules = kept.map(|(name, id)| (name.clone(), *id)).collect();
-            },
+            }
             Op::Name(id, name) => {
                 catalogue.names.insert(name.clone(), *id);
             }

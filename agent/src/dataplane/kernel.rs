@@ -167,10 +167,12 @@ impl Names {
     fn learn_all(&mut self, installed: &Installed) {
         self.rules
             .extend(installed.rules.iter().map(|(name, &id)| (id, name.clone())));
-        self.endpoints
-            .extend(installed.names.iter().map(|(name, &id)| {
-                (id, pod_of(name).to_owned())
-            }));
+        self.endpoints.extend(
+            installed
+                .names
+                .iter()
+                .map(|(name, &id)| (id, pod_of(name).to_owned())),
+        );
     }
 }
 

@@ -88,16 +88,16 @@ impl Builder<'_> {
                 Some(&identity) => identity,
                 None => {
                     let candidates = candidates.entry(signature).or_default();
-                    let identity = self
-                        .known_identity(old, candidates, tables)
-                        .unwrap_or_else(|| {
-                            let text = desired.signatures.get(&signature);
-                            let digest = digest::signature(text.unwrap_or(&Vec::new()));
-                            let identity = self.new_identity(old, digest, tables);
-                            candidates.push(identity);
-                            identities.new.insert(identity);
-                            identity
-                        });
+                    let identity =
+                        self.known_identity(old, candidates, tables)
+                            .unwrap_or_else(|| {
+                                let text = desired.signatures.get(&signature);
+                                let digest = digest::signature(text.unwrap_or(&Vec::new()));
+                                let identity = self.new_identity(old, digest, tables);
+                                candidates.push(identity);
+                                identities.new.insert(identity);
+                                identity
+                            });
                     chosen.insert((old, signature), identity);
                     identity
                 }

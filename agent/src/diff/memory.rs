@@ -52,7 +52,11 @@ impl Memory {
             }
             if let Some(&signature) = identities.signatures.get(&identity) {
                 memory.users.insert(identity, (signature, users));
-                memory.identities.entry(signature).or_default().push(identity);
+                memory
+                    .identities
+                    .entry(signature)
+                    .or_default()
+                    .push(identity);
             }
         }
         memory

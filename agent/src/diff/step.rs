@@ -31,7 +31,10 @@ pub(super) fn step(
         .signatures
         .differences(&desired.signatures)
         .any(|it| it.old.is_some() && it.new.is_some())
-        || before.rules.differences(&desired.rules).any(|it| it.old.is_some() && it.new.is_some());
+        || before
+            .rules
+            .differences(&desired.rules)
+            .any(|it| it.old.is_some() && it.new.is_some());
     if installed.interrupted || renumbered {
         return None;
     }
@@ -89,7 +92,11 @@ impl Step<'_> {
         let mut gone = Vec::new();
         for item in before.addresses.diff(&desired.addresses) {
             match item {
-                DiffItem::Add(net, &signature) | DiffItem::Update { new: (net, &signature), .. } => {
+                DiffItem::Add(net, &signature)
+                | DiffItem::Update {
+                    new: (net, &signature),
+                    ..
+                } => {
                     targets.insert(*net, signature);
                 }
                 DiffItem::Remove(net, _) => gone.push(*net),
@@ -119,12 +126,22 @@ impl Step<'_> {
             }
         }
         // Without moving addresses old and new classes are the same.
-        if addresses_move && (known.len() != ids.wanted.len() || before.endpoints != desired.endpoints) {
-            let left = self.builder.left(desired, |number| known.get(&number).copied());
-            known = known.into_iter().filter(|(_, id)| !left.contains(id)).collect();
+        if addresses_move
+            && (known.len() != ids.wanted.len() || before.endpoints != desired.endpoints)
+        {
+            let left = self
+                .builder
+                .left(desired, |number| known.get(&number).copied());
+            known = known
+                .into_iter()
+                .filter(|(_, id)| !left.contains(id))
+                .collect();
         }
         if known.len() != ids.wanted.len() {
-            let leaving = ids.wanted.iter().filter(|(number, _)| !known.contains_key(*number));
+            let leaving = ids
+                .wanted
+                .iter()
+                .filter(|(number, _)| !known.contains_key(*number));
             ids.leaving = leaving.map(|(_, &id)| id).collect();
         }
         if known.len() != desired.tables.len() || !ids.leaving.is_empty() {
@@ -140,7 +157,12 @@ impl Step<'_> {
         }
         ids.staying = known.into_iter().collect();
         let tables = self.builder.after.tables.len();
-        fits("TABLES", "--table-entries", tables, self.builder.limits.tables)?;
+        fits(
+            "TABLES",
+            "--table-entries",
+            tables,
+            self.builder.limits.tables,
+        )?;
         Ok(ids)
     }
 
@@ -183,7 +205,12 @@ impl Step<'_> {
             }
         }
         // An identity may be new for an address that is listed no more.
-        gone.extend(identities.new.iter().filter(|it| !self.memory.users.contains_key(*it)));
+        gone.extend(
+            identities
+                .new
+                .iter()
+                .filter(|it| !self.memory.users.contains_key(*it)),
+        );
         for &identity in &gone {
             self.memory.forget(identity);
         }
@@ -212,7 +239,8 @@ impl Step<'_> {
         for identity in &identities.new {
             let signature = identities.signatures.get(identity).copied().unwrap_or(0);
             for (number, id) in &tables.wanted {
-                self.builder.class(*id, *identity, desired.tables[number].class(signature));
+                self.builder
+                    .class(*id, *identity, desired.tables[number].class(signature));
             }
         }
         self.builder.check_classes()
@@ -220,7 +248,11 @@ impl Step<'_> {
 
     fn retire(&mut self, tables: &TableIds, gone: BTreeSet<Identity>) {
         for &table in &tables.leaving {
-            let classes = self.builder.after.classes.range((table, Identity::MIN)..=(table, Identity::MAX));
+            let classes = self
+                .builder
+                .after
+                .classes
+                .range((table, Identity::MIN)..=(table, Identity::MAX));
             let classes: Vec<(u32, Identity)> = classes.map(|(&key, _)| key).collect();
             for key in classes {
                 self.builder.remove_class(key);

@@ -195,10 +195,9 @@ impl Index {
             Object::Service(object) => {
                 let service = service::convert(object, &mut findings);
                 findings.none()?;
-                snapshot.services.set(
-                    (key.namespace.clone(), key.name.clone()),
-                    service,
-                )
+                snapshot
+                    .services
+                    .set((key.namespace.clone(), key.name.clone()), service)
             }
             Object::NetworkPolicy(object) => {
                 let policy = policy::convert(object, &mut findings);

@@ -96,7 +96,11 @@ impl Labels {
     #[must_use]
     pub(super) fn map(&self, mut text: impl FnMut(&Arc<str>) -> Arc<str>) -> Self {
         let labels = self.0.iter();
-        Self(labels.map(|(key, value)| (text(key), text(value))).collect())
+        Self(
+            labels
+                .map(|(key, value)| (text(key), text(value)))
+                .collect(),
+        )
     }
 
     /// How many have these very labels in memory.

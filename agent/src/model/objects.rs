@@ -66,7 +66,9 @@ impl<K: Ord, V> Objects<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.0.get_key_value(key).map(|(key, value)| (key, &**value))
+        self.0
+            .get_key_value(key)
+            .map(|(key, value)| (key, &**value))
     }
 
     /// True if there is such a key.

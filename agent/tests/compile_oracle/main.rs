@@ -4,6 +4,7 @@
     reason = "what the tests write themselves is right"
 )]
 
+mod incremental;
 mod oracle;
 mod worlds;
 
@@ -80,8 +81,18 @@ fn check_against_oracle(snapshot: &Snapshot) -> Result<(), TestCaseError> {
 
 /// What `Table` and `Desired` promise.
 fn check_invariants(desired: &Desired) -> Result<(), TestCaseError> {
-    prop_assert!(desired.rules.values().is_sorted_by(|one, other| one < other));
-    prop_assert!(desired.signatures.values().is_sorted_by(|one, other| one < other));
+    prop_assert!(
+        desired
+            .rules
+            .values()
+            .is_sorted_by(|one, other| one < other)
+    );
+    prop_assert!(
+        desired
+            .signatures
+            .values()
+            .is_sorted_by(|one, other| one < other)
+    );
     prop_assert_eq!(desired.signatures.get(&0), Some(&Vec::new()));
     for signature in desired.signatures.values() {
         prop_assert!(signature.is_sorted_by(|one, other| one < other));
@@ -93,8 +104,17 @@ fn check_invariants(desired: &Desired) -> Result<(), TestCaseError> {
             "table {index} is there twice"
         );
         prop_assert_eq!(table.class(0), 0);
-        prop_assert!(table.classes.iter().all(|(signature, &row)| row != 0 && desired.signatures.contains_key(signature)));
-        let used: BTreeSet<usize> = desired.signatures.keys().map(|&it| table.class(it)).collect();
+        prop_assert!(
+            table
+                .classes
+                .iter()
+                .all(|(signature, &row)| row != 0 && desired.signatures.contains_key(signature))
+        );
+        let used: BTreeSet<usize> = desired
+            .signatures
+            .keys()
+            .map(|&it| table.class(it))
+            .collect();
         prop_assert!(
             table.rows.len() == used.len(),
             "rows that nobody is in: {table:?}"

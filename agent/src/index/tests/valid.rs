@@ -19,7 +19,13 @@ fn policy(text: &str) -> Policy {
     let text = format!(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\n{text}"
     );
-    read(&text).unwrap().policies.values().next().unwrap().clone()
+    read(&text)
+        .unwrap()
+        .policies
+        .values()
+        .next()
+        .unwrap()
+        .clone()
 }
 
 #[test]

@@ -4,12 +4,12 @@
 //! every ten pods, of 3 rules with 3 peers each, a tenth of them networks with an exception, a twentieth of the port
 //! entries ranges; 110 endpoints here, each selected by 5 to 10 policies.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ringfence_agent::model::{
-    ContainerPort, Enforcement, IpBlock, Labels, Located, Namespace, Node, Operator, Origin, Owner,
-    Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol, Requirement, Rule,
-    Selector, Snapshot,
+    ContainerPort, Enforcement, Interner, IpBlock, Labels, Located, Namespace, Node, Operator,
+    Origin, Owner, Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol,
+    Requirement, Rule, Selector, Snapshot,
 };
 
 /// Namespaces.
@@ -53,16 +53,18 @@ pub fn cluster(pods: u32) -> Snapshot {
             .namespaces
             .insert(namespace.name.clone(), namespace);
     }
-    // Namespaces with endpoints here: as many as have enough policies, at most one for each endpoint.
-    let here = (pods / 10 / POLICIES).clamp(1, ENDPOINTS);
+    let here = homes(pods);
+    // As the index does.
+    let mut interner = Interner::default();
     for number in 0..pods {
-        let pod = pod(number, home(number, here));
+        let mut pod = pod(number, home(number, here));
+        pod.labels = interner.labels(&pod.labels);
         snapshot.pods.insert(pod.key.clone(), pod);
     }
     for number in 0..ENDPOINTS.min(pods) {
         let key = pod(number, home(number, here)).key;
         let located = Located {
-            ifindex: number + 10,
+            ifindex: ifindex(number),
             interface: format!("veth{number}"),
             hardware_address: None,
             addresses: Vec::new(),
@@ -85,6 +87,21 @@ pub fn cluster(pods: u32) -> Snapshot {
         .node_addresses
         .insert(Ipv4Addr::from(0xac10_0000).into());
     snapshot
+}
+
+/// Namespaces with endpoints here: as many as have enough policies, at most one for each endpoint.
+fn homes(pods: u32) -> u32 {
+    (pods / 10 / POLICIES).clamp(1, ENDPOINTS)
+}
+
+/// Policies in namespaces with endpoints here: the first ones.
+pub fn policies_here(pods: u32) -> u32 {
+    homes(pods) * POLICIES
+}
+
+/// The interface of an endpoint here.
+pub const fn ifindex(number: u32) -> u32 {
+    number + 10
 }
 
 /// The namespace of a pod; those that are here are in the first ones.
@@ -216,10 +233,16 @@ fn pod(number: u32, namespace: u32) -> Pod {
     }
 }
 
-/// A pod that is not here and not there yet.
+/// A pod that is not here.
+pub fn remote(number: u32, pods: u32) -> Pod {
+    let number = ENDPOINTS + number % (pods - ENDPOINTS);
+    pod(number, number % NAMESPACES)
+}
+
+/// A pod that is not there yet, one more of some workload.
 pub fn newcomer(number: u32, pods: u32) -> Pod {
     let mut pod = pod(pods + number, number % NAMESPACES);
-    pod.labels = labels(number % NAMESPACES, number % 10_000, 0);
+    pod.labels = labels(number % NAMESPACES, ENDPOINTS + 1 + number % 10_000, 0);
     pod
 }
 
@@ -321,22 +344,22 @@ fn peer(namespace: u32, dice: &mut Dice) -> Peer {
     }
 }
 
-/// A network with an exception: of the pods' range, or outside.
+/// A network with an exception: mostly some partner's, sometimes the world without the cluster.
 fn block(dice: &mut Dice) -> IpBlock {
-    let (base, length) = match dice.roll(4) {
-        0 => (0x0a00_0000 + (dice.roll(256) << 8), 20),
-        1 => (0x0a00_0000, 8),
-        _ => (0xc612_0000 + (dice.roll(4096) << 4), 24),
-    };
     let net = |address: u32, length| {
         ipnet::Ipv4Net::new_assert(Ipv4Addr::from(address), length)
             .trunc()
             .into()
     };
+    if dice.roll(10) == 0 {
+        return IpBlock {
+            cidr: net(0, 0),
+            except: vec![net(0x0a00_0000, 8)],
+        };
+    }
+    let base = 0xc612_0000 + (dice.roll(512) << 8);
     IpBlock {
-        cidr: net(base, length),
-        except: BTreeSet::from([net(base, length + 4)])
-            .into_iter()
-            .collect(),
+        cidr: net(base, 24),
+        except: vec![net(base, 28)],
     }
 }
