@@ -126,7 +126,7 @@ async fn nothing_is_programmed_before_the_sources_have_synced() {
     .await;
     assert_eq!(
         agent.kernel.inner().applied[0].rules,
-        ["NetworkPolicy/db/one"]
+        vec!["NetworkPolicy/db/one".to_owned()].into()
     );
     let answer = http(address, "/readyz?verbose").await;
     assert!(

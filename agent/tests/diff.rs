@@ -80,24 +80,29 @@ fn desired(world: &World) -> Desired {
             .map_or(0, |at| at + 1)
     };
     let mut desired = Desired {
-        rules: vec!["allow".to_owned(), "deny".to_owned()],
+        rules: vec!["allow".to_owned(), "deny".to_owned()].into(),
         signatures: std::iter::once(Vec::new())
-            .chain(numbers.iter().map(|number| vec![format!("atom {number}")]))
+            .chain(
+                numbers
+                    .iter()
+                    .map(|number| vec![format!("atom {number}").into()]),
+            )
             .collect(),
         addresses: world
             .nets
             .iter()
-            .map(|(net, &n)| (net.parse().unwrap(), index(n)))
+            .map(|(net, &n)| (net.parse::<IpNet>().unwrap(), index(n)))
             .collect(),
         ..Desired::default()
     };
     for (at, rows) in world.tables.iter().enumerate() {
         let ingress = rows.as_ref().map(|rows| {
             let table = table(rows, &numbers, world.split);
-            let known = desired.tables.iter().position(|other| *other == table);
+            let known = desired.tables.values().position(|other| *other == table);
             known.unwrap_or_else(|| {
-                desired.tables.push(table);
-                desired.tables.len() - 1
+                let number = desired.tables.len();
+                desired.tables.insert(number, table);
+                number
             })
         });
         let located = Located {
@@ -140,8 +145,8 @@ fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) -> Table {
             .collect()
     };
     let mut distinct = vec![row(0)];
-    let mut classes = vec![0];
-    for &number in numbers {
+    let mut classes = Vec::new();
+    for (at, &number) in numbers.iter().enumerate() {
         let row = row(number);
         let class = distinct
             .iter()
@@ -150,14 +155,16 @@ fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) -> Table {
                 distinct.push(row);
                 distinct.len() - 1
             });
-        classes.push(class);
+        if class != 0 {
+            classes.push((at + 1, class));
+        }
     }
     let ports = vec![(0, 0), (split, 1)];
     Table {
         columns: 2,
         ports: [ports.clone(), ports.clone(), ports],
-        rows: distinct,
-        classes,
+        rows: distinct.into(),
+        classes: classes.into_iter().collect(),
         looks_at_networks: true,
     }
 }

@@ -101,7 +101,7 @@ impl<'a> Oracle<'a> {
         Self {
             snapshot,
             asker: Asker::new(snapshot),
-            granted: granted.map(|(key, _)| key).collect(),
+            granted: granted.map(|(key, _)| key.clone()).collect(),
             metadata: metadata::catalogue(),
         }
     }

@@ -11,7 +11,7 @@ use super::{
     evaluator::{Evaluator, Subjects},
     fact::FactId,
     ruleset::Port,
-    world::{Owner, peer_addresses},
+    world::peer_addresses,
 };
 use crate::model::{Pod, PodKey, Snapshot};
 
@@ -184,7 +184,7 @@ pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Answer, String> {
 #[derive(Debug)]
 pub struct Asker<'a> {
     snapshot: &'a Snapshot,
-    evaluator: Evaluator<'a>,
+    evaluator: Evaluator,
 }
 
 /// A [`Party`], found.
@@ -198,9 +198,11 @@ impl<'a> Asker<'a> {
     /// Prepares a snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
+        let mut evaluator = Evaluator::new(Subjects::All);
+        evaluator.update(snapshot);
         Self {
             snapshot,
-            evaluator: Evaluator::new(snapshot, Subjects::All),
+            evaluator,
         }
     }
 
@@ -261,10 +263,8 @@ impl<'a> Asker<'a> {
         match party {
             &Party::Address(address) => {
                 let address = address.to_canonical();
-                let pod = match self.evaluator.world.owners.get(&address) {
-                    Some(Owner::Pod(key)) => self.snapshot.pods.get_key_value(*key),
-                    _ => None,
-                };
+                let owner = self.evaluator.world.owner(address);
+                let pod = owner.and_then(|it| self.snapshot.pods.get_key_value(&it.pod.key));
                 Ok(End {
                     party,
                     pod,
@@ -296,7 +296,7 @@ impl<'a> Asker<'a> {
     fn facts(&self, end: &End<'_>, address: Option<IpAddr>) -> Vec<FactId> {
         match (address, end.pod) {
             (Some(address), _) => self.evaluator.facts_of_address(address),
-            (None, Some((key, _))) => self.evaluator.facts_of_pod(key, None),
+            (None, Some((_, pod))) => self.evaluator.facts_of_pod(pod, None),
             (None, None) => Vec::new(),
         }
     }
@@ -308,11 +308,9 @@ impl<'a> Asker<'a> {
         peer: &[FactId],
         port: Port,
     ) -> Option<Judgement> {
-        let (key, _) = at.pod?;
-        let ruleset = self
-            .evaluator
-            .rulesets
-            .get(self.evaluator.ruleset_index(key, direction)?)?;
+        let (_, pod) = at.pod?;
+        let id = self.evaluator.ruleset_index(pod, direction)?;
+        let ruleset = self.evaluator.rulesets.get(id)?;
         let facing = ruleset.facing(&self.evaluator.facts, peer);
         let cell = facing.decide(port);
         let name = |id| self.evaluator.names.get(id).map(ToOwned::to_owned);

@@ -1,43 +1,62 @@
 //! Which blocks hold an address or a network.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use ipnet::IpNet;
 
 use super::{
     address::{canonical_net, shortened},
-    fact::{Fact, FactId, Facts},
+    fact::FactId,
 };
+use crate::model::IpBlock;
 
 /// Blocks, found by what they hold.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     by_cidr: HashMap<IpNet, Vec<(Vec<IpNet>, FactId)>>,
-    /// Lengths that occur, of IPv4 and of IPv6.
-    lengths: [BTreeSet<u8>; 2],
+    /// Lengths that occur, of IPv4 and of IPv6, and how often.
+    lengths: [BTreeMap<u8, usize>; 2],
+    /// Every network that a block names, exceptions included, and how often.
+    networks: BTreeMap<IpNet, usize>,
 }
 
 impl Blocks {
-    /// All blocks among these facts.
-    pub(super) fn new(facts: &Facts) -> Self {
-        let mut blocks = Self::default();
-        for (id, fact) in facts.iter() {
-            let Fact::Block(block) = fact else { continue };
-            blocks.lengths[family(block.cidr)].insert(block.cidr.prefix_len());
-            blocks
-                .by_cidr
-                .entry(block.cidr)
-                .or_default()
-                .push((block.except.clone(), id));
+    /// Adds a block.
+    pub(super) fn insert(&mut self, id: FactId, block: &IpBlock) {
+        let lengths = &mut self.lengths[family(block.cidr)];
+        *lengths.entry(block.cidr.prefix_len()).or_default() += 1;
+        for &net in named(block) {
+            *self.networks.entry(net).or_default() += 1;
         }
-        blocks
+        let blocks = self.by_cidr.entry(block.cidr).or_default();
+        blocks.push((block.except.clone(), id));
+    }
+
+    /// Removes a block that was added with this number.
+    pub(super) fn remove(&mut self, id: FactId, block: &IpBlock) {
+        let lengths = &mut self.lengths[family(block.cidr)];
+        less(lengths, block.cidr.prefix_len());
+        for &net in named(block) {
+            less(&mut self.networks, net);
+        }
+        if let Some(blocks) = self.by_cidr.get_mut(&block.cidr) {
+            blocks.retain(|&(_, it)| it != id);
+            if blocks.is_empty() {
+                self.by_cidr.remove(&block.cidr);
+            }
+        }
+    }
+
+    /// True if a block names this network.
+    pub(super) fn names(&self, net: &IpNet) -> bool {
+        self.networks.contains_key(net)
     }
 
     /// The blocks that hold all of a network of which no part is told apart; sorted.
     pub(super) fn holding(&self, net: IpNet) -> Vec<FactId> {
         let net = canonical_net(net);
         let mut found = Vec::new();
-        for &length in self.lengths[family(net)].range(..=net.prefix_len()) {
+        for (&length, _) in self.lengths[family(net)].range(..=net.prefix_len()) {
             for (except, id) in self
                 .by_cidr
                 .get(&shortened(net, length))
@@ -51,6 +70,20 @@ impl Blocks {
         }
         found.sort_unstable();
         found
+    }
+}
+
+/// The networks that a block names.
+pub(super) fn named(block: &IpBlock) -> impl Iterator<Item = &IpNet> {
+    std::iter::once(&block.cidr).chain(&block.except)
+}
+
+fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 }
 

@@ -5,10 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::desired::Translated;
 use crate::model::Snapshot;
 
-/// Every Service's addresses and ports, node ports, and the host ports of running pods.
+/// Every Service's addresses and ports, node ports, and the host ports of this node's pods.
 ///
-/// A Service without endpoints is among them: what goes there is refused by the node, not by policy. So are host ports of
-/// pods of other nodes: nobody translates these here, and what goes there is judged where it leaves.
+/// A Service without endpoints is among them: what goes there is refused by the node, not by policy.
 pub(super) fn translated(snapshot: &Snapshot) -> BTreeSet<Translated> {
     let mut all = BTreeSet::new();
     for service in snapshot.services.values() {
@@ -26,10 +25,10 @@ pub(super) fn translated(snapshot: &Snapshot) -> BTreeSet<Translated> {
             }));
         }
     }
-    for pod in snapshot.pods.values() {
-        if !pod.is_running() || pod.host_network {
+    for key in snapshot.local.keys() {
+        let Some(pod) = snapshot.pods.get(key).filter(|pod| pod.is_running()) else {
             continue;
-        }
+        };
         for port in &pod.ports {
             all.extend(port.host_port.map(|number| Translated {
                 address: None,

@@ -1,32 +1,33 @@
 //! What the node's maps should hold, by content: no number of a map is in it, so two equal clusters
 //! have equal values here, whatever came before.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+use imbl::OrdMap;
 use ipnet::IpNet;
 use ringfence_common::cell::{Tier, Verdict};
 
 use super::fact::POD;
-use crate::model::{Located, PodKey, Protocol};
+use crate::model::{Located, Objects, PodKey, Protocol};
 
-/// What the node's maps should hold.
+/// What the node's maps should hold. A clone is a few pointers, and comparing a state with the one before costs what
+/// differs: parts that did not change are shared.
+///
+/// Rules, signatures and tables are known by numbers. From one state of a [`super::Compiler`] to the next a number never
+/// means something else; those of [`super::compile`] count up from 0 in the order of content, and are always the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// Names of all rules that cells name; sorted, each once.
-    pub rules: Vec<String>,
-    /// What addresses have in common; sorted, each once. The first is the empty one: of every address that
-    /// is not listed.
-    pub signatures: Vec<Signature>,
+    /// Names of all rules that cells name; each once.
+    pub rules: Objects<usize, String>,
+    /// What addresses have in common; each once. Number 0 is the empty one: of every address that is not listed.
+    pub signatures: Objects<usize, Signature>,
     /// Every pod's address, and every network that any table asks about. A network of full length is an
-    /// exact address. The value is an index into `signatures`.
-    pub addresses: BTreeMap<IpNet, usize>,
+    /// exact address. The value is a number of `signatures`.
+    pub addresses: OrdMap<IpNet, usize>,
     /// Tables, each once, whatever the number of endpoints that share it.
-    pub tables: Vec<Table>,
+    pub tables: Objects<usize, Table>,
     /// Pods of this node.
-    pub endpoints: BTreeMap<PodKey, Endpoint>,
+    pub endpoints: Objects<PodKey, Endpoint>,
     /// Addresses of the node itself.
     pub node_addresses: BTreeSet<IpAddr>,
     /// Addresses of the cluster's other nodes.
@@ -48,12 +49,12 @@ pub struct Translated {
 
 /// All that selectors and networks say about an address: sorted, each once. Opaque to everybody but the compiler, but
 /// for [`is_pod`].
-pub type Signature = Vec<String>;
+pub type Signature = Vec<Arc<str>>;
 
 /// True for a signature that only running pods' addresses have.
 #[must_use]
 pub fn is_pod(signature: &Signature) -> bool {
-    signature.iter().any(|fact| fact == POD)
+    signature.iter().any(|fact| **fact == *POD)
 }
 
 /// One decision table.
@@ -65,11 +66,28 @@ pub struct Table {
     /// run begins at port 0, and neighbouring runs differ. Same order as [`Protocol::ALL`].
     pub ports: [Vec<(u16, usize)>; Protocol::ALL.len()],
     /// Rows: classes of peers, `columns` cells each, no two alike. Row 0 is that of unlisted addresses.
-    pub rows: Vec<Vec<DesiredCell>>,
-    /// The row of each signature, by its index.
-    pub classes: Vec<usize>,
+    pub rows: Arc<[Vec<DesiredCell>]>,
+    /// The row of each signature, by its number; row 0 if it is not listed.
+    pub classes: OrdMap<usize, usize>,
     /// True if an address that is no pod's must be looked up among the networks.
     pub looks_at_networks: bool,
+}
+
+impl Table {
+    /// The row of a signature.
+    #[must_use]
+    pub fn class(&self, signature: usize) -> usize {
+        self.classes.get(&signature).copied().unwrap_or(0)
+    }
+
+    /// True if cells and ports are the same; signatures may have other rows.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.columns == other.columns
+            && self.looks_at_networks == other.looks_at_networks
+            && (Arc::ptr_eq(&self.rows, &other.rows) || self.rows == other.rows)
+            && self.ports == other.ports
+    }
 }
 
 /// One cell.
@@ -81,7 +99,7 @@ pub struct DesiredCell {
     pub staged: Verdict,
     /// The tier that decided.
     pub tier: Tier,
-    /// The rule that decided, an index into [`Desired::rules`]; `None` in tier `Default`.
+    /// The rule that decided, a number of [`Desired::rules`]; `None` in tier `Default`.
     pub rule: Option<usize>,
 }
 
@@ -94,9 +112,9 @@ pub struct Endpoint {
     pub located: Located,
     /// Its addresses: the pod's own, else its interface's.
     pub addresses: Vec<IpAddr>,
-    /// Index of the table for what comes in; `None`: not isolated.
+    /// Number of the table for what comes in; `None`: not isolated.
     pub ingress: Option<usize>,
-    /// Index of the table for what goes out; `None`: not isolated.
+    /// Number of the table for what goes out; `None`: not isolated.
     pub egress: Option<usize>,
     /// May reach the metadata service.
     pub metadata_granted: bool,

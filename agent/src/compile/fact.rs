@@ -1,11 +1,15 @@
 //! What can be said about a peer: the vocabulary of signatures.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::{self, Write as _},
+    sync::Arc,
 };
 
-use super::address::canonical_net;
+use super::{
+    address::canonical_net,
+    counted::{Counted, Settled},
+};
 use crate::model::{IpBlock, Labels, Operator, Protocol, Selector};
 
 /// Something that is true of an address or not.
@@ -162,31 +166,72 @@ pub type FactId = usize;
 /// Facts that rules ask about, each once.
 #[derive(Debug, Default)]
 pub struct Facts {
-    list: Vec<Fact>,
-    ids: HashMap<Fact, FactId>,
+    counted: Counted<Fact>,
+    /// Numbers and ports of those that a name stands for.
+    by_name: HashMap<(Protocol, String), BTreeMap<FactId, u16>>,
 }
 
 impl Facts {
-    /// The fact's number.
+    /// The fact's number, used once more.
     pub fn intern(&mut self, fact: Fact) -> FactId {
-        if let Some(&id) = self.ids.get(&fact) {
-            return id;
-        }
-        let id = self.list.len();
-        self.ids.insert(fact.clone(), id);
-        self.list.push(fact);
-        id
+        self.counted.add(fact)
+    }
+
+    /// One user of a fact less.
+    pub fn release(&mut self, id: FactId) {
+        self.counted.release(id);
     }
 
     /// The fact of this number.
     #[must_use]
     pub fn get(&self, id: FactId) -> Option<&Fact> {
-        self.list.get(id)
+        self.counted.get(id).map(|fact| &**fact)
     }
 
-    /// All of them, in the order of their numbers.
+    /// The fact of this number, to keep.
+    pub(super) fn shared(&self, id: FactId) -> Option<Arc<Fact>> {
+        self.counted.get(id).map(Arc::clone)
+    }
+
+    /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (FactId, &Fact)> {
-        self.list.iter().enumerate()
+        self.counted.iter()
+    }
+
+    /// The facts that say which ports have this name, and the ports.
+    pub(super) fn ports_named(
+        &self,
+        name: &(Protocol, String),
+    ) -> impl Iterator<Item = (FactId, u16)> + '_ {
+        let ports = self.by_name.get(name).into_iter().flatten();
+        ports.map(|(&id, &number)| (id, number))
+    }
+
+    /// Forgets what nobody uses.
+    pub(super) fn settle(&mut self) -> Settled<Fact> {
+        let settled = self.counted.settle();
+        for (id, fact) in &settled.dead {
+            if let Fact::Port { protocol, name, .. } = &**fact
+                && let Some(ports) = self.by_name.get_mut(&(*protocol, name.clone()))
+            {
+                ports.remove(id);
+                if ports.is_empty() {
+                    self.by_name.remove(&(*protocol, name.clone()));
+                }
+            }
+        }
+        for &id in &settled.born {
+            if let Some(Fact::Port {
+                protocol,
+                name,
+                number,
+            }) = self.counted.get(id).map(|fact| &**fact)
+            {
+                let ports = self.by_name.entry((*protocol, name.clone())).or_default();
+                ports.insert(id, *number);
+            }
+        }
+        settled
     }
 }
 

@@ -24,10 +24,10 @@ impl Desired {
             Direction::Ingress => endpoint.ingress,
             Direction::Egress => endpoint.egress,
         };
-        self.tables.get(table?)?.cell(self.signature(peer), port)
+        self.tables.get(&table?)?.cell(self.signature(peer), port)
     }
 
-    /// Index of an address's signature: that of its longest network.
+    /// Number of an address's signature: that of its longest network.
     #[must_use]
     pub fn signature(&self, address: IpAddr) -> usize {
         let net = IpNet::from(address.to_canonical());
@@ -43,7 +43,7 @@ impl Table {
     /// The cell of a signature and port.
     #[must_use]
     pub fn cell(&self, signature: usize, port: Port) -> Option<DesiredCell> {
-        let row = self.rows.get(*self.classes.get(signature)?)?;
+        let row = self.rows.get(self.class(signature))?;
         row.get(self.column(port)).copied()
     }
 

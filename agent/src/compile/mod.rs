@@ -1,13 +1,16 @@
 //! The compiler: a [`Snapshot`] to [`Desired`]. Pure, deterministic, total.
 //!
 //! ```text
-//! world    who is a subject, whose is an address           netpol   rules of NetworkPolicies
+//! world    who is a subject, whose is an address           policies, netpol   rules of NetworkPolicies
 //!    └──────────────┬───────────────────────────────────────────────────┘
-//! evaluator   the ruleset of a subject, the facts of an address
+//! evaluator   the ruleset of a subject, the facts of an address; peers, blocks: found by what they are
 //!    └──► ruleset::Facing::decide ◄── the only function that decides
 //!            ├──► table       decides for every (class of peers, class of ports)
 //!            └──► ask         decides for one flow, and explains it
+//! compiler    signatures and tables, brought from one snapshot to the next
 //! ```
+//!
+//! Everything is kept up to date by what differs between two snapshots: an event's cost follows what it changes.
 //!
 //! **Invariants.**
 //! * Tables and questions go through [`ruleset::Facing::decide`]; nothing else produces a verdict.
@@ -18,6 +21,8 @@
 mod address;
 mod ask;
 mod blocks;
+mod compiler;
+mod counted;
 mod deferral;
 mod desired;
 mod evaluator;
@@ -25,27 +30,20 @@ pub mod fact;
 mod lookup;
 mod metadata;
 mod netpol;
+mod peers;
+mod policies;
 pub mod ruleset;
 mod selectors;
 mod service;
 mod signature;
 mod table;
+mod tables;
 mod world;
 
-use std::net::IpAddr;
-
-use ringfence_common::{
-    Direction,
-    endpoint::{MAX_ADDRESSES4, MAX_ADDRESSES6},
-};
-
-use self::{
-    evaluator::{Evaluator, Subjects},
-    signature::Signatures,
-};
-use crate::model::{Diagnostic, Located, Pod, PodKey, Snapshot};
+use crate::model::{Diagnostic, Located, Snapshot};
 
 pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
+pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;
 pub use service::resolve_service;
@@ -59,75 +57,12 @@ pub struct Options {
     pub iam_role_annotation: bool,
 }
 
-/// What the maps of the node should hold, and what is wrong with single objects.
+/// What the maps of the node should hold, and what is wrong with single objects: what a fresh [`Compiler`] says, with
+/// numbers that depend on content only.
 #[must_use]
 pub fn compile(snapshot: &Snapshot, options: &Options) -> (Desired, Vec<Diagnostic>) {
-    let evaluator = Evaluator::new(snapshot, Subjects::Local);
-    let signatures = Signatures::new(&evaluator);
-    let mut tables = table::Tables::new(&evaluator, &signatures);
-    let mut desired = Desired {
-        signatures: signatures.texts.clone(),
-        addresses: signatures.addresses.clone(),
-        node_addresses: snapshot
-            .node_addresses
-            .iter()
-            .map(IpAddr::to_canonical)
-            .collect(),
-        other_nodes: deferral::other_nodes(snapshot),
-        services: deferral::translated(snapshot),
-        ..Desired::default()
-    };
-    let mut surplus = Vec::new();
-    for (key, located) in &snapshot.local {
-        if !evaluator.world.is_subject(key) {
-            continue;
-        }
-        let Some(pod) = snapshot.pods.get(key) else {
-            continue;
-        };
-        let endpoint = Endpoint {
-            uid: pod.uid.clone(),
-            located: located.clone(),
-            addresses: world::own_addresses(pod, Some(located)),
-            ingress: tables.index(evaluator.ruleset_index(key, Direction::Ingress)),
-            egress: tables.index(evaluator.ruleset_index(key, Direction::Egress)),
-            metadata_granted: metadata::granted(pod, key, snapshot, options),
-            cgroup: pod
-                .cgroup
-                .clone()
-                .unwrap_or_else(|| format!("{}_{}", key.namespace, key.name)),
-        };
-        surplus.extend(surplus_addresses(pod, &endpoint));
-        desired.endpoints.insert(key.clone(), endpoint);
-    }
-    (desired.rules, desired.tables) = tables.finish();
-    let mut diagnostics = evaluator.into_diagnostics();
-    diagnostics.extend(surplus);
-    (desired, diagnostics)
-}
-
-/// Says which addresses of a pod do not fit its record: nothing can be sent from them.
-fn surplus_addresses(pod: &Pod, endpoint: &Endpoint) -> Option<Diagnostic> {
-    let (v4, v6): (Vec<_>, Vec<_>) = endpoint
-        .sender_addresses()
-        .into_iter()
-        .partition(|address| address.is_ipv4());
-    let surplus: Vec<String> = v4
-        .iter()
-        .skip(MAX_ADDRESSES4)
-        .chain(v6.iter().skip(MAX_ADDRESSES6))
-        .map(ToString::to_string)
-        .collect();
-    (!surplus.is_empty()).then(|| Diagnostic {
-        origin: pod.origin.clone(),
-        object: format!("Pod/{}", pod.key),
-        field: "status.podIPs".to_owned(),
-        message: format!(
-            "a pod may have {MAX_ADDRESSES4} IPv4 and {MAX_ADDRESSES6} IPv6 addresses, those of its interface included; \
-             what it sends from {} is dropped",
-            surplus.join(", ")
-        ),
-    })
+    let (desired, diagnostics) = Compiler::new(options.clone()).update(snapshot);
+    (compiler::canonical(desired), diagnostics)
 }
 
 /// The same snapshot as if every pod were on this node: what offline commands compile.
@@ -137,15 +72,15 @@ fn surplus_addresses(pod: &Pod, endpoint: &Endpoint) -> Option<Diagnostic> {
 pub fn as_if_local(snapshot: &Snapshot) -> Snapshot {
     let mut everywhere = snapshot.clone();
     for key in snapshot.pods.keys() {
-        everywhere
-            .local
-            .entry(PodKey::clone(key))
-            .or_insert_with(|| Located {
+        if !everywhere.local.contains_key(key) {
+            let nowhere = Located {
                 ifindex: 0,
                 interface: String::new(),
                 hardware_address: None,
                 addresses: Vec::new(),
-            });
+            };
+            everywhere.local.insert(key.clone(), nowhere);
+        }
     }
     everywhere
 }

@@ -6,6 +6,7 @@ use ringfence_common::{Direction, cell::Tier};
 
 use super::{
     address::canonical_net,
+    counted::Counted,
     fact::{Fact, FactId, Facts, Scope},
     ruleset::{Action, NameId, Peers, PortSet, Rule, Ruleset, TierRules, Unmatched},
 };
@@ -20,23 +21,32 @@ const NAME_BYTES: usize = 380;
 /// Names of rules, by number.
 #[derive(Debug, Default)]
 pub(super) struct RuleNames {
-    list: Vec<String>,
+    counted: Counted<String>,
 }
 
 impl RuleNames {
     fn add(&mut self, object: &PolicyKey, rest: &str) -> NameId {
-        self.list.push(limited(object.to_string(), rest));
-        self.list.len() - 1
+        self.counted.add(limited(object.to_string(), rest))
     }
 
-    /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.list.iter().map(String::as_str)
+    /// One user of a name more.
+    pub(super) fn keep(&mut self, id: NameId) {
+        self.counted.keep(id);
+    }
+
+    /// One user of a name less.
+    pub(super) fn release(&mut self, id: NameId) {
+        self.counted.release(id);
+    }
+
+    /// Forgets what nobody uses.
+    pub(super) fn settle(&mut self) {
+        self.counted.settle();
     }
 
     /// The name of this number.
     pub(super) fn get(&self, id: NameId) -> Option<&str> {
-        self.list.get(id).map(String::as_str)
+        self.counted.get(id).map(|name| name.as_str())
     }
 }
 
@@ -52,7 +62,7 @@ fn limited(mut object: String, rest: &str) -> String {
 }
 
 /// One direction of a policy.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct PolicyRules {
     key: PolicyKey,
     audit: bool,
@@ -121,7 +131,17 @@ impl PolicyRules {
         })
     }
 
-    /// Ports that the rules name, sorted, each once.
+    /// Gives back what [`Self::new`] has taken.
+    pub(super) fn release(&self, facts: &mut Facts, names: &mut RuleNames) {
+        for rule in &self.rules {
+            names.release(rule.name);
+            if let Peers::AnyOf(any) = &rule.peers {
+                any.iter().for_each(|&fact| facts.release(fact));
+            }
+        }
+    }
+
+    /// Ports that the rules name.
     pub(super) fn named_ports(&self) -> impl Iterator<Item = &(Protocol, String)> {
         self.rules.iter().flat_map(|rule| rule.ports.named())
     }
@@ -176,6 +196,12 @@ pub(super) fn ruleset(
     } else {
         isolation(policies, direction, names)
     };
+    // What is released is what was taken: one use for each.
+    if enforced.len() == policies.len()
+        && let Some(name) = staged
+    {
+        names.keep(name);
+    }
     let unmatched = Unmatched { live, staged };
     Ruleset {
         tiers: vec![TierRules {
@@ -183,6 +209,18 @@ pub(super) fn ruleset(
             rules,
             unmatched,
         }],
+    }
+}
+
+/// Gives back what [`ruleset`] has taken.
+pub(super) fn release(ruleset: &Ruleset, names: &mut RuleNames) {
+    for tier in &ruleset.tiers {
+        for name in [tier.unmatched.live, tier.unmatched.staged]
+            .into_iter()
+            .flatten()
+        {
+            names.release(name);
+        }
     }
 }
 
@@ -224,7 +262,13 @@ fn any_of(peers: &[Peer], policy: &PolicyKey, facts: &mut Facts) -> Peers {
         })
         .collect();
     any.sort_unstable();
-    any.dedup();
+    any.dedup_by(|one, other| {
+        let same = one == other;
+        if same {
+            facts.release(*one);
+        }
+        same
+    });
     Peers::AnyOf(any.into())
 }
 

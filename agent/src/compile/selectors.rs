@@ -4,74 +4,109 @@ use std::collections::HashMap;
 
 use crate::model::{Labels, Operator, Selector};
 
-/// Selectors with a number each. A selector is filed under one label that it cannot do without, if there
-/// is one, so that labels find the few that may match them.
+/// Numbers of selectors. Each is filed under one label that it cannot do without, if there is one, so that labels find
+/// the few that may match them.
 #[derive(Debug, Default)]
-pub(super) struct SelectorIndex<'a> {
-    keyed: HashMap<&'a str, Keyed<'a>>,
-    rest: Vec<Filed<'a>>,
+pub(super) struct SelectorIndex {
+    keyed: HashMap<String, Keyed>,
+    rest: Vec<usize>,
 }
 
-type Filed<'a> = (&'a Selector, usize);
-
 #[derive(Debug, Default)]
-struct Keyed<'a> {
-    values: HashMap<&'a str, Vec<Filed<'a>>>,
-    any: Vec<Filed<'a>>,
+struct Keyed {
+    values: HashMap<String, Vec<usize>>,
+    any: Vec<usize>,
 }
 
-impl<'a> SelectorIndex<'a> {
+/// Where a selector is filed.
+enum Place<'a> {
+    /// Under each of these values of a key; under none if there are none: then it matches nothing.
+    Values(&'a str, Vec<&'a str>),
+    /// Under a key.
+    Key(&'a str),
+    /// Nowhere: it may match whatever there is.
+    Rest,
+}
+
+impl SelectorIndex {
     /// Adds a selector.
-    pub(super) fn insert(&mut self, selector: &'a Selector, number: usize) {
-        let mut exists = None;
-        for requirement in &selector.requirements {
-            match &requirement.operator {
-                Operator::In(values) => {
-                    let keyed = self.keyed.entry(&requirement.key).or_default();
-                    for value in values {
-                        keyed
-                            .values
-                            .entry(value)
-                            .or_default()
-                            .push((selector, number));
-                    }
-                    return;
+    pub(super) fn insert(&mut self, selector: &Selector, number: usize) {
+        match place(selector) {
+            Place::Values(key, values) => {
+                let keyed = self.keyed.entry(key.to_owned()).or_default();
+                for value in values {
+                    let filed = keyed.values.entry(value.to_owned()).or_default();
+                    filed.push(number);
                 }
-                Operator::Exists => exists = Some(requirement.key.as_str()),
-                Operator::NotIn(_) | Operator::DoesNotExist => {}
             }
-        }
-        match exists {
-            Some(key) => self
-                .keyed
-                .entry(key)
-                .or_default()
-                .any
-                .push((selector, number)),
-            None => self.rest.push((selector, number)),
+            Place::Key(key) => {
+                let keyed = self.keyed.entry(key.to_owned()).or_default();
+                keyed.any.push(number);
+            }
+            Place::Rest => self.rest.push(number),
         }
     }
 
-    /// The numbers of those that match, ascending.
-    pub(super) fn matching(&self, labels: &Labels) -> Vec<usize> {
-        let mut found: Vec<usize> = matching(&self.rest, labels).collect();
-        for (key, value) in labels {
-            let Some(keyed) = self.keyed.get(key.as_str()) else {
-                continue;
-            };
-            found.extend(matching(&keyed.any, labels));
-            if let Some(filed) = keyed.values.get(value.as_str()) {
-                found.extend(matching(filed, labels));
+    /// Removes a selector that was added with this number.
+    pub(super) fn remove(&mut self, selector: &Selector, number: usize) {
+        let (key, values) = match place(selector) {
+            Place::Values(key, values) => (key, Some(values)),
+            Place::Key(key) => (key, None),
+            Place::Rest => return strike(&mut self.rest, number),
+        };
+        let Some(keyed) = self.keyed.get_mut(key) else {
+            return;
+        };
+        match values {
+            Some(values) => {
+                for value in values {
+                    if let Some(filed) = keyed.values.get_mut(value) {
+                        strike(filed, number);
+                        if filed.is_empty() {
+                            keyed.values.remove(value);
+                        }
+                    }
+                }
             }
+            None => strike(&mut keyed.any, number),
         }
-        found.sort_unstable();
-        found
+        if keyed.values.is_empty() && keyed.any.is_empty() {
+            self.keyed.remove(key);
+        }
+    }
+
+    /// Numbers of those that may match, each once; all others do not.
+    pub(super) fn candidates<'a>(&'a self, labels: &'a Labels) -> impl Iterator<Item = usize> + 'a {
+        let keyed = labels.iter().flat_map(|(key, value)| {
+            let keyed = self.keyed.get(key);
+            let values = keyed.and_then(|keyed| keyed.values.get(value));
+            let any = keyed.map(|keyed| &keyed.any);
+            values.into_iter().chain(any).flatten()
+        });
+        self.rest.iter().chain(keyed).copied()
+    }
+
+    /// True if there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keyed.is_empty() && self.rest.is_empty()
     }
 }
 
-fn matching(filed: &[Filed<'_>], labels: &Labels) -> impl Iterator<Item = usize> {
-    filed
-        .iter()
-        .filter(|(selector, _)| selector.matches(labels))
-        .map(|&(_, number)| number)
+fn place(selector: &Selector) -> Place<'_> {
+    let mut place = Place::Rest;
+    for requirement in &selector.requirements {
+        match &requirement.operator {
+            Operator::In(values) => {
+                let values = values.iter().map(String::as_str).collect();
+                return Place::Values(&requirement.key, values);
+            }
+            Operator::Exists => place = Place::Key(&requirement.key),
+            Operator::NotIn(_) | Operator::DoesNotExist => {}
+        }
+    }
+    place
+}
+
+fn strike(filed: &mut Vec<usize>, number: usize) {
+    filed.retain(|&it| it != number);
 }

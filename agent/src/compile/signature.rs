@@ -1,85 +1,134 @@
-//! Signatures: what the addresses have in common, in the order of their text.
+//! Signatures: what the addresses have in common, kept up to date.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
+use imbl::OrdMap;
 use ipnet::IpNet;
 
-use super::{Signature, evaluator::Evaluator, fact::FactId};
+use super::{
+    Signature,
+    counted::{Counted, Settled},
+    evaluator::{Evaluator, Touched},
+    fact::{FactId, Facts},
+};
+use crate::model::Objects;
 
 /// What the addresses have in common.
 #[derive(Debug)]
 pub(super) struct Signatures {
     /// [`super::Desired::signatures`].
-    pub(super) texts: Vec<Signature>,
+    pub(super) texts: Objects<usize, Signature>,
     /// [`super::Desired::addresses`].
-    pub(super) addresses: BTreeMap<IpNet, usize>,
-    /// For each fact the signatures that have it, ascending.
-    having: Vec<Vec<usize>>,
+    pub(super) addresses: OrdMap<IpNet, usize>,
+    counted: Counted<Vec<FactId>>,
+    /// For each fact the signatures that have it.
+    having: HashMap<FactId, BTreeSet<usize>>,
+    /// For each fact its text, while a signature has it.
+    words: HashMap<FactId, Arc<str>>,
 }
 
-impl Signatures {
-    /// Those of all pods' addresses and of all networks that a ruleset asks about.
-    pub(super) fn new(evaluator: &Evaluator<'_>) -> Self {
-        let mut by_facts: HashMap<Vec<FactId>, usize> = HashMap::from([(Vec::new(), 0)]);
-        let mut raw: Vec<Vec<FactId>> = vec![Vec::new()];
-        let mut number = |facts: Vec<FactId>| {
-            *by_facts.entry(facts).or_insert_with_key(|facts| {
-                raw.push(facts.clone());
-                raw.len() - 1
-            })
-        };
-        let mut addresses = BTreeMap::new();
-        for net in evaluator.networks() {
-            addresses.insert(net, number(evaluator.facts_of_net(net)));
-        }
-        for &address in evaluator.world.owners.keys() {
-            addresses.insert(
-                IpNet::from(address),
-                number(evaluator.facts_of_address(address)),
-            );
-        }
+/// Signatures that are new or gone, with their facts.
+pub(super) type Changes = Vec<(usize, Arc<Vec<FactId>>)>;
 
-        let words: Vec<String> = evaluator
-            .facts
-            .iter()
-            .map(|(_, fact)| fact.to_string())
-            .collect();
-        let mut sorted: Vec<(Signature, usize)> = raw
-            .iter()
-            .enumerate()
-            .map(|(index, facts)| {
-                let mut text: Signature = facts.iter().map(|&fact| words[fact].clone()).collect();
-                text.sort_unstable();
-                (text, index)
-            })
-            .collect();
-        sorted.sort_unstable();
-        let mut having = vec![Vec::new(); words.len()];
-        let mut renumbered = vec![0; raw.len()];
-        for (new, &(_, old)) in sorted.iter().enumerate() {
-            renumbered[old] = new;
-            for &fact in &raw[old] {
-                having[fact].push(new);
+impl Signatures {
+    /// Only that of unlisted addresses, of which nothing is known: number 0.
+    pub(super) fn new() -> Self {
+        let mut counted = Counted::default();
+        let unknown = counted.add(Vec::new());
+        counted.settle();
+        Self {
+            texts: [(unknown, Signature::new())].into_iter().collect(),
+            addresses: OrdMap::new(),
+            counted,
+            having: HashMap::new(),
+            words: HashMap::new(),
+        }
+    }
+
+    /// Looks again at these addresses and networks. What is new, and what is gone.
+    pub(super) fn update(
+        &mut self,
+        evaluator: &Evaluator,
+        touched: &Touched,
+    ) -> (Changes, Changes) {
+        let mut nets = touched.nets.clone();
+        for &block in &touched.blocks {
+            // What a network holds comes right after it.
+            let within = self.addresses.range(block..).map(|(&net, _)| net);
+            nets.extend(within.take_while(|net| block.contains(net)));
+        }
+        for net in &nets {
+            let before = match evaluator.facts_of_net(*net) {
+                Some(facts) => {
+                    let now = self.counted.add(facts);
+                    let before = self.addresses.get(net).copied();
+                    if before != Some(now) {
+                        self.addresses.insert(*net, now);
+                    }
+                    before
+                }
+                None => self.addresses.remove(net),
+            };
+            if let Some(before) = before {
+                self.counted.release(before);
             }
         }
-        for signature in addresses.values_mut() {
-            *signature = renumbered[*signature];
+        let Settled { born, dead } = self.counted.settle();
+        for (number, facts) in &dead {
+            self.texts.remove(number);
+            for fact in &**facts {
+                if let Some(having) = self.having.get_mut(fact) {
+                    having.remove(number);
+                    if having.is_empty() {
+                        self.having.remove(fact);
+                        self.words.remove(fact);
+                    }
+                }
+            }
         }
-        Self {
-            texts: sorted.into_iter().map(|(text, _)| text).collect(),
-            addresses,
-            having,
+        let born: Changes = born
+            .into_iter()
+            .filter_map(|number| Some((number, Arc::clone(self.counted.get(number)?))))
+            .collect();
+        for (number, facts) in &born {
+            let text = self.text(facts, &evaluator.facts);
+            self.texts.insert(*number, text);
+            for &fact in &**facts {
+                self.having.entry(fact).or_default().insert(*number);
+            }
         }
+        (born, dead)
     }
 
     /// The signatures of which one of these facts holds, each with those that do.
     pub(super) fn projected(&self, facts: &[FactId]) -> BTreeMap<usize, Vec<FactId>> {
         let mut projected: BTreeMap<usize, Vec<FactId>> = BTreeMap::new();
-        for &fact in facts {
-            for &signature in &self.having[fact] {
-                projected.entry(signature).or_default().push(fact);
+        for fact in facts {
+            for &signature in self.having.get(fact).into_iter().flatten() {
+                projected.entry(signature).or_default().push(*fact);
             }
         }
         projected
+    }
+
+    fn text(&mut self, signature: &[FactId], facts: &Facts) -> Signature {
+        let mut text: Signature = signature
+            .iter()
+            .map(|&id| {
+                let word = self.words.entry(id).or_insert_with(|| {
+                    facts
+                        .get(id)
+                        .map(ToString::to_string)
+                        .unwrap_or_default()
+                        .into()
+                });
+                Arc::clone(word)
+            })
+            .collect();
+        text.sort_unstable();
+        text
     }
 }

@@ -5,129 +5,61 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use imbl::OrdMap;
+
 use super::{
     DesiredCell, Table,
-    evaluator::{Evaluator, RulesetId},
     fact::{Fact, FactId, Facts},
     ruleset::{Peers, Port, PortSet, Ruleset},
     signature::Signatures,
 };
 use crate::model::Protocol;
 
-/// Tables, made when they are first asked for.
-pub(super) struct Tables<'a> {
-    evaluator: &'a Evaluator<'a>,
-    signatures: &'a Signatures,
-    /// Sorted names of all rules, and the place in there of each rule's name.
-    sorted_names: Vec<&'a str>,
-    places: HashMap<&'a str, usize>,
-    by_ruleset: HashMap<RulesetId, usize>,
-    /// For finding an equal one.
-    by_rows: HashMap<Vec<Vec<DesiredCell>>, Vec<usize>>,
-    tables: Vec<Table>,
+/// A table, and what it takes to say of a new signature which row it is.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The table; the rules of its cells are by number of their names.
+    pub(super) table: Table,
+    /// What the ruleset asks about peers, sorted.
+    pub(super) asked: Vec<FactId>,
+    /// Names that stand for ports of the peer.
+    pub(super) names: BTreeSet<(Protocol, String)>,
+    /// The row of those of whom exactly these of the asked facts hold.
+    rows: HashMap<Vec<FactId>, usize>,
 }
 
-impl<'a> Tables<'a> {
-    /// None yet.
-    pub(super) fn new(evaluator: &'a Evaluator<'a>, signatures: &'a Signatures) -> Self {
-        let sorted_names: Vec<&str> = evaluator
-            .names
-            .iter()
-            .collect::<BTreeSet<&str>>()
-            .into_iter()
+impl Built {
+    /// The table of a ruleset.
+    pub(super) fn new(ruleset: &Ruleset, facts: &Facts, signatures: &Signatures) -> Self {
+        let names: BTreeSet<(Protocol, String)> = ruleset
+            .rules()
+            .flat_map(|rule| rule.ports.named().iter().cloned())
             .collect();
-        let places = sorted_names
-            .iter()
-            .enumerate()
-            .map(|(place, &name)| (name, place))
-            .collect();
-        Self {
-            evaluator,
-            signatures,
-            sorted_names,
-            places,
-            by_ruleset: HashMap::new(),
-            by_rows: HashMap::new(),
-            tables: Vec::new(),
-        }
-    }
-
-    /// Index of a ruleset's table.
-    pub(super) fn index(&mut self, ruleset: Option<RulesetId>) -> Option<usize> {
-        let id = ruleset?;
-        if let Some(&index) = self.by_ruleset.get(&id) {
-            return Some(index);
-        }
-        let table = self.build(self.evaluator.rulesets.get(id)?);
-        let alike = self.by_rows.entry(table.rows.clone()).or_default();
-        let index = alike
-            .iter()
-            .copied()
-            .find(|&index| self.tables[index] == table);
-        let index = index.unwrap_or_else(|| {
-            self.tables.push(table);
-            alike.push(self.tables.len() - 1);
-            self.tables.len() - 1
-        });
-        self.by_ruleset.insert(id, index);
-        Some(index)
-    }
-
-    /// The names that the tables use, and the tables.
-    pub(super) fn finish(mut self) -> (Vec<String>, Vec<Table>) {
-        fn cells(tables: &mut [Table]) -> impl Iterator<Item = &mut DesiredCell> {
-            tables
-                .iter_mut()
-                .flat_map(|table| table.rows.iter_mut().flatten())
-        }
-        let used: BTreeSet<usize> = cells(&mut self.tables)
-            .filter_map(|cell| cell.rule)
-            .collect();
-        let places: HashMap<usize, usize> = used
-            .iter()
-            .enumerate()
-            .map(|(new, &old)| (old, new))
-            .collect();
-        for cell in cells(&mut self.tables) {
-            cell.rule = cell.rule.map(|old| places[&old]);
-        }
-        let rules = used
-            .iter()
-            .map(|&place| self.sorted_names[place].to_owned())
-            .collect();
-        (rules, self.tables)
-    }
-
-    fn build(&self, ruleset: &Ruleset) -> Table {
-        let facts = &self.evaluator.facts;
-        let points = points(ruleset, facts);
+        let asked = asked(ruleset, &names, facts);
+        let points = points(ruleset, &names, facts);
         let mut cells = Cells::default();
         let mut row_of = |peer: &[FactId]| -> Vec<u32> {
             let facing = ruleset.facing(facts, peer);
             points
                 .iter()
-                .map(|&point| {
-                    let mut cell = facing.decide(point);
-                    let name = cell.rule.and_then(|name| self.evaluator.names.get(name));
-                    cell.rule = name.map(|name| self.places[name]);
-                    cells.number(cell)
-                })
+                .map(|&point| cells.number(facing.decide(point)))
                 .collect()
         };
 
         // Row 0 is what is said of everybody of whom nothing is known.
         let first = row_of(&[]);
-        let mut by_row: HashMap<Vec<u32>, usize> = HashMap::from([(first.clone(), 0)]);
+        let mut numbers: HashMap<Vec<u32>, usize> = HashMap::from([(first.clone(), 0)]);
         let mut rows = vec![first];
-        let mut by_facts: HashMap<Vec<FactId>, usize> = HashMap::new();
-        let mut classes = vec![0; self.signatures.texts.len()];
-        for (signature, peer) in self.signatures.projected(&asked(ruleset, facts)) {
-            classes[signature] = *by_facts.entry(peer).or_insert_with_key(|peer| {
-                *by_row.entry(row_of(peer)).or_insert_with_key(|row| {
+        let mut by_peer: HashMap<Vec<FactId>, usize> = HashMap::from([(Vec::new(), 0)]);
+        let mut classes: Vec<(usize, usize)> = Vec::new();
+        for (signature, peer) in signatures.projected(&asked) {
+            let row = *by_peer.entry(peer).or_insert_with_key(|peer| {
+                *numbers.entry(row_of(peer)).or_insert_with_key(|row| {
                     rows.push(row.clone());
                     rows.len() - 1
                 })
             });
+            classes.push((signature, row));
         }
 
         let (column_of, columns) = columns(&rows, points.len());
@@ -140,18 +72,59 @@ impl<'a> Tables<'a> {
                     .collect()
             })
             .collect();
-        let rows = sort_rows(rows, &mut classes);
-        let looks_at_networks = self.signatures.addresses.iter().any(|(net, &signature)| {
-            net.prefix_len() < net.max_prefix_len() && classes[signature] != 0
-        });
-        Table {
+        let (rows, renumbered) = sort_rows(rows);
+        for row in by_peer.values_mut() {
+            *row = renumbered[*row];
+        }
+        let classes: OrdMap<usize, usize> = classes
+            .into_iter()
+            .map(|(signature, row)| (signature, renumbered[row]))
+            .filter(|&(_, row)| row != 0)
+            .collect();
+        let table = Table {
             columns: columns.len(),
             ports: runs(&points, &column_of),
-            rows,
+            rows: rows.into(),
             classes,
-            looks_at_networks,
+            looks_at_networks: asked.iter().any(|&fact| is_network(facts.get(fact))),
+        };
+        Self {
+            table,
+            asked,
+            names,
+            rows: by_peer,
         }
     }
+
+    /// The row of a signature with these facts; `None` if the table has none yet.
+    pub(super) fn row(&self, facts: &[FactId]) -> Option<usize> {
+        let asked = |fact: &FactId| self.asked.binary_search(fact).is_ok();
+        let mut peer: Vec<FactId> = facts.iter().copied().filter(asked).collect();
+        peer.sort_unstable();
+        self.rows.get(&peer).copied()
+    }
+}
+
+/// The table with these rows in place of its own, in their order, and other numbers of signatures.
+pub(super) fn renumbered(
+    table: &Table,
+    rows: Vec<Vec<DesiredCell>>,
+    signature: impl Fn(usize) -> usize,
+) -> Table {
+    let (rows, places) = sort_rows(rows);
+    let classes = table.classes.iter();
+    Table {
+        rows: rows.into(),
+        classes: classes
+            .map(|(&it, &row)| (signature(it), places[row]))
+            .collect(),
+        ..table.clone()
+    }
+}
+
+/// True of a block that is not found by the exact address.
+fn is_network(fact: Option<&Fact>) -> bool {
+    matches!(fact, Some(Fact::Block(block)) if block.cidr.prefix_len() < block.cidr.max_prefix_len())
 }
 
 /// Cells by a small number, so that rows are compared fast.
@@ -172,48 +145,21 @@ impl Cells {
 }
 
 /// What a ruleset asks about peers, sorted.
-fn asked(ruleset: &Ruleset, facts: &Facts) -> Vec<FactId> {
+fn asked(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<FactId> {
     let mut asked = BTreeSet::new();
-    let mut names: BTreeSet<(Protocol, &str)> = BTreeSet::new();
     for rule in ruleset.rules() {
         if let Peers::AnyOf(any) = &rule.peers {
             asked.extend(any.iter().copied());
         }
-        names.extend(
-            rule.ports
-                .named()
-                .iter()
-                .map(|(protocol, name)| (*protocol, name.as_str())),
-        );
     }
-    asked.extend(ports_named(&names, facts).map(|(id, ..)| id));
+    for name in names {
+        asked.extend(facts.ports_named(name).map(|(id, _)| id));
+    }
     asked.into_iter().collect()
 }
 
-/// Every port that these names are on any pod.
-fn ports_named<'a>(
-    names: &'a BTreeSet<(Protocol, &str)>,
-    facts: &'a Facts,
-) -> impl Iterator<Item = (FactId, Protocol, u16)> + 'a {
-    let all = if names.is_empty() {
-        None
-    } else {
-        Some(facts.iter())
-    };
-    all.into_iter()
-        .flatten()
-        .filter_map(|(id, fact)| match fact {
-            Fact::Port {
-                protocol,
-                name,
-                number,
-            } if names.contains(&(*protocol, name.as_str())) => Some((id, *protocol, *number)),
-            _ => None,
-        })
-}
-
 /// One port of each run that no rule can tell apart, in order; the protocols without ports before all.
-fn points(ruleset: &Ruleset, facts: &Facts) -> Vec<Port> {
+fn points(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<Port> {
     let mut starts = [const { BTreeSet::new() }; Protocol::ALL.len()];
     for starts in &mut starts {
         starts.insert(0);
@@ -222,9 +168,8 @@ fn points(ruleset: &Ruleset, facts: &Facts) -> Vec<Port> {
         starts[protocol as usize].insert(first);
         starts[protocol as usize].extend(last.checked_add(1));
     };
-    let mut names = BTreeSet::new();
     for rule in ruleset.rules() {
-        let PortSet::Of { ranges, named } = &*rule.ports else {
+        let PortSet::Of { ranges, .. } = &*rule.ports else {
             continue;
         };
         for (protocol, runs) in Protocol::ALL.into_iter().zip(ranges) {
@@ -232,14 +177,11 @@ fn points(ruleset: &Ruleset, facts: &Facts) -> Vec<Port> {
                 cut(protocol, first, last);
             }
         }
-        names.extend(
-            named
-                .iter()
-                .map(|(protocol, name)| (*protocol, name.as_str())),
-        );
     }
-    for (_, protocol, number) in ports_named(&names, facts) {
-        cut(protocol, number, number);
+    for name in names {
+        for (_, number) in facts.ports_named(name) {
+            cut(name.0, number, number);
+        }
     }
     let of_protocols = Protocol::ALL
         .into_iter()
@@ -282,8 +224,8 @@ fn runs(points: &[Port], column_of: &[usize]) -> [Vec<(u16, usize)>; Protocol::A
     runs
 }
 
-/// Puts all rows but the first in the order of their content.
-fn sort_rows(rows: Vec<Vec<DesiredCell>>, classes: &mut [usize]) -> Vec<Vec<DesiredCell>> {
+/// Puts all rows but the first in the order of their content; and the new place of each.
+fn sort_rows(rows: Vec<Vec<DesiredCell>>) -> (Vec<Vec<DesiredCell>>, Vec<usize>) {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     if let Some((_, rest)) = order.split_first_mut() {
         rest.sort_by(|&one, &other| rows[one].cmp(&rows[other]));
@@ -292,12 +234,10 @@ fn sort_rows(rows: Vec<Vec<DesiredCell>>, classes: &mut [usize]) -> Vec<Vec<Desi
     for (new, &old) in order.iter().enumerate() {
         renumbered[old] = new;
     }
-    for class in classes {
-        *class = renumbered[*class];
-    }
     let mut rows: Vec<Option<Vec<DesiredCell>>> = rows.into_iter().map(Some).collect();
-    order
+    let sorted = order
         .into_iter()
         .filter_map(|old| rows[old].take())
-        .collect()
+        .collect();
+    (sorted, renumbered)
 }

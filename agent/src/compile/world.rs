@@ -1,128 +1,288 @@
 //! Who is a subject, who is a peer, and whose is an address.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use super::address::is_link_local;
-use crate::model::{ContainerPort, Diagnostic, Labels, Located, Pod, PodKey, Snapshot};
+use crate::model::{ContainerPort, Diagnostic, Labels, Located, Pod, PodKey};
 
-/// Pods that no rule can tell apart but by address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Group<'a> {
+/// What rules can tell of a pod but its address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Kind {
     /// Namespace.
-    pub(super) namespace: &'a str,
+    pub(super) namespace: String,
     /// Labels.
-    pub(super) labels: &'a Labels,
+    pub(super) labels: Labels,
     /// Container ports.
-    pub(super) ports: &'a [ContainerPort],
+    pub(super) ports: Vec<ContainerPort>,
 }
 
-/// Number of a group.
+impl Kind {
+    /// A pod's.
+    pub(super) fn of(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.key.namespace.clone(),
+            labels: pod.labels.clone(),
+            ports: pod.ports.clone(),
+        }
+    }
+}
+
+/// Pods of one kind.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// What they are.
+    pub(super) kind: Arc<Kind>,
+    /// How many.
+    pub(super) pods: usize,
+    /// How many of them are subjects.
+    pub(super) subjects: usize,
+    /// Addresses that they claim, in no order.
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+/// Number of a group; one that has no pods any more may become another's.
 pub(super) type GroupId = usize;
 
-/// Whose an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owner<'a> {
-    /// This pod's.
-    Pod(&'a PodKey),
-    /// Several pods claim it, so it is none's: only networks hold it.
-    Disputed,
+/// A pod that says that an address is its own.
+#[derive(Clone, Debug)]
+pub(super) struct Claimant {
+    /// The pod.
+    pub(super) pod: Arc<Pod>,
+    /// Its group.
+    pub(super) group: GroupId,
+    /// It is on this node.
+    pub(super) local: bool,
+}
+
+#[derive(Debug)]
+enum Claim {
+    One(Claimant),
+    /// By key.
+    Several(Vec<Claimant>),
 }
 
 /// The pods that count, by what rules can say about them.
 #[derive(Debug, Default)]
-pub(super) struct World<'a> {
-    /// Groups, by number.
-    pub(super) groups: Vec<Group<'a>>,
-    /// Pods that can be subjects and peers: they run and have a network of their own.
-    pub(super) members: BTreeMap<&'a PodKey, GroupId>,
-    /// Addresses of the members.
-    pub(super) owners: BTreeMap<IpAddr, Owner<'a>>,
+pub(super) struct World {
+    groups: Vec<Option<Group>>,
+    free: Vec<GroupId>,
+    by_kind: HashMap<Arc<Kind>, GroupId>,
+    by_namespace: HashMap<String, BTreeSet<GroupId>>,
+    claims: HashMap<IpAddr, Claim>,
+    /// Addresses with several claimants.
+    disputed: BTreeSet<IpAddr>,
 }
 
-impl<'a> World<'a> {
-    /// Looks at everybody.
-    pub(super) fn new(snapshot: &'a Snapshot, diagnostics: &mut Vec<Diagnostic>) -> Self {
-        let mut world = Self::default();
-        let mut ids = BTreeMap::new();
-        let mut claims: BTreeMap<IpAddr, Vec<&'a PodKey>> = BTreeMap::new();
-        for (key, pod) in &snapshot.pods {
-            if !is_member(pod) {
-                continue;
-            }
-            let group = Group {
-                namespace: &key.namespace,
-                labels: &pod.labels,
-                ports: &pod.ports,
-            };
-            let id = *ids.entry(group).or_insert_with(|| {
-                world.groups.push(group);
-                world.groups.len() - 1
-            });
-            world.members.insert(key, id);
-            for address in peer_addresses(pod, snapshot.local.get(key)) {
-                claims.entry(address).or_default().push(key);
-            }
-        }
-        for (address, claimants) in claims {
-            let owner = match claimants.as_slice() {
-                [only] => Owner::Pod(only),
-                several => dispute(address, several, snapshot, diagnostics),
-            };
-            world.owners.insert(address, owner);
-        }
-        world
-    }
-
-    /// True if the pod's traffic is judged.
-    pub(super) fn is_subject(&self, key: &PodKey) -> bool {
-        self.members.contains_key(key)
-    }
-}
-
-fn is_member(pod: &Pod) -> bool {
-    pod.is_running() && !pod.host_network
-}
-
-/// One address, several pods: the local one knows best. Otherwise nobody gets what another may have been granted.
-fn dispute<'a>(
-    address: IpAddr,
-    claimants: &[&'a PodKey],
-    snapshot: &Snapshot,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Owner<'a> {
-    let mut local = claimants
-        .iter()
-        .filter(|&&key| snapshot.local.contains_key(key));
-    let (owner, consequence) = match (local.next(), local.next()) {
-        (Some(only), None) => (
-            Owner::Pod(only),
-            format!("it counts as that of {only}, which is on this node"),
-        ),
-        _ => (
-            Owner::Disputed,
-            "it counts as no pod's, only ipBlocks match it".to_owned(),
-        ),
-    };
-    let names: Vec<String> = claimants.iter().map(ToString::to_string).collect();
-    for &claimant in claimants {
-        let Some(pod) = snapshot.pods.get(claimant) else {
-            continue;
+impl World {
+    /// A pod joins: its group, and its addresses.
+    pub(super) fn join(
+        &mut self,
+        pod: &Arc<Pod>,
+        located: Option<&Located>,
+        is_subject: bool,
+    ) -> (GroupId, Vec<IpAddr>) {
+        let kind = Kind::of(pod);
+        let id = match self.by_kind.get(&kind) {
+            Some(&id) => id,
+            None => self.add(kind),
         };
-        diagnostics.push(Diagnostic {
-            origin: pod.origin.clone(),
-            object: format!("Pod/{claimant}"),
-            field: "status.podIPs".to_owned(),
-            message: format!(
+        let addresses = peer_addresses(pod, located);
+        if let Some(group) = self.groups[id].as_mut() {
+            group.pods += 1;
+            group.subjects += usize::from(is_subject);
+            group.addresses.extend(&addresses);
+        }
+        for &address in &addresses {
+            self.claim(
+                address,
+                Claimant {
+                    pod: Arc::clone(pod),
+                    group: id,
+                    local: located.is_some(),
+                },
+            );
+        }
+        (id, addresses)
+    }
+
+    /// A pod leaves that joined exactly so.
+    pub(super) fn leave(
+        &mut self,
+        pod: &Pod,
+        located: Option<&Located>,
+        was_subject: bool,
+    ) -> Option<(GroupId, Vec<IpAddr>)> {
+        let id = *self.by_kind.get(&Kind::of(pod))?;
+        let group = self.groups[id].as_mut()?;
+        let addresses = peer_addresses(pod, located);
+        group.pods -= 1;
+        group.subjects -= usize::from(was_subject);
+        for address in &addresses {
+            if let Some(at) = group.addresses.iter().position(|it| it == address) {
+                group.addresses.swap_remove(at);
+            }
+        }
+        for &address in &addresses {
+            self.disclaim(address, &pod.key);
+        }
+        Some((id, addresses))
+    }
+
+    /// Forgets a group that has no pods.
+    pub(super) fn forget(&mut self, id: GroupId) {
+        if let Some(group) = self.groups[id].take() {
+            self.by_kind.remove(&group.kind);
+            let namespace = &group.kind.namespace;
+            if let Some(groups) = self.by_namespace.get_mut(namespace) {
+                groups.remove(&id);
+                if groups.is_empty() {
+                    self.by_namespace.remove(namespace);
+                }
+            }
+            self.free.push(id);
+        }
+    }
+
+    /// A group.
+    pub(super) fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(id)?.as_ref()
+    }
+
+    /// The group of a pod that has joined.
+    pub(super) fn group_of(&self, pod: &Pod) -> Option<GroupId> {
+        self.by_kind.get(&Kind::of(pod)).copied()
+    }
+
+    /// All groups.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (GroupId, &Group)> {
+        let groups = self.groups.iter().enumerate();
+        groups.filter_map(|(id, group)| Some((id, group.as_ref()?)))
+    }
+
+    /// Groups of a namespace, ascending.
+    pub(super) fn groups_in(&self, namespace: &str) -> impl Iterator<Item = GroupId> + '_ {
+        self.by_namespace
+            .get(namespace)
+            .into_iter()
+            .flatten()
+            .copied()
+    }
+
+    /// Namespaces that have groups.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.by_namespace.keys().map(String::as_str)
+    }
+
+    /// The pod whose an address is. One address, several pods: the local one knows best. Otherwise nobody gets what
+    /// another may have been granted.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<&Claimant> {
+        match self.claims.get(&address)? {
+            Claim::One(only) => Some(only),
+            Claim::Several(several) => {
+                let mut local = several.iter().filter(|it| it.local);
+                let first = local.next()?;
+                local.next().is_none().then_some(first)
+            }
+        }
+    }
+
+    /// True if any pod says that it is its own.
+    pub(super) fn is_claimed(&self, address: IpAddr) -> bool {
+        self.claims.contains_key(&address)
+    }
+
+    /// Addresses that several pods claim.
+    pub(super) fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
+        self.disputed.iter().flat_map(|&address| {
+            let claimants: &[Claimant] = match self.claims.get(&address) {
+                Some(Claim::Several(several)) => several,
+                _ => &[],
+            };
+            let names: Vec<String> = claimants.iter().map(|it| it.pod.key.to_string()).collect();
+            let consequence = match self.owner(address) {
+                Some(owner) => format!(
+                    "it counts as that of {}, which is on this node",
+                    owner.pod.key
+                ),
+                None => "it counts as no pod's, only ipBlocks match it".to_owned(),
+            };
+            let message = format!(
                 "{address} is claimed by {}: {consequence}; \
                  delete the pod that no longer has it, or correct its address",
                 names.join(", ")
-            ),
-        });
+            );
+            claimants.iter().map(move |claimant| Diagnostic {
+                origin: claimant.pod.origin.clone(),
+                object: format!("Pod/{}", claimant.pod.key),
+                field: "status.podIPs".to_owned(),
+                message: message.clone(),
+            })
+        })
     }
-    owner
+
+    fn add(&mut self, kind: Kind) -> GroupId {
+        let kind = Arc::new(kind);
+        let group = Group {
+            kind: Arc::clone(&kind),
+            pods: 0,
+            subjects: 0,
+            addresses: Vec::new(),
+        };
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.groups.push(None);
+            self.groups.len() - 1
+        });
+        let namespace = self.by_namespace.entry(kind.namespace.clone());
+        namespace.or_default().insert(id);
+        self.groups[id] = Some(group);
+        self.by_kind.insert(kind, id);
+        id
+    }
+
+    fn claim(&mut self, address: IpAddr, claimant: Claimant) {
+        let claim = match self.claims.remove(&address) {
+            None => Claim::One(claimant),
+            Some(claim) => {
+                let mut several = match claim {
+                    Claim::One(only) => vec![only],
+                    Claim::Several(several) => several,
+                };
+                let at = several.partition_point(|it| it.pod.key < claimant.pod.key);
+                several.insert(at, claimant);
+                self.disputed.insert(address);
+                Claim::Several(several)
+            }
+        };
+        self.claims.insert(address, claim);
+    }
+
+    fn disclaim(&mut self, address: IpAddr, key: &PodKey) {
+        let left = match self.claims.remove(&address) {
+            Some(Claim::Several(several)) => several
+                .into_iter()
+                .filter(|it| it.pod.key != *key)
+                .collect(),
+            Some(Claim::One(_)) | None => Vec::new(),
+        };
+        let claim = match <[Claimant; 1]>::try_from(left) {
+            Ok([only]) => {
+                self.disputed.remove(&address);
+                Claim::One(only)
+            }
+            Err(several) if several.is_empty() => return,
+            Err(several) => Claim::Several(several),
+        };
+        self.claims.insert(address, claim);
+    }
+}
+
+/// True for pods that can be subjects and peers: they run and have a network of their own.
+pub(super) fn is_member(pod: &Pod) -> bool {
+    pod.is_running() && !pod.host_network
 }
 
 /// The pod's addresses as its endpoint has them: its own, else those of its interface.

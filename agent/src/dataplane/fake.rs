@@ -159,7 +159,10 @@ impl FakeMaps {
             Op::Rule(id, name) => {
                 catalogue.rules.insert(name.clone(), *id);
             }
-            Op::RemoveRule(id) => catalogue.rules.retain(|_, known| known != id),
+            Op::RemoveRule(id) => {
+                let kept = catalogue.rules.iter().filter(|(_, known)| *known != id);
+                catalogue.rules = kept.map(|(name, id)| (name.clone(), *id)).collect();
+            }
             Op::Name(id, name) => {
                 catalogue.names.insert(name.clone(), *id);
             }
@@ -205,7 +208,7 @@ impl FakeMaps {
         };
         Installed {
             interrupted: self.catalogue.revision != self.done,
-            addresses: self.addresses.clone(),
+            addresses: self.addresses.iter().map(|(net, it)| (*net, *it)).collect(),
             classes: self.classes.iter().filter_map(class).collect(),
             endpoints: self.endpoints.iter().filter_map(endpoint).collect(),
             node_addresses: self.node_addresses.clone(),

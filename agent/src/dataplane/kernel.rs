@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     compile::Desired,
-    diff::{self, Full, Installed, Limits, Op, Wanted},
+    diff::{Full, Installed, Limits, Op, Planner, Wanted},
     metadata,
     model::HostDevice,
 };
@@ -40,9 +40,9 @@ pub struct Dataplane {
     limits: Limits,
     cgroup_root: Option<PathBuf>,
     attacher: Attacher,
-    installed: Installed,
     /// Places in `SOURCES` whose endpoints this agent has noted as guarded.
     guarded: BTreeMap<u16, SourceWord>,
+    planner: Planner,
     /// Names of rules and endpoints since this agent started, also of those that are gone: events name them late.
     names: Names,
 }
@@ -88,7 +88,7 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
         attacher.node(&mut ebpf, root)?;
     }
     let mut names = Names::default();
-    names.learn(&installed);
+    names.learn_all(&installed);
     let cgroup_root = options.cgroup_root.clone();
     Ok(Dataplane {
         ebpf,
@@ -97,7 +97,7 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
         limits,
         cgroup_root,
         attacher,
-        installed,
+        planner: Planner::new(installed),
         guarded: BTreeMap::new(),
         names,
     })
@@ -162,19 +162,35 @@ fn fill_metadata(maps: &mut Maps) -> Result<(), KernelError> {
 }
 
 impl Names {
-    fn learn(&mut self, installed: &Installed) {
+    fn learn(&mut self, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Op::Rule(id, name) => {
+                    self.rules.insert(*id, name.clone());
+                }
+                Op::Name(id, name) => {
+                    self.endpoints.insert(*id, pod_of(name).to_owned());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn learn_all(&mut self, installed: &Installed) {
         self.rules
             .extend(installed.rules.iter().map(|(name, &id)| (id, name.clone())));
-        self.endpoints
-            .extend(installed.names.iter().map(|(name, &id)| {
-                (
-                    id,
-                    name.split_once(' ')
-                        .map_or(name.as_str(), |(pod, _uid)| pod)
-                        .to_owned(),
-                )
-            }));
+        self.endpoints.extend(
+            installed
+                .names
+                .iter()
+                .map(|(name, &id)| (id, pod_of(name).to_owned())),
+        );
     }
+}
+
+/// The pod in an endpoint's name.
+fn pod_of(name: &str) -> &str {
+    name.split_once(' ').map_or(name, |(pod, _uid)| pod)
 }
 
 // === impl Dataplane ===
@@ -206,7 +222,7 @@ impl Dataplane {
     /// What the maps hold.
     #[must_use]
     pub const fn installed(&self) -> &Installed {
-        &self.installed
+        self.planner.installed()
     }
 
     /// Finds the endpoints' cgroups; grants by cgroup id.
@@ -230,15 +246,14 @@ impl Dataplane {
 
     fn program(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         let grants = self.find_cgroups(desired);
-        let plan = diff::diff(
-            &self.installed,
+        let plan = self.planner.plan(
             Wanted {
                 desired,
                 grants: &grants,
             },
             &self.limits,
         )?;
-        self.names.learn(&plan.after);
+        self.names.learn(&plan.ops);
         for op in &plan.ops {
             let done = match op {
                 Op::Grace => {
@@ -251,21 +266,22 @@ impl Dataplane {
                 // What was written beside the old tables is found again and reused, or overwritten; but not before
                 // every packet that was under way is through.
                 await_grace();
-                self.installed = installed::read(&self.maps)?;
+                self.planner.lost(installed::read(&self.maps)?);
                 return Err(error);
             }
         }
-        self.installed = plan.after;
-        Ok(Applied {
-            revision: self.installed.revision,
+        let applied = Applied {
+            revision: plan.after.revision,
             operations: plan.ops.len(),
             endpoints: plan.swapped,
-        })
+        };
+        self.planner.done(plan);
+        Ok(applied)
     }
 
     /// Notes that what the endpoint sends passes its hook from now on.
     fn note_guarded(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        let Some(state) = self.installed.endpoints.get(&ifindex) else {
+        let Some(state) = self.installed().endpoints.get(&ifindex).copied() else {
             return Ok(());
         };
         let word = SourceWord::new(ifindex, state.record.endpoint).guarded();
@@ -323,11 +339,11 @@ impl Kernel for Dataplane {
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {
-        self.find_cgroups(desired) != self.installed.grants
+        self.find_cgroups(desired) != self.installed().grants
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
-        Ok(views::endpoints(&self.installed, &self.names))
+        Ok(views::endpoints(self.installed(), &self.names))
     }
 
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError> {

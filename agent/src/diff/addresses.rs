@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use imbl::OrdMap;
 use ipnet::IpNet;
 use ringfence_common::identity::{Identity, POD, UNKNOWN};
 
@@ -14,49 +15,88 @@ use crate::compile::{Desired, is_pod};
 
 /// What became of the identities.
 pub(super) struct Identities {
-    /// Index of the signature of each identity in use.
+    /// Number of the signature of each identity that addresses were given.
     pub(super) signatures: BTreeMap<Identity, usize>,
+    /// Those that are new.
+    pub(super) new: BTreeSet<Identity>,
     /// (old, new) identity of every address that moves; one that was not listed has the identity of the network
     /// around it.
     pub(super) moves: BTreeSet<(Identity, Identity)>,
 }
 
+/// Identities that mean the same, by number of the signature.
+pub(super) type Candidates = BTreeMap<usize, Vec<Identity>>;
+
 impl Builder<'_> {
     /// Gives every wanted address an identity.
-    ///
-    /// An address keeps its identity as long as that means the same. Otherwise it gets one that means the new thing
-    /// *and* has the same class as the old one in every table that leaves: one of those there are, or a new one.
     pub(super) fn addresses(
         &mut self,
         desired: &Desired,
         tables: &TableIds,
     ) -> Result<Identities, Full> {
-        let digests: Vec<_> = desired.signatures.iter().map(digest::signature).collect();
-        let mut by_digest: BTreeMap<Digest, Vec<Identity>> =
-            BTreeMap::from([(digest::signature(&Vec::new()), vec![UNKNOWN])]);
-        for (&identity, &digest) in &self.installed.identities {
-            by_digest.entry(digest).or_default().push(identity);
+        let numbers: BTreeMap<Digest, usize> = desired
+            .signatures
+            .iter()
+            .map(|(&number, signature)| (digest::signature(signature), number))
+            .collect();
+        let mut candidates = Candidates::new();
+        if let Some(&unknown) = numbers.get(&digest::signature(&Vec::new())) {
+            candidates.insert(unknown, vec![UNKNOWN]);
         }
+        for (&identity, digest) in &self.installed.identities {
+            if let Some(&number) = numbers.get(digest) {
+                candidates.entry(number).or_default().push(identity);
+            }
+        }
+        let targets: BTreeMap<IpNet, usize> = desired
+            .addresses
+            .iter()
+            .map(|(&net, &signature)| (net, signature))
+            .chain(self.unlisted(desired, self.installed.addresses.keys()))
+            .collect();
+        let identities = self.assign(desired, targets, candidates, tables);
+        self.check_addresses()?;
+        self.check_identities()?;
+        Ok(identities)
+    }
+
+    /// Gives these addresses the identities of these signatures.
+    ///
+    /// An address keeps its identity as long as that means the same. Otherwise it gets one that means the new thing
+    /// *and* has the same class as the old one in every table that leaves: one of those there are, or a new one.
+    pub(super) fn assign(
+        &mut self,
+        desired: &Desired,
+        targets: BTreeMap<IpNet, usize>,
+        mut candidates: Candidates,
+        tables: &TableIds,
+    ) -> Identities {
         let mut identities = Identities {
             signatures: BTreeMap::from([(UNKNOWN, 0)]),
+            new: BTreeSet::new(),
             moves: BTreeSet::new(),
         };
         let mut chosen: BTreeMap<(Identity, usize), Identity> = BTreeMap::new();
         // The longest first: what a network holds must have moved before the network around it does.
-        let mut targets: Vec<(IpNet, usize)> = self.targets(desired).into_iter().collect();
+        let mut targets: Vec<(IpNet, usize)> = targets.into_iter().collect();
         targets.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
         for (net, signature) in targets {
             let old = self.before(&net);
             let new = match chosen.get(&(old, signature)) {
                 Some(&identity) => identity,
                 None => {
-                    let kind = if is_pod(&desired.signatures[signature]) {
-                        POD
-                    } else {
-                        0
-                    };
-                    let meaning = (digests[signature], kind);
-                    let identity = self.identity_for(old, meaning, &mut by_digest, tables);
+                    let candidates = candidates.entry(signature).or_default();
+                    let identity =
+                        self.known_identity(old, candidates, tables)
+                            .unwrap_or_else(|| {
+                                let text = desired.signatures.get(&signature);
+                                let digest = digest::signature(text.unwrap_or(&Vec::new()));
+                                let kind = if text.is_some_and(is_pod) { POD } else { 0 };
+                                let identity = self.new_identity(old, (digest, kind), tables);
+                                candidates.push(identity);
+                                identities.new.insert(identity);
+                                identity
+                            });
                     chosen.insert((old, signature), identity);
                     identity
                 }
@@ -75,14 +115,7 @@ impl Builder<'_> {
                 identities.moves.insert((old, new));
             }
         }
-        self.check_addresses()?;
-        fits(
-            "IDENTITIES",
-            "--identity-entries",
-            self.after.identities.len(),
-            self.limits.identities,
-        )?;
-        Ok(identities)
+        identities
     }
 
     /// The identity that packets of this address have now.
@@ -93,33 +126,34 @@ impl Builder<'_> {
         around(&self.installed.addresses, net).unwrap_or(UNKNOWN)
     }
 
-    /// An identity of this meaning (digest, and [`POD`] if it is of pods) that leaving tables treat like `old`.
-    fn identity_for(
-        &mut self,
+    /// One of these identities that leaving tables treat like `old`.
+    fn known_identity(
+        &self,
         old: Identity,
-        (digest, kind): (Digest, Identity),
-        by_digest: &mut BTreeMap<Digest, Vec<Identity>>,
+        candidates: &[Identity],
         tables: &TableIds,
-    ) -> Identity {
-        let candidates = by_digest.entry(digest).or_default();
+    ) -> Option<Identity> {
         if candidates.contains(&old) {
-            return old;
+            return Some(old);
         }
-        let class = |classes: &BTreeMap<(u32, Identity), u16>, table, identity| {
-            classes.get(&(table, identity)).copied().unwrap_or(0)
-        };
         let same = |candidate: &Identity| {
             tables.leaving.iter().all(|&table| {
                 class(&self.after.classes, table, *candidate)
                     == class(&self.installed.classes, table, old)
             })
         };
-        if let Some(&identity) = candidates.iter().find(|candidate| same(candidate)) {
-            return identity;
-        }
+        candidates.iter().copied().find(same)
+    }
+
+    /// A new identity of this meaning (digest, and [`POD`] if it is of pods), that leaving tables treat like `old`.
+    fn new_identity(
+        &mut self,
+        old: Identity,
+        (digest, kind): (Digest, Identity),
+        tables: &TableIds,
+    ) -> Identity {
         self.after.last.identity += 1;
         let identity = self.after.last.identity | kind;
-        candidates.push(identity);
         self.after.identities.insert(identity, digest);
         self.beside.push(Op::Identity(identity, digest));
         for &table in &tables.leaving {
@@ -132,52 +166,62 @@ impl Builder<'_> {
         identity
     }
 
-    /// The signature that every address must get. What is no longer listed gets that of the network around it, and
-    /// goes only when no packet can meet an old table any more: then its going changes nothing.
-    fn targets(&self, desired: &Desired) -> BTreeMap<IpNet, usize> {
-        let mut targets = desired.addresses.clone();
-        for net in self.installed.addresses.keys() {
-            targets
-                .entry(*net)
-                .or_insert_with(|| around(&desired.addresses, net).unwrap_or(0));
-        }
-        targets
+    /// Those of these that are no longer listed, with the signature that each must get: that of the network around it.
+    /// It goes only when no packet can meet an old table any more: then its going changes nothing.
+    pub(super) fn unlisted<'n>(
+        &self,
+        desired: &Desired,
+        nets: impl Iterator<Item = &'n IpNet>,
+    ) -> Vec<(IpNet, usize)> {
+        nets.filter(|net| !desired.addresses.contains_key(*net))
+            .map(|net| (*net, around(&desired.addresses, net).unwrap_or(0)))
+            .collect()
     }
 
     fn check_addresses(&self) -> Result<(), Full> {
         // Networks that go are there until after the swap.
-        let all: BTreeSet<_> = self
-            .after
+        let gone = self
+            .installed
             .addresses
             .keys()
-            .chain(self.installed.addresses.keys())
-            .collect();
-        let count = |v4: bool, exact: bool| {
-            all.iter()
-                .filter(|net| {
-                    matches!(net, IpNet::V4(_)) == v4
-                        && (net.prefix_len() == net.max_prefix_len()) == exact
-                })
-                .count()
-        };
-        for (v4, addresses, networks) in [
-            (true, "ADDRESSES4", "NETWORKS4"),
-            (false, "ADDRESSES6", "NETWORKS6"),
+            .filter(|net| !self.after.addresses.contains_key(*net));
+        let mut counts = Counts::default();
+        for net in self.after.addresses.keys().chain(gone) {
+            counts.add(net);
+        }
+        self.check_counts(counts)
+    }
+
+    /// Checks that so many addresses and networks fit.
+    pub(super) fn check_counts(&self, counts: Counts) -> Result<(), Full> {
+        for (family, addresses, networks) in [
+            (0, "ADDRESSES4", "NETWORKS4"),
+            (1, "ADDRESSES6", "NETWORKS6"),
         ] {
             fits(
                 addresses,
                 "--address-entries",
-                count(v4, true),
+                counts.exact[family],
                 self.limits.addresses,
             )?;
             fits(
                 networks,
                 "--network-entries",
-                count(v4, false),
+                counts.networks[family],
                 self.limits.networks,
             )?;
         }
         Ok(())
+    }
+
+    /// Checks that identities fit.
+    pub(super) fn check_identities(&self) -> Result<(), Full> {
+        fits(
+            "IDENTITIES",
+            "--identity-entries",
+            self.after.identities.len(),
+            self.limits.identities,
+        )
     }
 
     /// Gives every identity in use its class in every wanted table.
@@ -187,17 +231,26 @@ impl Builder<'_> {
         tables: &TableIds,
         identities: &Identities,
     ) -> Result<(), Full> {
-        for (table, &id) in desired.tables.iter().zip(&tables.wanted) {
+        for (number, &id) in &tables.wanted {
             for (&identity, &signature) in &identities.signatures {
-                let Ok(class) = u16::try_from(table.classes[signature]) else {
-                    continue;
-                };
-                if class != 0 && self.after.classes.get(&(id, identity)) != Some(&class) {
-                    self.after.classes.insert((id, identity), class);
-                    self.beside.push(Op::Class(id, identity, class));
-                }
+                self.class(id, identity, desired.tables[number].class(signature));
             }
         }
+        self.check_classes()
+    }
+
+    /// Gives an identity its class in a table.
+    pub(super) fn class(&mut self, table: u32, identity: Identity, class: usize) {
+        let Ok(class) = u16::try_from(class) else {
+            return;
+        };
+        if class != 0 && self.after.classes.get(&(table, identity)) != Some(&class) {
+            self.after.classes.insert((table, identity), class);
+            self.beside.push(Op::Class(table, identity, class));
+        }
+    }
+
+    pub(super) fn check_classes(&self) -> Result<(), Full> {
         fits(
             "CLASSES",
             "--class-entries",
@@ -209,8 +262,9 @@ impl Builder<'_> {
     /// Removes, after the grace period, what nothing points at any more.
     pub(super) fn retire(&mut self, tables: &TableIds) {
         let used: BTreeSet<Identity> = self.after.addresses.values().copied().collect();
+        let leaving: BTreeSet<u32> = tables.leaving.iter().copied().collect();
         let keep = |&(table, identity): &(u32, Identity)| {
-            !tables.leaving.contains(&table) && used.contains(&identity)
+            !leaving.contains(&table) && used.contains(&identity)
         };
         let gone: Vec<_> = self
             .after
@@ -220,13 +274,9 @@ impl Builder<'_> {
             .filter(|key| !keep(key))
             .collect();
         for key in gone {
-            self.after.classes.remove(&key);
-            self.remove.push(Op::RemoveClass(key.0, key.1));
+            self.remove_class(key);
         }
-        for &table in &tables.leaving {
-            self.after.tables.remove(&table);
-            self.remove.push(Op::RemoveTable(table));
-        }
+        self.remove_tables(tables);
         let gone: Vec<_> = self
             .after
             .identities
@@ -235,14 +285,64 @@ impl Builder<'_> {
             .filter(|identity| !used.contains(identity))
             .collect();
         for identity in gone {
-            self.after.identities.remove(&identity);
-            self.remove.push(Op::RemoveIdentity(identity));
+            self.remove_identity(identity);
+        }
+    }
+
+    pub(super) fn remove_class(&mut self, key: (u32, Identity)) {
+        if self.after.classes.remove(&key).is_some() {
+            self.remove.push(Op::RemoveClass(key.0, key.1));
+        }
+    }
+
+    pub(super) fn remove_tables(&mut self, tables: &TableIds) {
+        for &table in &tables.leaving {
+            self.after.tables.remove(&table);
+            self.remove.push(Op::RemoveTable(table));
+        }
+    }
+
+    pub(super) fn remove_identity(&mut self, identity: Identity) {
+        self.after.identities.remove(&identity);
+        self.remove.push(Op::RemoveIdentity(identity));
+    }
+}
+
+/// How many exact addresses and how many networks there are, of IPv4 and of IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    exact: [usize; 2],
+    networks: [usize; 2],
+}
+
+impl Counts {
+    /// One more.
+    pub(super) fn add(&mut self, net: &IpNet) {
+        *self.of(net) += 1;
+    }
+
+    /// One less.
+    pub(super) fn remove(&mut self, net: &IpNet) {
+        let count = self.of(net);
+        *count = count.saturating_sub(1);
+    }
+
+    fn of(&mut self, net: &IpNet) -> &mut usize {
+        let family = usize::from(matches!(net, IpNet::V6(_)));
+        if net.prefix_len() == net.max_prefix_len() {
+            &mut self.exact[family]
+        } else {
+            &mut self.networks[family]
         }
     }
 }
 
+fn class(classes: &OrdMap<(u32, Identity), u16>, table: u32, identity: Identity) -> u16 {
+    classes.get(&(table, identity)).copied().unwrap_or(0)
+}
+
 /// What belongs to the longest network around this one.
-fn around<T: Copy>(addresses: &BTreeMap<IpNet, T>, net: &IpNet) -> Option<T> {
+fn around<T: Copy>(addresses: &OrdMap<IpNet, T>, net: &IpNet) -> Option<T> {
     std::iter::successors(net.supernet(), IpNet::supernet)
         .find_map(|wider| addresses.get(&wider).copied())
 }

@@ -43,7 +43,10 @@ pub fn table(desired: &Desired, table: &Table) -> Digest {
     hash.update((table.columns as u64).to_le_bytes());
     for cell in table.rows.iter().flatten() {
         hash.update([cell.live as u8, cell.staged as u8, cell.tier as u8]);
-        text(&mut hash, cell.rule.map_or("", |rule| &desired.rules[rule]));
+        text(
+            &mut hash,
+            cell.rule.map_or("", |rule| &desired.rules[&rule]),
+        );
     }
     finish(hash)
 }

@@ -185,7 +185,7 @@ impl Builder<'_> {
         tables
             .staying
             .iter()
-            .copied()
+            .map(|&(_, table)| table)
             .filter(|&table| {
                 identities
                     .moves
@@ -269,7 +269,7 @@ impl Builder<'_> {
     fn record(&self, endpoint: &Endpoint, tables: &TableIds) -> EndpointRecord {
         let reference = |index: Option<usize>| {
             index.map_or(TableRef::NONE, |index| {
-                self.after.tables[&tables.wanted[index]].table
+                self.after.tables[&tables.wanted[&index]].table
             })
         };
         let (addresses4, addresses6) = own_addresses(endpoint);

@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use imbl::OrdMap;
 use ipnet::IpNet;
 use ringfence_common::{
     cell::RuleId,
@@ -16,7 +17,7 @@ use ringfence_common::{
 use super::digest::Digest;
 use crate::compile::Translated;
 
-/// What the maps hold. Read from them at start, then kept beside them.
+/// What the maps hold. Read from them at start, then kept beside them. A copy shares what is large.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installed {
     /// Last generation that was given out.
@@ -29,17 +30,17 @@ pub struct Installed {
     /// having a new generation, so every endpoint needs one.
     pub interrupted: bool,
     /// Rule ids by name.
-    pub rules: BTreeMap<String, RuleId>,
+    pub rules: OrdMap<String, RuleId>,
     /// Endpoint numbers by `namespace/name uid`.
     pub names: BTreeMap<String, u32>,
     /// Digests of the identities' signatures.
-    pub identities: BTreeMap<Identity, Digest>,
+    pub identities: OrdMap<Identity, Digest>,
     /// Identities of addresses and networks.
-    pub addresses: BTreeMap<IpNet, Identity>,
+    pub addresses: OrdMap<IpNet, Identity>,
     /// Tables by id.
     pub tables: BTreeMap<u32, TableState>,
     /// Classes other than 0 by (table, identity).
-    pub classes: BTreeMap<(u32, Identity), u16>,
+    pub classes: OrdMap<(u32, Identity), u16>,
     /// Endpoints by ifindex.
     pub endpoints: BTreeMap<u32, EndpointState>,
     /// What addresses are to nodes: bits of [`ringfence_common::service::node`].

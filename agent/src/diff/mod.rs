@@ -11,13 +11,18 @@
 //!
 //! A pod whose labels change moves at step 2 under tables that stay, and their endpoints get a new generation at
 //! step 3: a packet is judged by the old label or by the new one.
+//!
+//! [`diff`] looks at everything; a [`Planner`] remembers where things lie and goes on by what differs.
 
 mod addresses;
 mod allocate;
 mod digest;
 mod endpoints;
 mod installed;
+mod memory;
 mod plan;
+mod planner;
+mod step;
 mod surroundings;
 mod tables;
 
@@ -27,7 +32,9 @@ pub use installed::{
     EndpointState, GRANTS, Installed, LOCALS, Last, Limits, NODE_ADDRESSES, TableState,
 };
 pub use plan::{Full, Op, Plan};
+pub use planner::Planner;
 
+use self::memory::Memory;
 use crate::compile::Desired;
 
 /// What is wanted: the compiler's result, and what only the machine knows.
@@ -39,7 +46,8 @@ pub struct Wanted<'a> {
     pub grants: &'a BTreeMap<u64, u64>,
 }
 
-/// Plans the way from `installed` to `wanted`.
+/// Plans the way from `installed` to `wanted`, whatever is installed: what a [`Planner`] does first, and whenever it has
+/// nothing to build on.
 ///
 /// # Errors
 ///
@@ -53,5 +61,6 @@ pub fn diff(installed: &Installed, wanted: Wanted<'_>, limits: &Limits) -> Resul
     builder.classes(wanted.desired, &tables, &identities)?;
     builder.endpoints(wanted, &tables, &identities)?;
     builder.retire(&tables);
-    Ok(builder.finish())
+    let memory = Memory::new(wanted.desired, tables, &identities, &builder.after);
+    Ok(builder.finish(memory))
 }

@@ -1,6 +1,6 @@
 //! The plan, and the hand that writes it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use ringfence_common::{
@@ -13,6 +13,7 @@ use ringfence_common::{
 use super::{
     digest::Digest,
     installed::{Installed, Last, Limits, TableState},
+    memory::Memory,
 };
 use crate::compile::{Desired, Translated};
 
@@ -106,6 +107,8 @@ pub struct Plan {
     pub after: Installed,
     /// Endpoints that get a new word.
     pub swapped: usize,
+    /// What the next plan can build on.
+    pub(super) memory: Memory,
 }
 
 /// Collects a plan's operations by phase.
@@ -136,33 +139,42 @@ impl<'a> Builder<'a> {
 
     /// Gives every rule a number; a name that is known keeps its own.
     pub(super) fn rules(&mut self, desired: &Desired) -> Result<(), Full> {
-        let new: Vec<_> = desired
-            .rules
-            .iter()
-            .filter(|name| !self.after.rules.contains_key(*name))
-            .collect();
-        fits(
-            "RULES",
-            "--rule-entries",
-            self.after.rules.len() + new.len(),
-            self.limits.rules,
-        )?;
-        for name in new {
+        let wanted: BTreeSet<&String> = desired.rules.values().collect();
+        let known = self.installed;
+        let gone = known.rules.keys().filter(|name| !wanted.contains(name));
+        self.name_rules(wanted.iter().copied(), gone)
+    }
+
+    /// The same for names that may be new, and names that are gone.
+    pub(super) fn name_rules<'n>(
+        &mut self,
+        wanted: impl Iterator<Item = &'n String>,
+        gone: impl Iterator<Item = &'n String>,
+    ) -> Result<(), Full> {
+        for name in wanted {
+            if self.after.rules.contains_key(name) {
+                continue;
+            }
             self.after.last.rule += 1;
             self.after.rules.insert(name.clone(), self.after.last.rule);
             self.beside
                 .push(Op::Rule(self.after.last.rule, name.clone()));
         }
-        for (name, &id) in &self.installed.rules {
-            if desired.rules.binary_search(name).is_err() {
-                self.after.rules.remove(name);
+        fits(
+            "RULES",
+            "--rule-entries",
+            self.after.rules.len(),
+            self.limits.rules,
+        )?;
+        for name in gone {
+            if let Some(id) = self.after.rules.remove(name) {
                 self.remove.push(Op::RemoveRule(id));
             }
         }
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Plan {
+    pub(super) fn finish(mut self, memory: Memory) -> Plan {
         let phases = [
             &self.beside,
             &self.addresses,
@@ -175,6 +187,7 @@ impl<'a> Builder<'a> {
                 ops: Vec::new(),
                 after: self.after,
                 swapped: 0,
+                memory,
             };
         }
         self.after.revision += 1;
@@ -206,6 +219,7 @@ impl<'a> Builder<'a> {
             ops,
             after: self.after,
             swapped,
+            memory,
         }
     }
 }

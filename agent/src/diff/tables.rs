@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use imbl::OrdMap;
 use ringfence_common::{
     cell::Cell,
     identity::Identity,
@@ -16,11 +17,13 @@ use super::{
 };
 use crate::compile::{Desired, Endpoint, Table};
 
-/// The wanted tables' ids, by their index in [`Desired::tables`], and those that go.
+/// The wanted tables' ids, by their number in [`Desired::tables`], and those that go.
 pub(super) struct TableIds {
-    pub(super) wanted: Vec<u32>,
-    /// Ids of tables that were there before and stay.
-    pub(super) staying: Vec<u32>,
+    pub(super) wanted: OrdMap<usize, u32>,
+    /// Numbers of tables that are laid out anew.
+    pub(super) new: Vec<usize>,
+    /// Ids of tables that were there before and stay, with their numbers.
+    pub(super) staying: Vec<(usize, u32)>,
     /// Ids of tables that nothing will point at.
     pub(super) leaving: Vec<u32>,
 }
@@ -28,27 +31,31 @@ pub(super) struct TableIds {
 impl Builder<'_> {
     /// Recognises tables that are there, and lays out the others beside them.
     pub(super) fn tables(&mut self, desired: &Desired) -> Result<TableIds, Full> {
-        let digests: Vec<_> = desired
+        let digests: BTreeMap<usize, Digest> = desired
             .tables
             .iter()
-            .map(|table| digest::table(desired, table))
+            .map(|(&number, table)| (number, digest::table(desired, table)))
             .collect();
         let known = self.known(desired, &digests);
-        let left = self.left(desired, &known);
+        let left = self.left(desired, |number| known.get(&number).copied());
         let mut ids = TableIds {
-            wanted: Vec::new(),
+            wanted: OrdMap::new(),
+            new: Vec::new(),
             staying: Vec::new(),
             leaving: Vec::new(),
         };
-        for ((table, digest), known) in desired.tables.iter().zip(digests).zip(known) {
-            let id = match known.filter(|id| !left.contains(id)) {
-                Some(id) => {
-                    ids.staying.push(id);
+        for (&number, table) in &desired.tables {
+            let id = match known.get(&number).filter(|id| !left.contains(id)) {
+                Some(&id) => {
+                    ids.staying.push((number, id));
                     id
                 }
-                None => self.lay_out(desired, table, digest)?,
+                None => {
+                    ids.new.push(number);
+                    self.lay_out(desired, table, digests[&number])?
+                }
             };
-            ids.wanted.push(id);
+            ids.wanted.insert(number, id);
         }
         fits(
             "TABLES",
@@ -56,24 +63,19 @@ impl Builder<'_> {
             self.after.tables.len(),
             self.limits.tables,
         )?;
-        ids.leaving = self
-            .installed
-            .tables
-            .keys()
-            .copied()
-            .filter(|id| !ids.wanted.contains(id))
-            .collect();
+        let wanted: BTreeSet<u32> = ids.wanted.values().copied().collect();
+        let known = self.installed.tables.keys().copied();
+        ids.leaving = known.filter(|id| !wanted.contains(id)).collect();
         Ok(ids)
     }
 
     /// For every wanted table the one that is there and says the same: equal cells and port map, and the same class
     /// for every identity whose meaning is still wanted. So a class, once written, never changes.
-    fn known(&self, desired: &Desired, digests: &[Digest]) -> Vec<Option<u32>> {
+    fn known(&self, desired: &Desired, digests: &BTreeMap<usize, Digest>) -> BTreeMap<usize, u32> {
         let signatures: BTreeMap<Digest, usize> = desired
             .signatures
             .iter()
-            .enumerate()
-            .map(|(index, signature)| (digest::signature(signature), index))
+            .map(|(&number, signature)| (digest::signature(signature), number))
             .collect();
         let identities: Vec<(Identity, usize)> = self
             .installed
@@ -96,7 +98,7 @@ impl Builder<'_> {
             let candidates = free.get_mut(digest)?;
             let at = candidates.iter().position(|&id| {
                 identities.iter().all(|&(identity, signature)| {
-                    usize::from(class(id, identity)) == table.classes[signature]
+                    usize::from(class(id, identity)) == table.class(signature)
                 })
             })?;
             Some(candidates.remove(at))
@@ -104,14 +106,17 @@ impl Builder<'_> {
         desired
             .tables
             .iter()
-            .zip(digests)
-            .map(|(table, digest)| find(table, digest))
+            .filter_map(|(&number, table)| Some((number, find(table, digests.get(&number)?)?)))
             .collect()
     }
 
     /// Tables that an endpoint leaves, though its pod stays. Until the swap its packets must meet the old classes there,
     /// so what such a table says is written anew for those endpoints that go on to want it.
-    fn left(&self, desired: &Desired, known: &[Option<u32>]) -> BTreeSet<u32> {
+    pub(super) fn left(
+        &self,
+        desired: &Desired,
+        known: impl Fn(usize) -> Option<u32>,
+    ) -> BTreeSet<u32> {
         let wanted: BTreeMap<u32, &Endpoint> = desired
             .endpoints
             .values()
@@ -126,7 +131,7 @@ impl Builder<'_> {
                 (state.record.ingress.id, endpoint.ingress),
                 (state.record.egress.id, endpoint.egress),
             ] {
-                if old != 0 && new.and_then(|index| known[index]) != Some(old) {
+                if old != 0 && new.and_then(&known) != Some(old) {
                     left.insert(old);
                 }
             }
@@ -135,7 +140,12 @@ impl Builder<'_> {
     }
 
     /// Finds room for a new table and writes it there.
-    fn lay_out(&mut self, desired: &Desired, table: &Table, digest: Digest) -> Result<u32, Full> {
+    pub(super) fn lay_out(
+        &mut self,
+        desired: &Desired,
+        table: &Table,
+        digest: Digest,
+    ) -> Result<u32, Full> {
         let cells: Vec<_> = table
             .rows
             .iter()
@@ -143,7 +153,7 @@ impl Builder<'_> {
             .map(|cell| {
                 let rule = cell
                     .rule
-                    .map_or(0, |rule| self.after.rules[&desired.rules[rule]]);
+                    .map_or(0, |rule| self.after.rules[&desired.rules[&rule]]);
                 Cell::new(cell.live, cell.staged, cell.tier, rule)
             })
             .collect();

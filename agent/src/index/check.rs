@@ -85,7 +85,7 @@ pub(super) fn identity(findings: &mut Findings<'_>) {
 
 /// Labels of an object.
 pub(super) fn labels(metadata: &ObjectMeta) -> Labels {
-    metadata.labels.clone().unwrap_or_default()
+    metadata.labels.clone().unwrap_or_default().into()
 }
 
 /// The value of an annotation.

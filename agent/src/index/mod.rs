@@ -28,7 +28,7 @@ use std::{
 
 use self::check::Findings;
 use crate::{
-    model::{Diagnostic, PodKey, PolicyKey, Snapshot},
+    model::{Diagnostic, Interner, PodKey, PolicyKey, Snapshot},
     watch::{self, Broken, Event, Kind, Object, ObjectKey, Read},
 };
 
@@ -38,6 +38,7 @@ pub use follow::{State, follow};
 #[derive(Debug, Default)]
 pub struct Index {
     snapshot: Snapshot,
+    interner: Interner,
     /// What is wrong, by object.
     findings: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// Policies whose state is a substitute that isolates.
@@ -178,31 +179,30 @@ impl Index {
             Object::Namespace(object) => {
                 let namespace = namespace::convert(object, &mut findings);
                 findings.none()?;
-                set(&mut snapshot.namespaces, key.name.clone(), namespace)
+                snapshot.namespaces.set(key.name.clone(), namespace)
             }
             Object::Node(object) => {
                 let node = node::convert(object, &mut findings);
                 findings.none()?;
-                set(&mut snapshot.nodes, key.name.clone(), node)
+                snapshot.nodes.set(key.name.clone(), node)
             }
             Object::Pod(object) => {
-                let pod = pod::convert(object, &mut findings);
+                let mut pod = pod::convert(object, &mut findings);
                 findings.none()?;
-                set(&mut snapshot.pods, pod.key.clone(), pod)
+                pod.labels = self.interner.labels(&pod.labels);
+                snapshot.pods.set(pod.key.clone(), pod)
             }
             Object::Service(object) => {
                 let service = service::convert(object, &mut findings);
                 findings.none()?;
-                set(
-                    &mut snapshot.services,
-                    (key.namespace.clone(), key.name.clone()),
-                    service,
-                )
+                snapshot
+                    .services
+                    .set((key.namespace.clone(), key.name.clone()), service)
             }
             Object::NetworkPolicy(object) => {
                 let policy = policy::convert(object, &mut findings);
                 findings.none()?;
-                set(&mut snapshot.policies, policy.key.clone(), policy)
+                snapshot.policies.set(policy.key.clone(), policy)
             }
         })
     }
@@ -219,7 +219,7 @@ impl Index {
             "not in force; its last good state stays so until this is mended".to_owned()
         } else if let Some(policy) = substitute {
             let message = policy::describe_substitute(&policy);
-            changed |= set(&mut self.snapshot.policies, policy.key.clone(), policy);
+            changed |= self.snapshot.policies.set(policy.key.clone(), policy);
             self.substitutes.insert(key.clone());
             message
         } else if self.substitutes.contains(&key) {
@@ -313,13 +313,4 @@ impl Index {
             }
         }
     }
-}
-
-/// Sets a value; true if it was another one or none.
-fn set<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
-    if map.get(&key) == Some(&value) {
-        return false;
-    }
-    map.insert(key, value);
-    true
 }

@@ -1,9 +1,17 @@
 //! Labels and the queries over them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, ops,
+    sync::Arc,
+};
 
-/// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
+/// Labels of an object: keys, each once and ascending, with their values. A clone is a pointer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Labels(Arc<[Label]>);
+
+/// One label.
+type Label = (Arc<str>, Arc<str>);
 
 /// A label query: all of its requirements must hold; none at all selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +40,125 @@ pub enum Operator {
     Exists,
     /// The label is absent.
     DoesNotExist,
+}
+
+// === impl Labels ===
+
+impl Labels {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(it, _)| (**it).cmp(key)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// True if there is such a label.
+    #[must_use]
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Keys and values, by key.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// Puts a label, over one that may be there.
+    pub fn insert(&mut self, key: String, value: String) {
+        self.extend([(key, value)]);
+    }
+
+    /// True if both are one in memory.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The same labels made of these texts.
+    #[must_use]
+    pub(super) fn map(&self, mut text: impl FnMut(&Arc<str>) -> Arc<str>) -> Self {
+        let labels = self.0.iter();
+        Self(
+            labels
+                .map(|(key, value)| (text(key), text(value)))
+                .collect(),
+        )
+    }
+
+    /// How many have these very labels in memory.
+    pub(super) fn users(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self(Arc::new([]))
+    }
+}
+
+impl ops::Index<&str> for Labels {
+    type Output = str;
+
+    fn index(&self, key: &str) -> &str {
+        self.get(key).expect("the label is there")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl FromIterator<(String, String)> for Labels {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(labels: I) -> Self {
+        let mut all = Self::default();
+        all.extend(labels);
+        all
+    }
+}
+
+impl<const N: usize> From<[(String, String); N]> for Labels {
+    fn from(labels: [(String, String); N]) -> Self {
+        labels.into_iter().collect()
+    }
+}
+
+impl From<BTreeMap<String, String>> for Labels {
+    fn from(labels: BTreeMap<String, String>) -> Self {
+        labels.into_iter().collect()
+    }
+}
+
+impl Extend<(String, String)> for Labels {
+    fn extend<I: IntoIterator<Item = (String, String)>>(&mut self, labels: I) {
+        let before = self.0.iter().cloned();
+        let new = labels
+            .into_iter()
+            .map(|(key, value)| (Arc::from(key), Arc::from(value)));
+        // The last of a key counts.
+        let all: BTreeMap<Arc<str>, Arc<str>> = before.chain(new).collect();
+        self.0 = all.into_iter().collect();
+    }
 }
 
 impl Selector {

@@ -1,13 +1,17 @@
 //! What the cluster is made of, in plain types: no Kubernetes library, no aya, no serde.
 
+mod intern;
 mod labels;
+mod objects;
 mod origin;
 mod pod;
 mod policy;
 mod port;
 mod snapshot;
 
+pub use intern::Interner;
 pub use labels::{Labels, Operator, Requirement, Selector};
+pub use objects::{Difference, Objects};
 pub use origin::{Diagnostic, Origin};
 pub use pod::{ContainerPort, HostDevice, Located, Owner, Phase, Place, Pod, PodKey};
 pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};

@@ -80,7 +80,7 @@ pub enum Phase {
 }
 
 /// A port of a container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContainerPort {
     /// Name, if it has one.
     pub name: Option<String>,

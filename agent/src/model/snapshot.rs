@@ -1,28 +1,25 @@
 //! The state of everything at one moment.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{Labels, Located, Origin, Pod, PodKey, Policy, PolicyKey, Protocol, Selector};
+use super::{Labels, Located, Objects, Origin, Pod, PodKey, Policy, PolicyKey, Protocol, Selector};
 
-/// The state of everything at one moment: what the compiler reads.
+/// The state of everything at one moment: what the compiler reads. A clone is a few pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Namespaces by name. A pod's namespace that has no object counts as one that has only the label
     /// `kubernetes.io/metadata.name`.
-    pub namespaces: BTreeMap<String, Namespace>,
+    pub namespaces: Objects<String, Namespace>,
     /// Pods.
-    pub pods: BTreeMap<PodKey, Pod>,
+    pub pods: Objects<PodKey, Pod>,
     /// Nodes by name.
-    pub nodes: BTreeMap<String, Node>,
+    pub nodes: Objects<String, Node>,
     /// Services by (namespace, name).
-    pub services: BTreeMap<(String, String), Service>,
+    pub services: Objects<(String, String), Service>,
     /// Policies.
-    pub policies: BTreeMap<PolicyKey, Policy>,
+    pub policies: Objects<PolicyKey, Policy>,
     /// The pods of this node whose interface is known.
-    pub local: BTreeMap<PodKey, Located>,
+    pub local: Objects<PodKey, Located>,
     /// Addresses of this node itself.
     pub node_addresses: BTreeSet<IpAddr>,
 }

@@ -17,9 +17,9 @@ use ringfence_agent::{
         Answer, Asker, Family, Options, Party, Question, as_if_local, compile, resolve_service,
     },
     model::{
-        ContainerPort, Enforcement, IpBlock, Labels, Located, Namespace, Node, Operator, Origin,
-        Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol, Requirement, Rule,
-        Selector, Service, ServicePort, Snapshot, TargetPort,
+        ContainerPort, Enforcement, IpBlock, Labels, Located, Namespace, Node, Objects, Operator,
+        Origin, Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol,
+        Requirement, Rule, Selector, Service, ServicePort, Snapshot, TargetPort,
     },
 };
 use ringfence_common::{

@@ -66,7 +66,7 @@ fn rules_have_names_and_audit_is_staged() {
             "{name}"
         );
         assert_eq!(
-            desired.rules[cell.rule.unwrap()],
+            desired.rules[&cell.rule.unwrap()],
             format!("NetworkPolicy/{name}")
         );
     }
@@ -95,14 +95,14 @@ fn networks_and_pods_are_listed_and_tables_are_shared() {
     }
     assert_eq!(
         desired.signatures,
-        [
+        Objects::from(vec![
             vec![],
-            vec!["block 192.0.2.0/24 except 192.0.2.128/25".to_owned()],
-            vec!["pod".to_owned()],
-        ]
+            vec!["block 192.0.2.0/24 except 192.0.2.128/25".into()],
+            vec!["pod".into()],
+        ])
     );
     assert_eq!(desired.tables.len(), 1);
-    assert!(desired.tables[0].looks_at_networks);
+    assert!(desired.tables[&0].looks_at_networks);
     assert_eq!(
         desired.endpoints[&key("shop/db")].ingress,
         desired.endpoints[&key("shop/web")].ingress
@@ -118,7 +118,7 @@ fn networks_and_pods_are_listed_and_tables_are_shared() {
         &Options::default(),
     );
     assert!(
-        !desired.tables[0].looks_at_networks,
+        !desired.tables[&0].looks_at_networks,
         "an exact address is found without looking at networks"
     );
 }

@@ -56,7 +56,7 @@ fn pods_with_the_nodes_network_are_neither_subject_nor_peer() {
     assert!(
         !desired
             .addresses
-            .contains_key(&"192.0.2.1/32".parse().unwrap())
+            .contains_key(&"192.0.2.1/32".parse::<ipnet::IpNet>().unwrap())
     );
     // From its own node it is let in nevertheless.
     let answer = ask(&snapshot, "shop/web", "shop/db", None);

@@ -28,7 +28,7 @@ fn names_of_ports_are_the_destinations() {
     // Names that nobody asks for in egress are in no signature.
     assert_eq!(
         compile(&snapshot, &Options::default()).0.signatures,
-        [vec![], vec!["pod".to_owned()]]
+        Objects::from(vec![vec![], vec!["pod".into()]])
     );
     let egress = vec![rule(None, named("http"))];
     check(

@@ -4,6 +4,7 @@
     reason = "what the tests write themselves is right"
 )]
 
+mod incremental;
 mod oracle;
 mod worlds;
 
@@ -58,7 +59,7 @@ fn check_against_oracle(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                     } else {
                         &staged
                     };
-                    let rule = cell.rule.map(|rule| desired.rules[rule].as_str());
+                    let rule = cell.rule.map(|rule| desired.rules[&rule].as_str());
                     prop_assert_eq!(
                         rule,
                         named.as_ref().map(|it| it.1.as_str()),
@@ -80,21 +81,40 @@ fn check_against_oracle(snapshot: &Snapshot) -> Result<(), TestCaseError> {
 
 /// What `Table` and `Desired` promise.
 fn check_invariants(desired: &Desired) -> Result<(), TestCaseError> {
-    prop_assert!(desired.rules.is_sorted_by(|one, other| one < other));
-    prop_assert!(desired.signatures.is_sorted_by(|one, other| one < other));
-    prop_assert_eq!(desired.signatures.first(), Some(&Vec::new()));
-    for signature in &desired.signatures {
+    prop_assert!(
+        desired
+            .rules
+            .values()
+            .is_sorted_by(|one, other| one < other)
+    );
+    prop_assert!(
+        desired
+            .signatures
+            .values()
+            .is_sorted_by(|one, other| one < other)
+    );
+    prop_assert_eq!(desired.signatures.get(&0), Some(&Vec::new()));
+    for signature in desired.signatures.values() {
         prop_assert!(signature.is_sorted_by(|one, other| one < other));
     }
     let mut named = BTreeSet::new();
-    for (index, table) in desired.tables.iter().enumerate() {
+    for (index, table) in &desired.tables {
         prop_assert!(
-            !desired.tables[..index].contains(table),
+            desired.tables.values().take(*index).all(|it| it != table),
             "table {index} is there twice"
         );
-        prop_assert_eq!(table.classes.len(), desired.signatures.len());
-        prop_assert_eq!(table.classes[0], 0);
-        let used: BTreeSet<usize> = table.classes.iter().copied().collect();
+        prop_assert_eq!(table.class(0), 0);
+        prop_assert!(
+            table
+                .classes
+                .iter()
+                .all(|(signature, &row)| row != 0 && desired.signatures.contains_key(signature))
+        );
+        let used: BTreeSet<usize> = desired
+            .signatures
+            .keys()
+            .map(|&it| table.class(it))
+            .collect();
         prop_assert!(
             table.rows.len() == used.len(),
             "rows that nobody is in: {table:?}"
@@ -160,7 +180,7 @@ fn check_answers(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                                 it.live,
                                 it.staged,
                                 it.tier,
-                                it.rule.map(|rule| desired.rules[rule].clone()),
+                                it.rule.map(|rule| desired.rules[&rule].clone()),
                             )
                         }),
                         "{:?} at {}",

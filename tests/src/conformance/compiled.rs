@@ -217,7 +217,7 @@ fn side(
     let by_evaluator = judgement.is_none_or(|it| it.live == Verdict::Allow);
     let rule = table
         .and_then(|cell| cell.rule)
-        .and_then(|rule| desired.rules.get(rule));
+        .and_then(|rule| desired.rules.get(&rule));
     if by_table != by_evaluator {
         let why = format!("by the table's rule {rule:?}");
         compared.push((name, by_evaluator, by_table, why));

@@ -19,7 +19,13 @@ fn policy(text: &str) -> Policy {
     let text = format!(
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\n{text}"
     );
-    read(&text).unwrap().policies.into_values().next().unwrap()
+    read(&text)
+        .unwrap()
+        .policies
+        .values()
+        .next()
+        .unwrap()
+        .clone()
 }
 
 #[test]
@@ -281,8 +287,8 @@ spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}
     )
     .unwrap();
     let labels = &snapshot.namespaces["shop"].labels;
-    assert_eq!(labels["kubernetes.io/metadata.name"], "shop");
-    assert_eq!(labels["team"], "x");
+    assert_eq!(&labels["kubernetes.io/metadata.name"], "shop");
+    assert_eq!(&labels["team"], "x");
     let node = &snapshot.nodes["n.example"];
     let addresses: Vec<String> = node.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["192.168.0.1", "2001:db8::1"]);

@@ -15,7 +15,10 @@ use ringfence_agent::{
     admin::api::Endpoint,
     lab::{Lab, inside_netns, names, state},
 };
-use ringfence_common::ABI_VERSION;
+use ringfence_common::{
+    ABI_VERSION,
+    mark::{MarkLayout, Stamp},
+};
 
 use super::Heard;
 use crate::{
@@ -123,6 +126,10 @@ impl Injector {
                 0,
                 &frame(NODE_MAC, mac, &packet),
             )?;
+        }
+        if !egress {
+            // The other side is asked by itself: as if its egress had been judged, and well.
+            mark = MarkLayout::DEFAULT.stamped(0, Stamp::FINAL);
         }
         if let Some(destination) = destination {
             // What came from nobody that is known here came by a device that is none of the pods'.

@@ -1,0 +1,245 @@
+//! The compiler with a memory: an update costs what differs from the snapshot before.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
+
+use ringfence_common::{
+    Direction,
+    endpoint::{MAX_ADDRESSES4, MAX_ADDRESSES6},
+};
+
+use super::{
+    Desired, Endpoint, Options, deferral,
+    evaluator::{Evaluator, Subjects, Touched},
+    metadata,
+    signature::Signatures,
+    table,
+    tables::Tables,
+    world,
+};
+use crate::model::{Diagnostic, Pod, PodKey, Snapshot};
+
+/// The compiler with a memory.
+///
+/// **Invariant.** After any updates it says of every packet what [`super::compile`] says of the last snapshot: rows that
+/// nobody is in any more may still be there, and numbers are others.
+#[derive(Debug)]
+pub struct Compiler {
+    options: Options,
+    evaluator: Evaluator,
+    signatures: Signatures,
+    tables: Tables,
+    desired: Desired,
+    /// Addresses that do not fit an endpoint's record.
+    surplus: BTreeMap<PodKey, Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiler {
+    /// One that has seen nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            evaluator: Evaluator::new(Subjects::Local),
+            signatures: Signatures::new(),
+            tables: Tables::default(),
+            desired: Desired::default(),
+            surplus: BTreeMap::new(),
+            diagnostics: Vec::new(),
+        }
+    }
+
+    /// What the maps of the node should hold as of this snapshot, and what is wrong with single objects.
+    pub fn update(&mut self, snapshot: &Snapshot) -> (Desired, Vec<Diagnostic>) {
+        let before = self.evaluator.snapshot().clone();
+        let touched = self.evaluator.update(snapshot);
+        let (born, dead) = self.signatures.update(&self.evaluator, &touched);
+        let renumbered = self.tables.update(
+            &mut self.evaluator,
+            &self.signatures,
+            &touched,
+            (&born, &dead),
+        );
+        self.evaluator.names.settle();
+        for key in self.stale_endpoints(&before, snapshot, &touched, renumbered) {
+            self.endpoint(&key, snapshot);
+        }
+        self.desired.rules = self.tables.rules.clone();
+        self.desired.signatures = self.signatures.texts.clone();
+        self.desired.addresses = self.signatures.addresses.clone();
+        self.desired.tables = self.tables.tables.clone();
+        if before.node_addresses != snapshot.node_addresses {
+            let addresses = snapshot.node_addresses.iter();
+            self.desired.node_addresses = addresses.map(IpAddr::to_canonical).collect();
+        }
+        if before.nodes.differences(&snapshot.nodes).next().is_some()
+            || before.node_addresses != snapshot.node_addresses
+        {
+            self.desired.other_nodes = deferral::other_nodes(snapshot);
+        }
+        let here =
+            |key: &PodKey| snapshot.local.contains_key(key) || before.local.contains_key(key);
+        if before
+            .services
+            .differences(&snapshot.services)
+            .next()
+            .is_some()
+            || before.local.differences(&snapshot.local).next().is_some()
+            || touched.pods.iter().any(here)
+        {
+            self.desired.services = deferral::translated(snapshot);
+        }
+        self.diagnostics = self.evaluator.diagnostics();
+        self.diagnostics.extend(self.surplus.values().cloned());
+        (self.desired.clone(), self.diagnostics.clone())
+    }
+
+    fn stale_endpoints(
+        &self,
+        before: &Snapshot,
+        snapshot: &Snapshot,
+        touched: &Touched,
+        renumbered: bool,
+    ) -> BTreeSet<PodKey> {
+        if renumbered || touched.subjects {
+            let endpoints = self.desired.endpoints.keys();
+            return endpoints.chain(snapshot.local.keys()).cloned().collect();
+        }
+        let mut stale = touched.pods.clone();
+        // What counts as a request for metadata access depends on the namespace.
+        let relabelled: BTreeSet<&String> = before
+            .namespaces
+            .differences(&snapshot.namespaces)
+            .map(|it| it.key)
+            .collect();
+        if !relabelled.is_empty() {
+            let endpoints = self.desired.endpoints.keys();
+            stale.extend(
+                endpoints
+                    .filter(|key| relabelled.contains(&key.namespace))
+                    .cloned(),
+            );
+        }
+        stale
+    }
+
+    /// Looks again at one pod of this node.
+    fn endpoint(&mut self, key: &PodKey, snapshot: &Snapshot) {
+        self.surplus.remove(key);
+        let (Some(pod), Some(located)) = (
+            snapshot.pods.get(key).filter(|pod| world::is_member(pod)),
+            snapshot.local.get(key),
+        ) else {
+            self.desired.endpoints.remove(key);
+            return;
+        };
+        let table_of = |direction| {
+            let ruleset = self.evaluator.ruleset_index(pod, direction)?;
+            self.tables.of(ruleset)
+        };
+        let endpoint = Endpoint {
+            uid: pod.uid.clone(),
+            located: located.clone(),
+            addresses: world::own_addresses(pod, Some(located)),
+            ingress: table_of(Direction::Ingress),
+            egress: table_of(Direction::Egress),
+            metadata_granted: metadata::granted(pod, key, snapshot, &self.options),
+            cgroup: pod
+                .cgroup
+                .clone()
+                .unwrap_or_else(|| format!("{}_{}", key.namespace, key.name)),
+        };
+        if let Some(surplus) = surplus_addresses(pod, &endpoint) {
+            self.surplus.insert(key.clone(), surplus);
+        }
+        self.desired.endpoints.set(key.clone(), endpoint);
+    }
+}
+
+/// Says which addresses of a pod do not fit its record: nothing can be sent from them.
+fn surplus_addresses(pod: &Pod, endpoint: &Endpoint) -> Option<Diagnostic> {
+    let (v4, v6): (Vec<_>, Vec<_>) = endpoint
+        .sender_addresses()
+        .into_iter()
+        .partition(|address| address.is_ipv4());
+    let surplus: Vec<String> = v4
+        .iter()
+        .skip(MAX_ADDRESSES4)
+        .chain(v6.iter().skip(MAX_ADDRESSES6))
+        .map(ToString::to_string)
+        .collect();
+    (!surplus.is_empty()).then(|| Diagnostic {
+        origin: pod.origin.clone(),
+        object: format!("Pod/{}", pod.key),
+        field: "status.podIPs".to_owned(),
+        message: format!(
+            "a pod may have {MAX_ADDRESSES4} IPv4 and {MAX_ADDRESSES6} IPv6 addresses, those of its interface included; \
+             what it sends from {} is dropped",
+            surplus.join(", ")
+        ),
+    })
+}
+
+/// The same state with numbers that depend on content only.
+pub(super) fn canonical(desired: Desired) -> Desired {
+    let mut rules: Vec<(&String, usize)> =
+        desired.rules.iter().map(|(&id, name)| (name, id)).collect();
+    rules.sort_unstable();
+    let rule_of: HashMap<usize, usize> = places(rules.iter().map(|&(_, id)| id));
+    let mut signatures: Vec<_> = desired
+        .signatures
+        .iter()
+        .map(|(&id, text)| (text, id))
+        .collect();
+    signatures.sort_unstable();
+    let signature_of = places(signatures.iter().map(|&(_, id)| id));
+    let mut order = Vec::new();
+    for endpoint in desired.endpoints.values() {
+        for table in [endpoint.ingress, endpoint.egress].into_iter().flatten() {
+            if !order.contains(&table) {
+                order.push(table);
+            }
+        }
+    }
+    let table_of = places(order.iter().copied());
+    let tables = order.iter().filter_map(|id| desired.tables.get(id));
+    let tables = tables.map(|table| {
+        let mut rows = table.rows.to_vec();
+        for cell in rows.iter_mut().flatten() {
+            cell.rule = cell.rule.map(|rule| rule_of[&rule]);
+        }
+        table::renumbered(table, rows, |signature| signature_of[&signature])
+    });
+    let mut endpoints = desired.endpoints.clone();
+    for (key, endpoint) in &desired.endpoints {
+        let mut endpoint = endpoint.clone();
+        endpoint.ingress = endpoint.ingress.map(|id| table_of[&id]);
+        endpoint.egress = endpoint.egress.map(|id| table_of[&id]);
+        endpoints.set(key.clone(), endpoint);
+    }
+    Desired {
+        rules: rules.iter().map(|&(name, _)| name.clone()).collect(),
+        signatures: signatures.iter().map(|&(text, _)| text.clone()).collect(),
+        addresses: desired
+            .addresses
+            .iter()
+            .map(|(&net, signature)| (net, signature_of[signature]))
+            .collect(),
+        tables: tables.collect(),
+        endpoints,
+        node_addresses: desired.node_addresses,
+        other_nodes: desired.other_nodes,
+        services: desired.services,
+    }
+}
+
+/// The place of each number.
+fn places(numbers: impl Iterator<Item = usize>) -> HashMap<usize, usize> {
+    numbers
+        .enumerate()
+        .map(|(place, number)| (number, place))
+        .collect()
+}

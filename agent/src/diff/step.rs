@@ -1,0 +1,286 @@
+//! From one state to the next by what differs: the same plan as [`super::diff`] makes, without looking at the rest.
+//!
+//! It builds on what the plan before remembered: which number of a table, signature or rule lies where. Numbers that mean
+//! something else than before, and states that were not put in force whole, are left to [`super::diff`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use imbl::ordmap::DiffItem;
+use ipnet::IpNet;
+use ringfence_common::identity::Identity;
+
+use super::{
+    Installed, Limits, Plan, Wanted,
+    addresses::{Candidates, Identities},
+    digest,
+    memory::Memory,
+    plan::{Builder, Full, fits},
+    tables::TableIds,
+};
+use crate::compile::{Desired, Table};
+
+/// Plans the way on from a state that is in force; `None` if that takes a look at everything.
+pub(super) fn step(
+    installed: &Installed,
+    memory: &Memory,
+    wanted: Wanted<'_>,
+    limits: &Limits,
+) -> Option<Result<Plan, Full>> {
+    let (before, desired) = (&memory.desired, wanted.desired);
+    let renumbered = before
+        .signatures
+        .differences(&desired.signatures)
+        .any(|it| it.old.is_some() && it.new.is_some())
+        || before
+            .rules
+            .differences(&desired.rules)
+            .any(|it| it.old.is_some() && it.new.is_some());
+    if installed.interrupted || renumbered {
+        return None;
+    }
+    let step = Step {
+        builder: Builder::new(installed, limits),
+        memory: memory.clone(),
+    };
+    Some(step.plan(wanted))
+}
+
+struct Step<'a> {
+    builder: Builder<'a>,
+    memory: Memory,
+}
+
+impl Step<'_> {
+    fn plan(mut self, wanted: Wanted<'_>) -> Result<Plan, Full> {
+        let desired = wanted.desired;
+        let before = self.memory.desired.clone();
+        self.rules(&before, desired)?;
+        let targets = self.targets(&before, desired);
+        let tables = self.tables(&before, desired, !targets.is_empty())?;
+        let (identities, gone) = self.addresses(desired, targets, &tables)?;
+        if before.node_addresses != desired.node_addresses
+            || before.other_nodes != desired.other_nodes
+            || before.services != desired.services
+        {
+            self.builder.surroundings(desired)?;
+        }
+        self.classes(desired, &tables, &identities)?;
+        let quiet = tables.new.is_empty()
+            && tables.leaving.is_empty()
+            && identities.moves.is_empty()
+            && before.endpoints == desired.endpoints
+            && before.node_addresses == desired.node_addresses
+            && self.builder.installed.grants == *wanted.grants;
+        if !quiet {
+            self.builder.endpoints(wanted, &tables, &identities)?;
+        }
+        self.retire(&tables, gone);
+        self.memory.desired = desired.clone();
+        self.memory.tables = tables.wanted;
+        Ok(self.builder.finish(self.memory))
+    }
+
+    fn rules(&mut self, before: &Desired, desired: &Desired) -> Result<(), Full> {
+        let mut wanted = BTreeSet::new();
+        let mut gone = BTreeSet::new();
+        for rule in before.rules.differences(&desired.rules) {
+            wanted.extend(rule.new.map(|name| &**name));
+            gone.extend(rule.old.map(|name| &**name));
+        }
+        // A name may have another number.
+        let gone = gone.difference(&wanted).copied();
+        self.builder.name_rules(wanted.iter().copied(), gone)
+    }
+
+    /// Addresses whose signature differs, or that are no longer listed.
+    fn targets(&self, before: &Desired, desired: &Desired) -> BTreeMap<IpNet, usize> {
+        let mut targets = BTreeMap::new();
+        let mut gone = Vec::new();
+        for item in before.addresses.diff(&desired.addresses) {
+            match item {
+                DiffItem::Add(net, &signature)
+                | DiffItem::Update {
+                    new: (net, &signature),
+                    ..
+                } => {
+                    targets.insert(*net, signature);
+                }
+                DiffItem::Remove(net, _) => gone.push(*net),
+            }
+        }
+        targets.extend(self.builder.unlisted(desired, gone.iter()));
+        targets
+    }
+
+    fn tables(
+        &mut self,
+        before: &Desired,
+        desired: &Desired,
+        addresses_move: bool,
+    ) -> Result<TableIds, Full> {
+        let mut ids = TableIds {
+            wanted: self.memory.tables.clone(),
+            new: Vec::new(),
+            staying: Vec::new(),
+            leaving: Vec::new(),
+        };
+        let mut known = self.memory.tables.clone();
+        for table in before.tables.differences(&desired.tables) {
+            let stays = matches!((table.old, table.new), (Some(old), Some(new)) if continues(old, new, before, desired));
+            if !stays {
+                known.remove(table.key);
+            }
+        }
+        // Without moving addresses old and new classes are the same.
+        if addresses_move
+            && (known.len() != ids.wanted.len() || before.endpoints != desired.endpoints)
+        {
+            let left = self
+                .builder
+                .left(desired, |number| known.get(&number).copied());
+            known = known
+                .into_iter()
+                .filter(|(_, id)| !left.contains(id))
+                .collect();
+        }
+        if known.len() != ids.wanted.len() {
+            let leaving = ids
+                .wanted
+                .iter()
+                .filter(|(number, _)| !known.contains_key(*number));
+            ids.leaving = leaving.map(|(_, &id)| id).collect();
+        }
+        if known.len() != desired.tables.len() || !ids.leaving.is_empty() {
+            ids.wanted.clone_from(&known);
+            for (&number, table) in &desired.tables {
+                if !known.contains_key(&number) {
+                    let digest = digest::table(desired, table);
+                    let id = self.builder.lay_out(desired, table, digest)?;
+                    ids.wanted.insert(number, id);
+                    ids.new.push(number);
+                }
+            }
+        }
+        ids.staying = known.into_iter().collect();
+        let tables = self.builder.after.tables.len();
+        fits(
+            "TABLES",
+            "--table-entries",
+            tables,
+            self.builder.limits.tables,
+        )?;
+        Ok(ids)
+    }
+
+    /// Gives addresses their identities; and the identities that nobody has then.
+    fn addresses(
+        &mut self,
+        desired: &Desired,
+        targets: BTreeMap<IpNet, usize>,
+        tables: &TableIds,
+    ) -> Result<(Identities, BTreeSet<Identity>), Full> {
+        let signatures: BTreeSet<usize> = targets.values().copied().collect();
+        let candidates: Candidates = signatures
+            .into_iter()
+            .filter_map(|number| Some((number, self.memory.identities.get(&number)?.clone())))
+            .collect();
+        let nets: Vec<IpNet> = targets.keys().copied().collect();
+        let identities = self.builder.assign(desired, targets, candidates, tables);
+        let mut most = self.memory.counts;
+        let mut gone = BTreeSet::new();
+        for net in &nets {
+            let old = self.builder.installed.addresses.get(net).copied();
+            let new = self.builder.after.addresses.get(net).copied();
+            if let Some(new) = new {
+                let signature = identities.signatures.get(&new).copied().unwrap_or(0);
+                self.memory.keep(new, signature);
+                gone.remove(&new);
+            }
+            if let Some(old) = old
+                && self.memory.release(old)
+            {
+                gone.insert(old);
+            }
+            match (old, new) {
+                (None, Some(_)) => {
+                    most.add(net);
+                    self.memory.counts.add(net);
+                }
+                (Some(_), None) => self.memory.counts.remove(net),
+                _ => {}
+            }
+        }
+        // An identity may be new for an address that is listed no more.
+        gone.extend(
+            identities
+                .new
+                .iter()
+                .filter(|it| !self.memory.users.contains_key(*it)),
+        );
+        for &identity in &gone {
+            self.memory.forget(identity);
+        }
+        // What goes is there until after the swap.
+        self.builder.check_counts(most)?;
+        self.builder.check_identities()?;
+        Ok((identities, gone))
+    }
+
+    fn classes(
+        &mut self,
+        desired: &Desired,
+        tables: &TableIds,
+        identities: &Identities,
+    ) -> Result<(), Full> {
+        for number in &tables.new {
+            let id = tables.wanted[number];
+            for (signature, &class) in &desired.tables[number].classes {
+                let known = self.memory.identities.get(signature);
+                for &identity in known.into_iter().flatten() {
+                    self.builder.class(id, identity, class);
+                }
+            }
+        }
+        for identity in &identities.new {
+            let signature = identities.signatures.get(identity).copied().unwrap_or(0);
+            for (number, id) in &tables.wanted {
+                self.builder
+                    .class(*id, *identity, desired.tables[number].class(signature));
+            }
+        }
+        self.builder.check_classes()
+    }
+
+    fn retire(&mut self, tables: &TableIds, gone: BTreeSet<Identity>) {
+        for &table in &tables.leaving {
+            let classes = self
+                .builder
+                .after
+                .classes
+                .range((table, Identity::MIN)..=(table, Identity::MAX));
+            let classes: Vec<(u32, Identity)> = classes.map(|(&key, _)| key).collect();
+            for key in classes {
+                self.builder.remove_class(key);
+            }
+        }
+        self.builder.remove_tables(tables);
+        for identity in gone {
+            for &table in tables.wanted.values() {
+                self.builder.remove_class((table, identity));
+            }
+            self.builder.remove_identity(identity);
+        }
+    }
+}
+
+/// True if a table goes on: the same cells and ports, and no signature that was and is known has another row.
+fn continues(old: &Table, new: &Table, before: &Desired, desired: &Desired) -> bool {
+    let known = |signature: &usize| {
+        before.signatures.contains_key(signature) && desired.signatures.contains_key(signature)
+    };
+    old.is_like(new)
+        && old.classes.diff(&new.classes).all(|item| match item {
+            DiffItem::Add(signature, _) | DiffItem::Remove(signature, _) => !known(signature),
+            DiffItem::Update { .. } => false,
+        })
+}
