@@ -43,7 +43,7 @@ const BATCHES: usize = 256;
 /// How long the kernel thread may take to finish what it is doing when the agent stops.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The compiler.
+/// The compiler. It may remember: states come one after the other.
 pub type Compile = Arc<dyn Fn(&Snapshot) -> (Desired, Vec<Diagnostic>) + Send + Sync>;
 /// Loads the programs; runs on the kernel thread.
 pub type Open = Box<dyn FnOnce() -> anyhow::Result<Box<dyn Kernel>> + Send>;
@@ -56,7 +56,7 @@ pub struct Parts {
     pub world: watch::Receiver<Arc<World>>,
     /// What keeps `world` up to date.
     pub source: Task,
-    /// The compiler.
+    /// The compiler. It may remember: states come one after the other.
     pub compile: Compile,
     /// Loads the programs.
     pub open: Open,

@@ -20,12 +20,13 @@ const POLICIES: u16 = 10;
 const APPS: u16 = 10;
 
 fn selector(key: &str, value: &str) -> Selector {
-    let operator = Operator::In(BTreeSet::from([value.to_owned()]));
+    let operator = Operator::In([value.to_owned()].into());
     Selector {
-        requirements: BTreeSet::from([Requirement {
+        requirements: [Requirement {
             key: key.to_owned(),
             operator,
-        }]),
+        }]
+        .into(),
     }
 }
 
@@ -56,7 +57,7 @@ fn cluster() -> Snapshot {
                     [10, 0, high, low].into(),
                     format!("fd00::{high:x}{low:02x}").parse().unwrap(),
                 ],
-                ports: vec![http],
+                ports: [http].into(),
                 phase: Phase::Running,
                 key: key.clone(),
                 ..Pod::default()

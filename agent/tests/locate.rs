@@ -113,7 +113,7 @@ fn pod(name: &str, place: Option<Place>) -> Pod {
     Pod {
         key,
         place,
-        node: Some("w1".to_owned()),
+        node: Some("w1".into()),
         addresses: vec!["10.0.0.9".parse().unwrap()],
         ..Pod::default()
     }
@@ -142,7 +142,7 @@ fn follow(first: Arc<World>) -> Followed {
     let (placed_sender, placed) = watch::channel(None);
     let (devices_sender, devices) = watch::channel(Arc::new(Devices::default()));
     let options = Options {
-        node: Some("w1".to_owned()),
+        node: Some("w1".into()),
         netns_prefix: "rf-test-".to_owned(),
     };
     tokio::spawn(locate::follow(
@@ -266,7 +266,7 @@ fn another_nodes_pods_are_not_looked_for_and_two_pods_never_share_an_interface()
         let place = || Some(Place::Netns(format!("{}-shared", std::process::id())));
         lay(&handle, "veth-shared", &namespace, "eth0").await;
         let far = Pod {
-            node: Some("w2".to_owned()),
+            node: Some("w2".into()),
             ..pod("far", place())
         };
         let mut followed = follow(world(vec![

@@ -1,9 +1,9 @@
 //! The kernel's half of the agent's parts, out of its flags.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{
-    compile,
+    compile::Compiler,
     config::Config,
     dataplane,
     run::{Compile, Open},
@@ -28,8 +28,12 @@ pub(super) fn opener(config: &Config) -> Open {
     Box::new(move || Ok(Box::new(dataplane::open(&options)?)))
 }
 
-/// Compiles as the flags say.
+/// Compiles as the flags say, each state on from the one before.
 pub(super) fn compiler(config: &Config) -> Compile {
-    let options = config.compile_options();
-    Arc::new(move |snapshot| compile::compile(snapshot, &options))
+    let compiler = Mutex::new(Compiler::new(config.compile_options()));
+    Arc::new(move |snapshot| {
+        // Whoever panicked has ended the agent.
+        let mut compiler = compiler.lock().unwrap_or_else(PoisonError::into_inner);
+        compiler.update(snapshot)
+    })
 }

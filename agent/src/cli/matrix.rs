@@ -129,7 +129,7 @@ fn columns<'a>(
             .pods
             .get(key)
             .into_iter()
-            .flat_map(|pod| &pod.ports);
+            .flat_map(|pod| &*pod.ports);
         ports
             .map(|port| Some::<(Protocol, u16)>((port.protocol, port.port)))
             .collect()

@@ -343,7 +343,7 @@ impl<'a> Asker<'a> {
         let named = destination
             .node
             .as_ref()
-            .and_then(|name| self.snapshot.nodes.get(name));
+            .and_then(|name| self.snapshot.nodes.get(&**name));
         named.is_some_and(|node| node.addresses.iter().any(|it| it.to_canonical() == address))
             || self.snapshot.local.contains_key(key)
                 && self

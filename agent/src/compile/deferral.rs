@@ -29,7 +29,7 @@ pub(super) fn translated(snapshot: &Snapshot) -> BTreeSet<Translated> {
         let Some(pod) = snapshot.pods.get(key).filter(|pod| pod.is_running()) else {
             continue;
         };
-        for port in &pod.ports {
+        for port in pod.ports.iter() {
             all.extend(port.host_port.map(|number| Translated {
                 address: None,
                 protocol: port.protocol,

@@ -242,23 +242,22 @@ pub(super) fn bare_namespace(name: &str) -> Labels {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::model::Requirement;
 
     fn selector(key: &str, operator: Operator) -> Selector {
         Selector {
-            requirements: BTreeSet::from([Requirement {
+            requirements: [Requirement {
                 key: key.into(),
                 operator,
-            }]),
+            }]
+            .into(),
         }
     }
 
     #[test]
     fn a_text_says_what_the_fact_means_and_cannot_be_forged() {
-        let value = |value: &str| Operator::In(BTreeSet::from([value.to_owned()]));
+        let value = |value: &str| Operator::In([value.to_owned()].into());
         let pods = |pods| Fact::Pods {
             namespaces: Scope::Named("shop".into()),
             pods,
@@ -280,7 +279,7 @@ mod tests {
             (
                 Fact::Pods {
                     namespaces: Scope::Selected(selector("team", Operator::Exists)),
-                    pods: selector("app", Operator::NotIn(BTreeSet::new())),
+                    pods: selector("app", Operator::NotIn([].into())),
                 },
                 "pods [app notin ()] in namespaces [team]",
             ),

@@ -17,7 +17,7 @@ pub(super) struct Kind {
     /// Labels.
     pub(super) labels: Labels,
     /// Container ports.
-    pub(super) ports: Vec<ContainerPort>,
+    pub(super) ports: Arc<[ContainerPort]>,
 }
 
 impl Kind {

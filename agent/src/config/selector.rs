@@ -1,8 +1,6 @@
 //! Label selectors as kubectl's `-l` writes them.
 
-use std::collections::BTreeSet;
-
-use crate::model::{Operator, Requirement, Selector};
+use crate::model::{Operator, Requirement, Selector, Set};
 
 /// Reads `a=b,c!=d,e in (x,y),f notin (z),g,!h`.
 ///
@@ -41,9 +39,7 @@ fn parts(text: &str) -> Result<Vec<&str>, String> {
 }
 
 fn requirement(part: &str) -> Result<Requirement, String> {
-    let one = |value: &str| -> Result<BTreeSet<String>, String> {
-        Ok(BTreeSet::from([checked(value, part)?]))
-    };
+    let one = |value: &str| -> Result<Set<String>, String> { Ok([checked(value, part)?].into()) };
     let (key, operator) = if let Some((key, value)) = part.split_once("!=") {
         (key, Operator::NotIn(one(value)?))
     } else if let Some((key, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
@@ -64,9 +60,9 @@ fn requirement(part: &str) -> Result<Requirement, String> {
     Ok(Requirement { key, operator })
 }
 
-type Set<'a> = Option<(&'a str, BTreeSet<String>)>;
+type Listed<'a> = Option<(&'a str, Set<String>)>;
 
-fn set<'a>(part: &'a str, word: &str) -> Result<Set<'a>, String> {
+fn set<'a>(part: &'a str, word: &str) -> Result<Listed<'a>, String> {
     let Some((head, values)) = part.strip_suffix(')').and_then(|part| part.split_once('(')) else {
         return Ok(None);
     };

@@ -166,7 +166,10 @@ impl FakeMaps {
             Op::Name(id, name) => {
                 catalogue.names.insert(name.clone(), *id);
             }
-            Op::RemoveName(id) => catalogue.names.retain(|_, known| known != id),
+            Op::RemoveName(id) => {
+                let kept = catalogue.names.iter().filter(|(_, known)| *known != id);
+                catalogue.names = kept.map(|(name, id)| (name.clone(), *id)).collect();
+            }
             Op::Identity(id, digest) => {
                 catalogue.identities.insert(*id, *digest);
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aya::maps::MapError;
+use imbl::OrdMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ringfence_common::{
     catalogue::NameEntry,
@@ -136,7 +137,7 @@ fn read_addresses(maps: &Maps, installed: &mut Installed) -> Result<(), KernelEr
     Ok(())
 }
 
-fn read_endpoints(maps: &Maps) -> Result<BTreeMap<u32, EndpointState>, KernelError> {
+fn read_endpoints(maps: &Maps) -> Result<OrdMap<u32, EndpointState>, KernelError> {
     let mut far = BTreeMap::new();
     for item in maps.far_endpoints.iter() {
         let (ifindex, word) = item.map_err(trouble)?;
@@ -144,7 +145,7 @@ fn read_endpoints(maps: &Maps) -> Result<BTreeMap<u32, EndpointState>, KernelErr
             far.insert(element, ifindex);
         }
     }
-    let mut endpoints = BTreeMap::new();
+    let mut endpoints = OrdMap::new();
     let elements: BTreeSet<u32> = (0..NEAR_IFINDEX).chain(far.keys().copied()).collect();
     for element in elements {
         let word = maps.endpoints.get(&element, 0).map_err(trouble)?;

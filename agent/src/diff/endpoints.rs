@@ -5,6 +5,7 @@ use std::{
     net::IpAddr,
 };
 
+use imbl::OrdMap;
 use ringfence_common::{
     V4, V6,
     endpoint::{
@@ -170,6 +171,28 @@ impl Builder<'_> {
         )
     }
 
+    /// Gives every endpoint a new generation whose tables tell the old and the new identity of an address apart: all that
+    /// [`Self::endpoints`] does where neither endpoints nor tables change.
+    pub(super) fn renew(&mut self, tables: &TableIds, identities: &Identities) {
+        let shaken = self.shaken(tables, identities);
+        if shaken.is_empty() {
+            return;
+        }
+        let generation = self.installed.generation + 1;
+        for (&ifindex, state) in &self.installed.endpoints {
+            let record = &state.record;
+            if !shaken.contains(&record.ingress.id) && !shaken.contains(&record.egress.id) {
+                continue;
+            }
+            let word = EndpointWord::new(state.word.slot(), generation);
+            self.after.generation = generation;
+            self.swap.push(Op::Swap(ifindex, state.element, word));
+            self.after
+                .endpoints
+                .insert(ifindex, EndpointState { word, ..*state });
+        }
+    }
+
     /// Tables that stay and that tell apart the old and the new identity of an address that moves: their endpoints
     /// need a new generation.
     fn shaken(&self, tables: &TableIds, identities: &Identities) -> BTreeSet<u32> {
@@ -245,7 +268,7 @@ impl Builder<'_> {
         if ifindex < NEAR_IFINDEX {
             return Ok(ifindex);
         }
-        let far = |states: &BTreeMap<u32, EndpointState>| -> Vec<_> {
+        let far = |states: &OrdMap<u32, EndpointState>| -> Vec<_> {
             states
                 .values()
                 .map(|state| state.element)

@@ -32,17 +32,17 @@ pub struct Installed {
     /// Rule ids by name.
     pub rules: OrdMap<String, RuleId>,
     /// Endpoint numbers by `namespace/name uid`.
-    pub names: BTreeMap<String, u32>,
+    pub names: OrdMap<String, u32>,
     /// Digests of the identities' signatures.
     pub identities: OrdMap<Identity, Digest>,
     /// Identities of addresses and networks.
     pub addresses: OrdMap<IpNet, Identity>,
     /// Tables by id.
-    pub tables: BTreeMap<u32, TableState>,
+    pub tables: OrdMap<u32, TableState>,
     /// Classes other than 0 by (table, identity).
     pub classes: OrdMap<(u32, Identity), u16>,
     /// Endpoints by ifindex.
-    pub endpoints: BTreeMap<u32, EndpointState>,
+    pub endpoints: OrdMap<u32, EndpointState>,
     /// What addresses are to nodes: bits of [`ringfence_common::service::node`].
     pub node_addresses: BTreeMap<IpAddr, u8>,
     /// Destinations that the node translates.

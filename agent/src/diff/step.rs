@@ -65,13 +65,14 @@ impl Step<'_> {
             self.builder.surroundings(desired)?;
         }
         self.classes(desired, &tables, &identities)?;
-        let quiet = tables.new.is_empty()
+        let same_endpoints = tables.new.is_empty()
             && tables.leaving.is_empty()
-            && identities.moves.is_empty()
             && before.endpoints == desired.endpoints
             && before.node_addresses == desired.node_addresses
             && self.builder.installed.grants == *wanted.grants;
-        if !quiet {
+        if same_endpoints {
+            self.builder.renew(&tables, &identities);
+        } else {
             self.builder.endpoints(wanted, &tables, &identities)?;
         }
         self.retire(&tables, gone);

@@ -158,7 +158,7 @@ impl Builder<'_> {
             })
             .collect();
         let pages = pages(table);
-        let taken = self.after.tables.values();
+        let taken = self.after.tables.iter().map(|(_, state)| state);
         let cells_at = place(
             taken.clone().map(|state| {
                 (

@@ -189,7 +189,7 @@ impl Index {
             Object::Pod(object) => {
                 let mut pod = pod::convert(object, &mut findings);
                 findings.none()?;
-                pod.labels = self.interner.labels(&pod.labels);
+                self.interner.pod(&mut pod);
                 snapshot.pods.set(pod.key.clone(), pod)
             }
             Object::Service(object) => {
@@ -200,8 +200,9 @@ impl Index {
                     .set((key.namespace.clone(), key.name.clone()), service)
             }
             Object::NetworkPolicy(object) => {
-                let policy = policy::convert(object, &mut findings);
+                let mut policy = policy::convert(object, &mut findings);
                 findings.none()?;
+                self.interner.policy(&mut policy);
                 snapshot.policies.set(policy.key.clone(), policy)
             }
         })

@@ -1,6 +1,6 @@
 //! Pods.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use k8s_openapi::api::core::v1;
 
@@ -43,16 +43,19 @@ pub(super) fn convert(object: &v1::Pod, findings: &mut Findings<'_>) -> Pod {
         labels: check::labels(metadata),
         phase: phase(status, findings),
         addresses: addresses(status, findings),
-        ports: ports(spec, findings),
+        ports: ports(spec, findings).into(),
         terminating: metadata.deletion_timestamp.is_some(),
         host_network: spec.host_network == Some(true),
-        node: filled(&spec.node_name),
+        node: filled(&spec.node_name).map(Into::into),
         service_account: filled(&spec.service_account_name)
             .or_else(|| filled(&spec.service_account))
-            .unwrap_or_else(|| "default".to_owned()),
-        owner: controller.map(|owner| Owner {
-            kind: owner.kind.clone(),
-            name: owner.name.clone(),
+            .unwrap_or_else(|| "default".to_owned())
+            .into(),
+        owner: controller.map(|owner| {
+            Arc::new(Owner {
+                kind: owner.kind.clone(),
+                name: owner.name.clone(),
+            })
         }),
         place: place(object, findings),
         cgroup: cgroup(object, findings),

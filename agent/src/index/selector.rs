@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::check::{Findings, label_key, label_value};
-use crate::model::{Operator, Requirement, Selector};
+use crate::model::{Operator, Requirement, Selector, Set};
 
 /// Parses a selector.
 pub(super) fn convert(
@@ -18,7 +18,7 @@ pub(super) fn convert(
         let at = format!("{field}.matchLabels.{key}");
         findings.check(&at, label_key(key));
         findings.check(&at, label_value(value));
-        let operator = Operator::In(BTreeSet::from([value.clone()]));
+        let operator = Operator::In([value.clone()].into());
         requirements.insert(Requirement {
             key: key.clone(),
             operator,
@@ -27,7 +27,7 @@ pub(super) fn convert(
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
         let at = format!("{field}.matchExpressions[{index}]");
         findings.check(&format!("{at}.key"), label_key(&expression.key));
-        let values: BTreeSet<String> = expression.values.iter().flatten().cloned().collect();
+        let values: Set<String> = expression.values.iter().flatten().cloned().collect();
         for (number, value) in expression.values.iter().flatten().enumerate() {
             findings.check(&format!("{at}.values[{number}]"), label_value(value));
         }
@@ -59,5 +59,7 @@ pub(super) fn convert(
             operator,
         });
     }
-    Selector { requirements }
+    Selector {
+        requirements: requirements.into(),
+    }
 }

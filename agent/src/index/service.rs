@@ -101,7 +101,7 @@ fn convert_port(
 fn equal(labels: BTreeMap<String, String>) -> Selector {
     let requirements = labels.into_iter().map(|(key, value)| Requirement {
         key,
-        operator: Operator::In(BTreeSet::from([value])),
+        operator: Operator::In([value].into()),
     });
     Selector {
         requirements: requirements.collect(),

@@ -22,7 +22,7 @@ use super::{
     netlink::{self, Stack},
     netns, roles,
 };
-use crate::model::{Diagnostic, Located, Place, Pod, PodKey, Snapshot};
+use crate::model::{Diagnostic, Located, Objects, Place, Pod, PodKey, Snapshot};
 
 /// Changes come in bursts (a veth pair is a dozen messages): this long one waits for the rest.
 const BURST: Duration = Duration::from_millis(10);
@@ -50,20 +50,18 @@ pub async fn follow(
     devices: watch::Sender<Arc<Devices>>,
 ) -> anyhow::Result<()> {
     let mut machine = Machine::new()?;
+    let mut pods: Objects<PodKey, Pod> = Objects::new();
     let mut places: BTreeMap<PodKey, Option<Place>> = BTreeMap::new();
     let mut found: BTreeMap<PodKey, Result<Located, String>> = BTreeMap::new();
     let mut stale = true;
     loop {
         let now = world.borrow_and_update().clone();
-        let wanted = now
-            .snapshot
-            .as_ref()
-            .map(|snapshot| local_pods(snapshot, &options))
-            .unwrap_or_default();
-        if stale || wanted != places {
+        let latest = now.snapshot.as_ref().map(|snapshot| snapshot.pods.clone());
+        stale |= follow_pods(&mut places, &pods, latest.as_ref(), &options);
+        pods = latest.unwrap_or_default();
+        if stale {
             machine.stack = netlink::read(&machine.handle, true).await?;
-            found = machine.find(&wanted, &options.netns_prefix).await?;
-            places = wanted;
+            found = machine.find(&places, &options.netns_prefix).await?;
             stale = false;
         }
         publish(&machine.stack, &now, &found, &placed, &devices);
@@ -77,18 +75,30 @@ pub async fn follow(
     }
 }
 
-/// This node's pods, and where they say they are.
-fn local_pods(snapshot: &Snapshot, options: &Options) -> BTreeMap<PodKey, Option<Place>> {
+/// Keeps up this node's pods, and where they say they are; true if that is not what it was. Costs what differs.
+fn follow_pods(
+    places: &mut BTreeMap<PodKey, Option<Place>>,
+    before: &Objects<PodKey, Pod>,
+    now: Option<&Objects<PodKey, Pod>>,
+    options: &Options,
+) -> bool {
     let is_local = |pod: &Pod| match (&options.node, &pod.node) {
-        (Some(here), Some(there)) => here == there,
+        (Some(here), Some(there)) => **here == **there,
         (Some(_), None) | (None, _) => pod.place.is_some(),
     };
-    snapshot
-        .pods
-        .iter()
-        .filter(|(_, pod)| pod.is_running() && !pod.host_network && is_local(pod))
-        .map(|(key, pod)| (key.clone(), pod.place.clone()))
-        .collect()
+    let none = Objects::new();
+    let mut changed = false;
+    for pod in before.differences(now.unwrap_or(&none)) {
+        let place = pod
+            .new
+            .filter(|pod| pod.is_running() && !pod.host_network && is_local(pod))
+            .map(|pod| pod.place.clone());
+        changed |= match place {
+            Some(place) => places.insert(pod.key.clone(), place.clone()) != Some(place),
+            None => places.remove(pod.key).is_some(),
+        };
+    }
+    changed
 }
 
 fn publish(

@@ -1,10 +1,12 @@
 //! Labels and the queries over them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt, ops,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
+
+use super::Set;
 
 /// Labels of an object: keys, each once and ascending, with their values. A clone is a pointer.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,7 +19,7 @@ type Label = (Arc<str>, Arc<str>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
     /// What must hold, sorted and without repetition.
-    pub requirements: BTreeSet<Requirement>,
+    pub requirements: Set<Requirement>,
 }
 
 /// One condition on one label.
@@ -33,9 +35,9 @@ pub struct Requirement {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The label exists and its value is one of these.
-    In(BTreeSet<String>),
+    In(Set<String>),
     /// The label is absent, or its value is none of these.
-    NotIn(BTreeSet<String>),
+    NotIn(Set<String>),
     /// The label exists.
     Exists,
     /// The label is absent.
@@ -111,7 +113,9 @@ impl Labels {
 
 impl Default for Labels {
     fn default() -> Self {
-        Self(Arc::new([]))
+        /// Most objects have none of some kind.
+        static NONE: LazyLock<Labels> = LazyLock::new(|| Labels(Arc::new([])));
+        NONE.clone()
     }
 }
 
@@ -191,7 +195,7 @@ mod tests {
     fn an_absent_label_satisfies_not_in_and_nothing_satisfies_in_without_values() {
         let labels = Labels::from([("app".to_owned(), "db".to_owned())]);
         let one = |key: &str, operator| Selector {
-            requirements: BTreeSet::from([Requirement {
+            requirements: Set::from([Requirement {
                 key: key.to_owned(),
                 operator,
             }]),

@@ -7,6 +7,7 @@ mod origin;
 mod pod;
 mod policy;
 mod port;
+mod set;
 mod snapshot;
 
 pub use intern::Interner;
@@ -16,4 +17,5 @@ pub use origin::{Diagnostic, Origin};
 pub use pod::{ContainerPort, HostDevice, Located, Owner, Phase, Place, Pod, PodKey};
 pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};
 pub use port::{PortSpec, Protocol};
+pub use set::Set;
 pub use snapshot::{Namespace, Node, Service, ServicePort, Snapshot, TargetPort};

@@ -1,6 +1,6 @@
 //! Pods.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use super::{Labels, Origin, Protocol};
 
@@ -31,7 +31,7 @@ pub struct Pod {
     /// Addresses (`status.podIPs`, else `status.podIP`).
     pub addresses: Vec<IpAddr>,
     /// Ports of its containers, sidecars (restartable init containers) included.
-    pub ports: Vec<ContainerPort>,
+    pub ports: Arc<[ContainerPort]>,
     /// Phase.
     pub phase: Phase,
     /// `metadata.deletionTimestamp` is set: it is going, and until it is gone it counts.
@@ -39,11 +39,11 @@ pub struct Pod {
     /// It has the node's network: neither subject nor pod peer.
     pub host_network: bool,
     /// Node it is bound to.
-    pub node: Option<String>,
+    pub node: Option<Arc<str>>,
     /// Service account.
-    pub service_account: String,
+    pub service_account: Arc<str>,
     /// Controller that owns it.
-    pub owner: Option<Owner>,
+    pub owner: Option<Arc<Owner>>,
     /// Where it is on this machine, in standalone mode.
     pub place: Option<Place>,
     /// Its own cgroup below the pods' root, in standalone mode; absent: `NAMESPACE_NAME`.
@@ -93,7 +93,7 @@ pub struct ContainerPort {
 }
 
 /// The controller of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// Kind, such as `ReplicaSet`.
     pub kind: String,

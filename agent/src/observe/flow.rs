@@ -1,12 +1,19 @@
 //! One judged flow, as logs and `observe` show it: one JSON object in each line.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    time::SystemTime,
+};
 
 use jiff::Timestamp;
 use ringfence_common::{Direction, Hook, cell::Verdict, event::Reason, protocol};
 use serde::{Deserialize, Serialize};
 
-use crate::{dataplane::EventView, model::Snapshot};
+use crate::{
+    dataplane::EventView,
+    model::{Pod, PodKey, Snapshot},
+};
 
 /// Name and version of the form.
 pub const SCHEMA: &str = "ringfence.flow/v1";
@@ -133,85 +140,104 @@ impl FlowEnd {
     }
 }
 
-/// Names by a table made once for each snapshot, so that a flow costs one look.
+/// Names of addresses: kept up to date by what differs, so that neither a flow nor an event costs much.
 #[derive(Debug, Default)]
 pub struct AddressBook {
-    by_address: std::collections::HashMap<IpAddr, FlowEnd>,
+    snapshot: Snapshot,
+    pods: HashMap<IpAddr, PodKey>,
+    services: HashMap<IpAddr, (String, String)>,
+    nodes: BTreeSet<IpAddr>,
 }
 
 impl AddressBook {
-    /// Everybody in this state. A pod goes before a service and before the node.
+    /// Everybody in this state.
     #[must_use]
     pub fn of(snapshot: &Snapshot) -> Self {
-        let mut by_address = std::collections::HashMap::new();
-        let nodes = snapshot
-            .nodes
-            .values()
-            .flat_map(|node| &node.addresses)
-            .chain(&snapshot.node_addresses);
-        for address in nodes {
-            by_address.insert(
-                *address,
-                FlowEnd {
-                    kind: "node".to_owned(),
-                    ..FlowEnd::default()
-                },
-            );
-        }
-        for service in snapshot.services.values() {
-            let name = format!("{}/{}", service.namespace, service.name);
-            for address in &service.addresses {
-                let end = FlowEnd {
-                    kind: "service".to_owned(),
-                    service: Some(name.clone()),
-                    ..FlowEnd::default()
-                };
-                by_address.insert(*address, end);
+        let mut book = Self::default();
+        book.follow(snapshot);
+        book
+    }
+
+    /// Takes a newer state. A pod goes before a service and before the node.
+    pub fn follow(&mut self, snapshot: &Snapshot) {
+        let old = std::mem::replace(&mut self.snapshot, snapshot.clone());
+        let mut pods = old.pods.changed_keys(&snapshot.pods);
+        pods.extend(old.local.changed_keys(&snapshot.local));
+        for &key in &pods {
+            for address in addresses(&old, key) {
+                if self.pods.get(&address) == Some(key) {
+                    self.pods.remove(&address);
+                }
             }
         }
-        for (key, pod) in snapshot
-            .pods
-            .iter()
-            .filter(|(_, pod)| pod.is_running() && !pod.host_network)
-        {
-            let found = snapshot
-                .local
-                .get(key)
-                .map(|located| located.addresses.as_slice())
-                .unwrap_or_default();
-            for address in pod
-                .addresses
-                .iter()
-                .chain(found.iter().filter(|address| !is_link_local(address)))
-            {
-                let end = FlowEnd {
-                    kind: "pod".to_owned(),
-                    namespace: Some(key.namespace.clone()),
-                    pod: Some(key.name.clone()),
-                    ..FlowEnd::default()
-                };
-                by_address.insert(*address, end);
+        for &key in &pods {
+            for address in addresses(snapshot, key) {
+                self.pods.insert(address, key.clone());
             }
         }
-        Self { by_address }
+        let services: Vec<_> = old.services.differences(&snapshot.services).collect();
+        for service in &services {
+            for address in service.old.into_iter().flat_map(|it| &it.addresses) {
+                self.services.remove(address);
+            }
+        }
+        for service in &services {
+            for address in service.new.into_iter().flat_map(|it| &it.addresses) {
+                self.services.insert(*address, service.key.clone());
+            }
+        }
+        if old.nodes != snapshot.nodes || old.node_addresses != snapshot.node_addresses {
+            let of_nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
+            self.nodes = of_nodes.chain(&snapshot.node_addresses).copied().collect();
+        }
+    }
+
+    fn known(&self, address: IpAddr) -> Option<FlowEnd> {
+        if let Some(pod) = self.pods.get(&address) {
+            return Some(FlowEnd {
+                kind: "pod".to_owned(),
+                namespace: Some(pod.namespace.clone()),
+                pod: Some(pod.name.clone()),
+                ..FlowEnd::default()
+            });
+        }
+        if let Some((namespace, name)) = self.services.get(&address) {
+            return Some(FlowEnd {
+                kind: "service".to_owned(),
+                service: Some(format!("{namespace}/{name}")),
+                ..FlowEnd::default()
+            });
+        }
+        self.nodes.contains(&address).then(|| FlowEnd {
+            kind: "node".to_owned(),
+            ..FlowEnd::default()
+        })
     }
 
     fn end(&self, address: IpAddr, port: u16) -> FlowEnd {
         if address.is_unspecified() {
             return FlowEnd::default();
         }
-        let mut end = self
-            .by_address
-            .get(&address)
-            .cloned()
-            .unwrap_or_else(|| FlowEnd {
-                kind: "world".to_owned(),
-                ..FlowEnd::default()
-            });
+        let mut end = self.known(address).unwrap_or_else(|| FlowEnd {
+            kind: "world".to_owned(),
+            ..FlowEnd::default()
+        });
         end.ip = Some(address);
         end.port = (port != 0).then_some(port);
         end
     }
+}
+
+/// The addresses that are a pod's.
+fn addresses(snapshot: &Snapshot, key: &PodKey) -> Vec<IpAddr> {
+    let running = |pod: &&Pod| pod.is_running() && !pod.host_network;
+    let Some(pod) = snapshot.pods.get(key).filter(running) else {
+        return Vec::new();
+    };
+    let found = snapshot.local.get(key).into_iter();
+    let found = found.flat_map(|located| &located.addresses);
+    let of_interface = found.filter(|address| !is_link_local(address));
+    pod.addresses.iter().chain(of_interface).copied().collect()
 }
 
 const fn is_link_local(address: &IpAddr) -> bool {

@@ -108,11 +108,9 @@ pub(super) async fn flows(
     let node = shared.config.node.clone().unwrap_or_default();
     while let Some(batch) = events.recv().await {
         if placed.has_changed().unwrap_or(false) {
-            names = placed
-                .borrow_and_update()
-                .as_ref()
-                .map(|placed| AddressBook::of(&placed.snapshot))
-                .unwrap_or_default();
+            if let Some(placed) = &*placed.borrow_and_update() {
+                names.follow(&placed.snapshot);
+            }
         }
         let mut lines = Vec::new();
         for event in &batch {

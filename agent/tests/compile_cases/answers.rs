@@ -64,7 +64,7 @@ fn a_node_reaches_its_own_pods_only() {
             },
         );
     }
-    snapshot.pods.get_mut(&key("shop/db")).unwrap().node = Some("n1".to_owned());
+    snapshot.pods.get_mut(&key("shop/db")).unwrap().node = Some("n1".into());
     assert_eq!(
         ask(&snapshot, "192.0.2.1", "shop/db", HTTP).live,
         Verdict::Allow

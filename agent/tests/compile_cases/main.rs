@@ -72,10 +72,11 @@ fn app(names: &[&str]) -> Selector {
 
 fn only(key: &str, operator: Operator) -> Selector {
     Selector {
-        requirements: BTreeSet::from([Requirement {
+        requirements: [Requirement {
             key: key.to_owned(),
             operator,
-        }]),
+        }]
+        .into(),
     }
 }
 

@@ -63,10 +63,7 @@ fn a_pod_selector_alone_means_the_policys_namespace() {
         ],
     );
     let both = Peer::Pods {
-        namespaces: Some(only(
-            "team",
-            Operator::In(BTreeSet::from(["ops".to_owned()])),
-        )),
+        namespaces: Some(only("team", Operator::In(["ops".to_owned()].into()))),
         pods: app(&["web"]),
     };
     check(

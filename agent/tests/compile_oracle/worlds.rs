@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use ringfence_agent::model::{
     ContainerPort, Enforcement, IpBlock, Labels, Located, Namespace, Objects, Operator, Origin,
     Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol, Requirement, Rule,
-    Selector, Snapshot,
+    Selector, Set, Snapshot,
 };
 
 const NAMESPACES: [&str; 3] = ["a", "b", "c"];
@@ -52,6 +52,7 @@ fn labels() -> impl Strategy<Value = Labels> {
 fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
     let values = || {
         proptest::collection::btree_set(select(vec!["x", "y", "a"]).prop_map(str::to_owned), 0..=2)
+            .prop_map(Set::from)
     };
     let operator = prop_oneof![
         3 => values().prop_map(Operator::In),
@@ -63,8 +64,9 @@ fn selector(keys: &'static [&'static str]) -> impl Strategy<Value = Selector> {
         key: key.to_owned(),
         operator,
     });
-    proptest::collection::btree_set(requirement, 0..=2)
-        .prop_map(|requirements| Selector { requirements })
+    proptest::collection::btree_set(requirement, 0..=2).prop_map(|requirements| Selector {
+        requirements: requirements.into(),
+    })
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
@@ -137,7 +139,7 @@ fn pod(index: usize) -> impl Strategy<Value = Placed> {
                     },
                     labels,
                     addresses,
-                    ports,
+                    ports: ports.into(),
                     phase,
                     terminating,
                     host_network,

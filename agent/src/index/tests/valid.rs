@@ -1,7 +1,5 @@
 //! What is read, and what it means.
 
-use std::collections::BTreeSet;
-
 use super::read;
 use crate::model::{
     ContainerPort, Enforcement, IpBlock, Operator, Owner, Peer, Phase, Place, Pod, PodKey, Policy,
@@ -11,7 +9,7 @@ use crate::model::{
 fn equal(key: &str, value: &str) -> Requirement {
     Requirement {
         key: key.into(),
-        operator: Operator::In(BTreeSet::from([value.into()])),
+        operator: Operator::In([value.into()].into()),
     }
 }
 
@@ -89,13 +87,13 @@ fn a_policy_means_what_it_says() {
     );
     let any = Selector::default;
     let one = |requirement| Selector {
-        requirements: BTreeSet::from([requirement]),
+        requirements: [requirement].into(),
     };
     let exists = Requirement {
         key: "app".into(),
         operator: Operator::Exists,
     };
-    let not_in = Operator::NotIn(BTreeSet::from(["a".into(), "b".into()]));
+    let not_in = Operator::NotIn(["a".into(), "b".into()].into());
     let tier = Requirement {
         key: "tier".into(),
         operator: not_in,
@@ -113,7 +111,7 @@ fn a_policy_means_what_it_says() {
             name: "p".into(),
         },
         subject: Selector {
-            requirements: BTreeSet::from([equal("app", "db"), tier]),
+            requirements: [equal("app", "db"), tier].into(),
         },
         ingress: Some(vec![
             Rule {
@@ -213,19 +211,20 @@ status:
         uid: "u-1".into(),
         labels: labels(&[("app", "web"), ("empty", "")]),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-        ports: vec![
+        ports: [
             port(Some("http"), 80, Protocol::Tcp, Some(8080)),
             port(None, 2, Protocol::Udp, None),
-        ],
+        ]
+        .into(),
         phase: Phase::Running,
         terminating: true,
         host_network: false,
         node: Some("n".into()),
         service_account: "sa".into(),
-        owner: Some(Owner {
+        owner: Some(std::sync::Arc::new(Owner {
             kind: "ReplicaSet".into(),
             name: "web-1".into(),
-        }),
+        })),
         place: Some(Place::Netns("web".into())),
         cgroup: Some("a/b".into()),
         metadata_requests: labels(&[("metadata.ringfence.dev/access", "true")]),
@@ -240,7 +239,7 @@ status:
     .unwrap();
     let pod = snapshot.pods.values().next().unwrap();
     assert_eq!(pod.key.namespace, "default");
-    assert_eq!(pod.service_account, "default");
+    assert_eq!(&*pod.service_account, "default");
     assert_eq!(
         pod.addresses,
         ["10.0.0.9".parse::<std::net::IpAddr>().unwrap()]
@@ -299,7 +298,7 @@ spec: {clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}
         ["10.96.0.1", "203.0.113.1", "203.0.113.2", "fd00:96::1"]
     );
     let selector = Selector {
-        requirements: BTreeSet::from([equal("app", "web")]),
+        requirements: [equal("app", "web")].into(),
     };
     assert_eq!(service.selector, Some(selector));
     let port = |name: &str, port, protocol, target, node_port| ServicePort {

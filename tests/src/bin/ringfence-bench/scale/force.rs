@@ -95,7 +95,11 @@ fn devices() -> Result<()> {
     let mut stdin = ip.stdin.take().context("a pipe")?;
     for number in 0..world::ENDPOINTS {
         let index = world::ifindex(number);
-        writeln!(stdin, "link add name veth{number} index {index} type dummy")?;
+        let peer = index + world::ENDPOINTS;
+        writeln!(
+            stdin,
+            "link add name veth{number} index {index} type veth peer name peer{number} index {peer}"
+        )?;
     }
     drop(stdin);
     ensure!(ip.wait()?.success(), "ip could not make the devices");

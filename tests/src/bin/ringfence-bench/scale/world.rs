@@ -4,7 +4,7 @@
 //! every ten pods, of 3 rules with 3 peers each, a tenth of them networks with an exception, a twentieth of the port
 //! entries ranges; 110 endpoints here, each selected by 5 to 10 policies.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use ringfence_agent::model::{
     ContainerPort, Enforcement, Interner, IpBlock, Labels, Located, Namespace, Node, Operator,
@@ -58,7 +58,7 @@ pub fn cluster(pods: u32) -> Snapshot {
     let mut interner = Interner::default();
     for number in 0..pods {
         let mut pod = pod(number, home(number, here));
-        pod.labels = interner.labels(&pod.labels);
+        interner.pod(&mut pod);
         snapshot.pods.insert(pod.key.clone(), pod);
     }
     for number in 0..ENDPOINTS.min(pods) {
@@ -72,7 +72,8 @@ pub fn cluster(pods: u32) -> Snapshot {
         snapshot.local.insert(key, located);
     }
     for number in 0..pods / 10 {
-        let policy = policy(number);
+        let mut policy = policy(number);
+        interner.policy(&mut policy);
         snapshot.policies.insert(policy.key.clone(), policy);
     }
     for number in 0..pods.div_ceil(PODS_PER_NODE) {
@@ -221,14 +222,14 @@ fn pod(number: u32, namespace: u32) -> Pod {
         uid: format!("6ba7b810-9dad-11d1-80b4-{number:012x}"),
         labels: labels(namespace, number, 0),
         addresses: vec![address(number).into()],
-        ports: vec![port("http", 8080 + app % 3), port("metrics", 9090)],
+        ports: [port("http", 8080 + app % 3), port("metrics", 9090)].into(),
         phase: Phase::Running,
-        node: Some(node_name(number / PODS_PER_NODE)),
-        service_account: format!("app-{app}"),
-        owner: Some(Owner {
+        node: Some(node_name(number / PODS_PER_NODE).into()),
+        service_account: format!("app-{app}").into(),
+        owner: Some(Arc::new(Owner {
             kind: "ReplicaSet".to_owned(),
             name: owner,
-        }),
+        })),
         ..Pod::default()
     }
 }
