@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -61,6 +62,7 @@ impl Kernel for FakeKernel {
             revision: inner.applied.len() as u64,
             operations: 1,
             endpoints: 1,
+            in_force: Duration::ZERO,
         })
     }
 
