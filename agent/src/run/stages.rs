@@ -88,10 +88,10 @@ pub(super) async fn flows(
     let mut out = tokio::io::stdout();
     let node = shared.config.node.clone().unwrap_or_default();
     while let Some(batch) = events.recv().await {
-        if placed.has_changed().unwrap_or(false) {
-            if let Some(placed) = &*placed.borrow_and_update() {
-                names.follow(&placed.snapshot);
-            }
+        if placed.has_changed().unwrap_or(false)
+            && let Some(placed) = &*placed.borrow_and_update()
+        {
+            names.follow(&placed.snapshot);
         }
         let mut lines = Vec::new();
         for event in &batch {
