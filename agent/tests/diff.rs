@@ -12,7 +12,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use ringfence_agent::{
     compile::{Desired, DesiredCell, Endpoint, Table},
     dataplane::fake::FakeMaps,
-    diff::{Installed, Limits, Op, Wanted, diff},
+    diff::{Installed, Limits, Op, Planner, Wanted, diff},
     model::{Located, PodKey},
 };
 use ringfence_common::{
@@ -349,5 +349,89 @@ fn a_generation_is_never_given_out_twice() {
         assert!(generation > last);
         last = generation;
         installed = plan.after;
+    }
+}
+
+/// A limit of [`Limits`], with the map that it is about and the flag that raises it.
+type Limit = (
+    fn(&mut Limits) -> &mut u32,
+    &'static [&'static str],
+    &'static str,
+);
+
+#[test]
+fn every_map_that_is_too_small_is_named_and_the_state_before_goes_on() {
+    let cases: [Limit; 9] = [
+        (|it| &mut it.addresses, &["ADDRESSES4"], "--address-entries"),
+        (|it| &mut it.networks, &["NETWORKS4"], "--network-entries"),
+        (|it| &mut it.classes, &["CLASSES"], "--class-entries"),
+        (|it| &mut it.cells, &["CELLS"], "--cell-entries"),
+        (|it| &mut it.pages, &["PAGES"], "--page-entries"),
+        (
+            |it| &mut it.endpoints,
+            &["RECORDS", "NAMES"],
+            "--endpoint-entries",
+        ),
+        (|it| &mut it.rules, &["RULES"], "--rule-entries"),
+        (
+            |it| &mut it.identities,
+            &["IDENTITIES"],
+            "--identity-entries",
+        ),
+        (|it| &mut it.tables, &["TABLES"], "--table-entries"),
+    ];
+    let rows = |allowed: &[u8]| {
+        allowed
+            .iter()
+            .map(|&number| (number, [true, false]))
+            .collect()
+    };
+    let small = desired(&World {
+        nets: BTreeMap::from([("10.1.1.1/32", 1), ("10.1.0.0/16", 2)]),
+        tables: vec![Some(rows(&[1])), None],
+        split: 80,
+    });
+    let mut large = desired(&World {
+        nets: NETS
+            .into_iter()
+            .zip([1, 2, 3, 4].into_iter().cycle())
+            .collect(),
+        tables: vec![Some(rows(&[1, 3])), Some(rows(&[2, 4]))],
+        split: 443,
+    });
+    large.rules.insert(2, "one more".to_owned());
+    let grants = BTreeMap::new();
+    let wanted = |desired| Wanted {
+        desired,
+        grants: &grants,
+    };
+    for (limit, maps, flag) in cases {
+        let mut limits = Limits::default();
+        // As much as the small state takes.
+        *limit(&mut limits) = 1;
+        let plan = loop {
+            match Planner::default().plan(wanted(&small), &limits) {
+                Ok(plan) => break plan,
+                Err(_full) => *limit(&mut limits) += 1,
+            }
+        };
+        let mut planner = Planner::default();
+        planner.done(plan);
+        let before = planner.installed().clone();
+        let full = planner.plan(wanted(&large), &limits).unwrap_err();
+        assert!(maps.contains(&full.map), "{full:?}");
+        assert_eq!(full.flag, flag);
+        assert!(full.needed > full.limit, "{full:?}");
+        assert_eq!(planner.installed(), &before, "the state before stays");
+        let again = planner.plan(wanted(&small), &limits).unwrap();
+        assert_eq!(again.ops, [], "and is still wanted");
+        // Whoever does as told gets there; gaps may take a second time.
+        let mut told = 0;
+        while let Err(full) = planner.plan(wanted(&large), &limits) {
+            assert_eq!(full.flag, flag);
+            *limit(&mut limits) = u32::try_from(full.needed).unwrap();
+            told += 1;
+            assert!(told < 4, "{full:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
+    time::Instant,
 };
 
 use aya::Ebpf;
@@ -245,6 +246,8 @@ impl Dataplane {
     }
 
     fn program(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
+        let start = Instant::now();
+        let mut in_force = None;
         let grants = self.find_cgroups(desired);
         let plan = self.planner.plan(
             Wanted {
@@ -257,6 +260,7 @@ impl Dataplane {
         for op in &plan.ops {
             let done = match op {
                 Op::Grace => {
+                    in_force.get_or_insert_with(|| start.elapsed());
                     await_grace();
                     Ok(())
                 }
@@ -274,6 +278,7 @@ impl Dataplane {
             revision: plan.after.revision,
             operations: plan.ops.len(),
             endpoints: plan.swapped,
+            in_force: in_force.unwrap_or_else(|| start.elapsed()),
         };
         self.planner.done(plan);
         Ok(applied)

@@ -1,6 +1,6 @@
 //! What the kernel holds, as plain values, and the one interface through which the rest of the agent reaches it.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use ringfence_common::{
     Direction, Hook,
@@ -63,6 +63,8 @@ pub struct Applied {
     pub operations: usize,
     /// Endpoints that got new tables or a new generation.
     pub endpoints: usize,
+    /// From the call until every packet was judged by it; what it replaced is removed after that.
+    pub in_force: Duration,
 }
 
 /// Why a state is not in force.

@@ -324,6 +324,7 @@ fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Prog
             revision = applied.revision,
             operations = applied.operations,
             endpoints = applied.endpoints,
+            in_force_us = micros(applied.in_force),
             took_us = micros(took),
             since_change_us = micros(since_change),
             "state in force"

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -64,6 +65,7 @@ impl Kernel for FakeKernel {
             revision: inner.applied.len() as u64,
             operations: 1,
             endpoints: 1,
+            in_force: Duration::ZERO,
         })
     }
 

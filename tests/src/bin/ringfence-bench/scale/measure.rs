@@ -151,7 +151,7 @@ impl Agent {
 
 /// A remote pod comes, gets the labels of another template, and goes; one of these each round.
 pub fn change_a_pod(snapshot: &mut Snapshot, pods: u32, round: u32) {
-    let number = round / 3 * 7919;
+    let number = round / 3 * 7919 % 1_000_003;
     match round % 3 {
         0 => {
             let pod = world::newcomer(number, pods);
