@@ -7,6 +7,7 @@ mod limits;
 mod metadata;
 mod packets;
 mod pods;
+mod services;
 
 use std::{net::IpAddr, time::Duration};
 
