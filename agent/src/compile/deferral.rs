@@ -2,14 +2,16 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use imbl::OrdSet;
+
 use super::desired::Translated;
 use crate::model::Snapshot;
 
 /// Every Service's addresses and ports, node ports, and the host ports of this node's pods.
 ///
 /// A Service without endpoints is among them: what goes there is refused by the node, not by policy.
-pub(super) fn translated(snapshot: &Snapshot) -> BTreeSet<Translated> {
-    let mut all = BTreeSet::new();
+pub(super) fn translated(snapshot: &Snapshot) -> OrdSet<Translated> {
+    let mut all = OrdSet::new();
     for service in snapshot.services.values() {
         for port in &service.ports {
             let protocol = port.protocol;

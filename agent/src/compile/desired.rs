@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
 use ringfence_common::cell::{Tier, Verdict};
 
@@ -33,7 +33,7 @@ pub struct Desired {
     /// Addresses of the cluster's other nodes.
     pub other_nodes: BTreeSet<IpAddr>,
     /// Destinations that the node translates: egress to them is judged after that.
-    pub services: BTreeSet<Translated>,
+    pub services: OrdSet<Translated>,
 }
 
 /// A destination that the node translates.

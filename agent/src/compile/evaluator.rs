@@ -4,6 +4,9 @@
 //! went; namespaces that have other labels; policies. A fresh evaluator has seen the empty snapshot, so there is no
 //! second way to the same state.
 
+mod facts;
+mod select;
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
@@ -14,18 +17,15 @@ use ipnet::IpNet;
 use ringfence_common::Direction;
 
 use super::{
-    blocks::{self, Blocks},
+    blocks::Blocks,
     counted::{Counted, Settled},
-    fact::{Fact, FactId, Facts, Scope, bare_namespace},
-    netpol::{self, RuleNames},
+    fact::{Fact, FactId, Facts},
+    netpol::RuleNames,
     peers::PeerIndex,
-    policies::{CompiledPolicy, DIRECTIONS, Policies, RulesetId, Rulesets},
+    policies::{CompiledPolicy, Policies, RulesetId, Rulesets},
     world::{GroupId, World, is_member},
 };
-use crate::model::{Diagnostic, Labels, Located, Pod, PodKey, PolicyKey, Protocol, Snapshot};
-
-/// As many new and gone facts about pods as are looked up one by one; if there are more, every pod is asked anew.
-const FEW: usize = 32;
+use crate::model::{Diagnostic, Located, Pod, PodKey, Protocol, Snapshot};
 
 /// Whose rulesets are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -240,224 +240,6 @@ impl Evaluator {
             if old.local.contains_key(key) || new.local.contains_key(key) {
                 touched.pods.insert(key.clone());
             }
-        }
-    }
-
-    fn take_policies(&mut self, old: &Snapshot, new: &Snapshot, stale: &mut Stale) {
-        for policy in old.policies.differences(&new.policies) {
-            self.policies.forget(policy.key);
-            let groups = self.world.groups_in(&policy.key.namespace);
-            stale.subjects.extend(groups.filter(|&group| {
-                self.world.group(group).is_some_and(|it| it.subjects > 0)
-                    || self.selected.contains_key(&group)
-            }));
-        }
-    }
-
-    /// Gives these groups the policies that select them, and their rulesets.
-    fn select(&mut self, groups: &BTreeSet<GroupId>, touched: &mut Touched) {
-        let mut left: BTreeSet<PolicyKey> = BTreeSet::new();
-        for &id in groups {
-            let now = self.selected_by(id);
-            let is_subject = self.world.group(id).is_some_and(|group| group.subjects > 0);
-            let before = self.selected.remove(&id).unwrap_or_default();
-            if now.rulesets != before.rulesets {
-                touched.subjects = true;
-            }
-            for ruleset in before.rulesets.into_iter().flatten() {
-                self.rulesets.release(ruleset);
-            }
-            left.extend(before.policies.iter().map(|policy| policy.key.clone()));
-            if is_subject {
-                self.selected.insert(id, now);
-            }
-        }
-        for key in left {
-            self.policies.drop_unused(&key);
-        }
-        for policy in self.policies.settle() {
-            for direction in DIRECTIONS {
-                let Some(rules) = policy.rules(direction) else {
-                    continue;
-                };
-                rules.release(&mut self.facts, &mut self.names);
-                if direction == Direction::Egress {
-                    for name in rules.named_ports() {
-                        if let Some(number) = self.asked_ports.number(name) {
-                            self.asked_ports.release(number);
-                        }
-                    }
-                }
-            }
-        }
-        (touched.born, touched.dead) = self.rulesets.settle(&mut self.names);
-    }
-
-    /// What selects a group, as of now; its rulesets are used once more.
-    fn selected_by(&mut self, id: GroupId) -> Selected {
-        let Some(group) = self.world.group(id).filter(|group| group.subjects > 0) else {
-            return Selected::default();
-        };
-        let kind = Arc::clone(&group.kind);
-        let first = PolicyKey {
-            namespace: kind.namespace.clone(),
-            name: String::new(),
-        };
-        let mut policies = Vec::new();
-        let in_namespace = self.snapshot.policies.from_key(&first);
-        for (key, policy) in in_namespace.take_while(|(key, _)| key.namespace == kind.namespace) {
-            if !policy.subject.matches(&kind.labels) {
-                continue;
-            }
-            let (compiled, new) = self
-                .policies
-                .get(key, policy, &mut self.facts, &mut self.names);
-            if new && let Some(rules) = compiled.rules(Direction::Egress) {
-                for name in rules.named_ports() {
-                    self.asked_ports.add(name.clone());
-                }
-            }
-            policies.push(compiled);
-        }
-        let rulesets = DIRECTIONS.map(|direction| {
-            self.rulesets
-                .add(&policies, direction, &kind.ports, &mut self.names)
-        });
-        Selected { policies, rulesets }
-    }
-
-    /// Files new facts and forgets those that nobody asks for; whom they are about is stale.
-    fn settle_facts(&mut self, stale: &mut Stale, touched: &mut Touched) {
-        let Settled { born, dead } = self.facts.settle();
-        let born: Vec<(FactId, Arc<Fact>)> = born
-            .into_iter()
-            .filter_map(|id| Some((id, self.facts.shared(id)?)))
-            .collect();
-        for (id, fact) in &born {
-            self.peers.insert(*id, fact);
-            if let Fact::Block(block) = &**fact {
-                self.blocks.insert(*id, block);
-            }
-        }
-        for (id, fact) in &dead {
-            self.peers.remove(*id, fact);
-            if let Fact::Block(block) = &**fact {
-                self.blocks.remove(*id, block);
-            }
-        }
-        let changed: Vec<&Fact> = born.iter().chain(&dead).map(|(_, fact)| &**fact).collect();
-        for fact in &changed {
-            if let Fact::Block(block) = fact {
-                touched.nets.extend(blocks::named(block));
-                touched.blocks.push(block.cidr);
-            }
-        }
-        let of_pods: Vec<&Fact> = changed
-            .into_iter()
-            .filter(|fact| matches!(fact, Fact::Pods { .. }))
-            .collect();
-        if of_pods.len() > FEW {
-            stale.facts.extend(self.world.groups().map(|(id, _)| id));
-        } else {
-            for fact in of_pods {
-                stale.facts.extend(self.groups_with(fact));
-            }
-        }
-        let Settled { born, dead } = self.asked_ports.settle();
-        let names = born
-            .iter()
-            .filter_map(|&number| self.asked_ports.get(number));
-        let names: BTreeSet<&(Protocol, String)> = names
-            .map(|name| &**name)
-            .chain(dead.iter().map(|(_, name)| &**name))
-            .collect();
-        if !names.is_empty() {
-            let groups = self.world.groups().filter(|(_, group)| {
-                group.kind.ports.iter().any(|port| {
-                    port.name.as_ref().is_some_and(|name| {
-                        names
-                            .iter()
-                            .any(|it| it.0 == port.protocol && it.1 == *name)
-                    })
-                })
-            });
-            stale.facts.extend(groups.map(|(id, _)| id));
-        }
-    }
-
-    /// Groups of which a fact about pods holds.
-    fn groups_with(&self, fact: &Fact) -> Vec<GroupId> {
-        let Fact::Pods { namespaces, pods } = fact else {
-            return Vec::new();
-        };
-        let names: Vec<&str> = match namespaces {
-            Scope::Named(name) => vec![name],
-            Scope::Selected(selector) => self
-                .world
-                .namespaces()
-                .filter(|name| selector.matches(&self.labels_of(name)))
-                .collect(),
-        };
-        names
-            .into_iter()
-            .flat_map(|name| self.world.groups_in(name))
-            .filter(|&id| {
-                self.world
-                    .group(id)
-                    .is_some_and(|group| pods.matches(&group.kind.labels))
-            })
-            .collect()
-    }
-
-    /// Asks what holds of a group's pods, whatever their address.
-    fn ask(&mut self, id: GroupId, touched: &mut Touched) {
-        let Some(group) = self.world.group(id) else {
-            return;
-        };
-        let kind = &group.kind;
-        let of_namespace = self.labels_of(&kind.namespace);
-        let namespace = (kind.namespace.as_str(), &of_namespace);
-        let mut facts = self.peers.matching(&self.facts, namespace, &kind.labels);
-        let asked = kind.ports.iter().filter_map(|port| {
-            let asked = (port.protocol, port.name.clone()?);
-            self.asked_ports.number(&asked).map(|_| asked)
-        });
-        let asked: BTreeSet<(Protocol, String)> = asked.collect();
-        for (protocol, name, number) in netpol::resolve(asked.iter(), &kind.ports) {
-            facts.push(self.facts.intern(Fact::Port {
-                protocol,
-                name,
-                number,
-            }));
-        }
-        facts.push(self.pod);
-        facts.sort_unstable();
-        let before = self.pod_facts.insert(id, facts);
-        if before.as_ref() != self.pod_facts.get(&id) {
-            let addresses = group.addresses.iter().copied();
-            touched.nets.extend(addresses.map(IpNet::from));
-        }
-        self.release_ports(before.as_deref().unwrap_or_default());
-    }
-
-    fn forget(&mut self, id: GroupId) {
-        let facts = self.pod_facts.remove(&id).unwrap_or_default();
-        self.release_ports(&facts);
-        self.world.forget(id);
-    }
-
-    fn release_ports(&mut self, facts: &[FactId]) {
-        for &fact in facts {
-            if matches!(self.facts.get(fact), Some(Fact::Port { .. })) {
-                self.facts.release(fact);
-            }
-        }
-    }
-
-    fn labels_of(&self, namespace: &str) -> Labels {
-        match self.snapshot.namespaces.get(namespace) {
-            Some(namespace) => namespace.labels.clone(),
-            None => bare_namespace(namespace),
         }
     }
 }

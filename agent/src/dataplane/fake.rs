@@ -214,9 +214,9 @@ impl FakeMaps {
             addresses: self.addresses.iter().map(|(net, it)| (*net, *it)).collect(),
             classes: self.classes.iter().filter_map(class).collect(),
             endpoints: self.endpoints.iter().filter_map(endpoint).collect(),
-            node_addresses: self.node_addresses.clone(),
+            node_addresses: self.node_addresses.clone().into(),
             services: self.services.values().copied().collect(),
-            locals: self.locals.clone(),
+            locals: self.locals.clone().into(),
             ..self.catalogue.clone()
         }
     }

@@ -50,7 +50,7 @@ impl Builder<'_> {
             .collect();
         let mut named = BTreeSet::new();
         let mut seen = BTreeSet::new();
-        let mut locals = BTreeMap::new();
+        let mut locals = OrdMap::new();
         let mut places: BTreeSet<u16> = self
             .installed
             .endpoints

@@ -1,11 +1,8 @@
 //! What the maps hold, as plain values.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
 use ringfence_common::{
     cell::RuleId,
@@ -44,11 +41,11 @@ pub struct Installed {
     /// Endpoints by ifindex.
     pub endpoints: OrdMap<u32, EndpointState>,
     /// What addresses are to nodes: bits of [`ringfence_common::service::node`].
-    pub node_addresses: BTreeMap<IpAddr, u8>,
+    pub node_addresses: OrdMap<IpAddr, u8>,
     /// Destinations that the node translates.
-    pub services: BTreeSet<Translated>,
+    pub services: OrdSet<Translated>,
     /// Places in `SOURCES` of this node's pods' addresses.
-    pub locals: BTreeMap<IpAddr, u16>,
+    pub locals: OrdMap<IpAddr, u16>,
     /// Metadata grants by cgroup id.
     pub grants: BTreeMap<u64, u64>,
 }

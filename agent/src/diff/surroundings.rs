@@ -1,10 +1,8 @@
 //! What is said of addresses besides identities: nodes', Services', and whose pods of this node they are.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
+use imbl::{OrdMap, ordset::DiffItem};
 use ringfence_common::service::node;
 
 use super::{
@@ -16,7 +14,7 @@ use crate::compile::Desired;
 impl Builder<'_> {
     /// Nodes' addresses and translated destinations. None of it is judged by alone, so it changes with the addresses.
     pub(super) fn surroundings(&mut self, desired: &Desired) -> Result<(), Full> {
-        let nodes: BTreeMap<IpAddr, u8> = desired
+        let nodes: OrdMap<IpAddr, u8> = desired
             .other_nodes
             .iter()
             .map(|&address| (address, node::OTHER))
@@ -50,18 +48,18 @@ impl Builder<'_> {
             }
         }
         self.after.node_addresses = nodes;
-        for &service in desired.services.difference(&self.installed.services) {
-            self.addresses.push(Op::Service(service));
-        }
-        for &service in self.installed.services.difference(&desired.services) {
-            self.addresses.push(Op::RemoveService(service));
+        for item in self.installed.services.diff(&desired.services) {
+            self.addresses.push(match item {
+                DiffItem::Add(&new) => Op::Service(new),
+                DiffItem::Remove(&old) => Op::RemoveService(old),
+            });
         }
         self.after.services.clone_from(&desired.services);
         Ok(())
     }
 
     /// The addresses of this node's pods. One that goes is forgotten after the swap: until then its pod may send.
-    pub(super) fn locals(&mut self, locals: BTreeMap<IpAddr, u16>) -> Result<(), Full> {
+    pub(super) fn locals(&mut self, locals: OrdMap<IpAddr, u16>) -> Result<(), Full> {
         let all: BTreeSet<_> = locals.keys().chain(self.installed.locals.keys()).collect();
         fits("LOCALS", "fewer pods on the node", all.len(), LOCALS)?;
         for (&address, &place) in &locals {

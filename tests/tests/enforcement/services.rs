@@ -63,13 +63,13 @@ fn translate(lab: &Lab, ways: Ways, services: &[(u8, u16, [IpAddr; 2], u16)]) {
                     before,
                     "{family} daddr {given} {transport} dport {port} dnat {family} to {shown}:{to_port}"
                 )
-                .unwrap();
+                .expect("a string takes everything");
             }
             writeln!(
                 after,
                 "{family} saddr {behind} {family} daddr {behind} masquerade"
             )
-            .unwrap();
+            .expect("a string takes everything");
         }
     }
     if ways.masquerade {
@@ -84,15 +84,15 @@ fn translate(lab: &Lab, ways: Ways, services: &[(u8, u16, [IpAddr; 2], u16)]) {
          chain before {{ type nat hook prerouting priority dstnat\n{before}}}\n\
          chain after {{ type nat hook postrouting priority srcnat\n{after}}}\n}}\n"
     );
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("the temporary directory can be written");
     let path = folder.path().join("rules");
-    fs::write(&path, &rules).unwrap();
+    fs::write(&path, &rules).expect("just made");
     let output = lab
         .exec(
             &Actor::Node,
             ["nft".as_ref(), "-f".as_ref(), path.as_os_str()],
         )
-        .unwrap();
+        .expect("the lab obeys");
     assert!(
         output.status.success(),
         "{}\n{rules}",

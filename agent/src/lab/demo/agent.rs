@@ -47,8 +47,6 @@ impl Agent {
             names::node_netns(&name).into(),
             "--cgroup-root".into(),
             names::pods_cgroup(&name)?.into(),
-            "--node-cgroup".into(),
-            names::host_cgroup(&name)?.into(),
             "--bpffs".into(),
             state::bpffs(&name).into(),
             "--run-dir".into(),
@@ -65,6 +63,7 @@ impl Agent {
             command.arg("--die-with-parent");
         }
         command.arg("--").arg(&binary).arg("agent").args(&place);
+        command.arg("--node-cgroup").arg(names::host_cgroup(&name)?);
         command.args([
             "--netns-prefix",
             &names::netns_prefix(&name),

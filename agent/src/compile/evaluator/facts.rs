@@ -1,0 +1,157 @@
+//! What rules ask about peers, and of whom it holds.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ipnet::IpNet;
+
+use super::{Evaluator, Stale, Touched};
+use crate::{
+    compile::{
+        blocks,
+        counted::Settled,
+        fact::{Fact, FactId, Scope, bare_namespace},
+        netpol,
+        world::GroupId,
+    },
+    model::{Labels, Protocol},
+};
+
+/// As many new and gone facts about pods as are looked up one by one; if there are more, every pod is asked anew.
+const FEW: usize = 32;
+
+impl Evaluator {
+    /// Files new facts and forgets those that nobody asks for; whom they are about is stale.
+    pub(super) fn settle_facts(&mut self, stale: &mut Stale, touched: &mut Touched) {
+        let Settled { born, dead } = self.facts.settle();
+        let born: Vec<(FactId, Arc<Fact>)> = born
+            .into_iter()
+            .filter_map(|id| Some((id, self.facts.shared(id)?)))
+            .collect();
+        for (id, fact) in &born {
+            self.peers.insert(*id, fact);
+            if let Fact::Block(block) = &**fact {
+                self.blocks.insert(*id, block);
+            }
+        }
+        for (id, fact) in &dead {
+            self.peers.remove(*id, fact);
+            if let Fact::Block(block) = &**fact {
+                self.blocks.remove(*id, block);
+            }
+        }
+        let changed: Vec<&Fact> = born.iter().chain(&dead).map(|(_, fact)| &**fact).collect();
+        for fact in &changed {
+            if let Fact::Block(block) = fact {
+                touched.nets.extend(blocks::named(block));
+                touched.blocks.push(block.cidr);
+            }
+        }
+        let of_pods: Vec<&Fact> = changed
+            .into_iter()
+            .filter(|fact| matches!(fact, Fact::Pods { .. }))
+            .collect();
+        if of_pods.len() > FEW {
+            stale.facts.extend(self.world.groups().map(|(id, _)| id));
+        } else {
+            for fact in of_pods {
+                stale.facts.extend(self.groups_with(fact));
+            }
+        }
+        let Settled { born, dead } = self.asked_ports.settle();
+        let names = born
+            .iter()
+            .filter_map(|&number| self.asked_ports.get(number));
+        let names: BTreeSet<&(Protocol, String)> = names
+            .map(|name| &**name)
+            .chain(dead.iter().map(|(_, name)| &**name))
+            .collect();
+        if !names.is_empty() {
+            let groups = self.world.groups().filter(|(_, group)| {
+                group.kind.ports.iter().any(|port| {
+                    port.name.as_ref().is_some_and(|name| {
+                        names
+                            .iter()
+                            .any(|it| it.0 == port.protocol && it.1 == *name)
+                    })
+                })
+            });
+            stale.facts.extend(groups.map(|(id, _)| id));
+        }
+    }
+
+    /// Groups of which a fact about pods holds.
+    fn groups_with(&self, fact: &Fact) -> Vec<GroupId> {
+        let Fact::Pods { namespaces, pods } = fact else {
+            return Vec::new();
+        };
+        let names: Vec<&str> = match namespaces {
+            Scope::Named(name) => vec![name],
+            Scope::Selected(selector) => self
+                .world
+                .namespaces()
+                .filter(|name| selector.matches(&self.labels_of(name)))
+                .collect(),
+        };
+        names
+            .into_iter()
+            .flat_map(|name| self.world.groups_in(name))
+            .filter(|&id| {
+                self.world
+                    .group(id)
+                    .is_some_and(|group| pods.matches(&group.kind.labels))
+            })
+            .collect()
+    }
+
+    /// Asks what holds of a group's pods, whatever their address.
+    pub(super) fn ask(&mut self, id: GroupId, touched: &mut Touched) {
+        let Some(group) = self.world.group(id) else {
+            return;
+        };
+        let kind = &group.kind;
+        let of_namespace = self.labels_of(&kind.namespace);
+        let namespace = (kind.namespace.as_str(), &of_namespace);
+        let mut facts = self.peers.matching(&self.facts, namespace, &kind.labels);
+        let asked = kind.ports.iter().filter_map(|port| {
+            let asked = (port.protocol, port.name.clone()?);
+            self.asked_ports.number(&asked).map(|_| asked)
+        });
+        let asked: BTreeSet<(Protocol, String)> = asked.collect();
+        for (protocol, name, number) in netpol::resolve(asked.iter(), &kind.ports) {
+            facts.push(self.facts.intern(Fact::Port {
+                protocol,
+                name,
+                number,
+            }));
+        }
+        facts.push(self.pod);
+        facts.sort_unstable();
+        let before = self.pod_facts.insert(id, facts);
+        if before.as_ref() != self.pod_facts.get(&id) {
+            let addresses = group.addresses.iter().copied();
+            touched.nets.extend(addresses.map(IpNet::from));
+        }
+        self.release_ports(before.as_deref().unwrap_or_default());
+    }
+
+    pub(super) fn forget(&mut self, id: GroupId) {
+        let facts = self.pod_facts.remove(&id).unwrap_or_default();
+        self.release_ports(&facts);
+        self.world.forget(id);
+    }
+
+    fn release_ports(&mut self, facts: &[FactId]) {
+        for &fact in facts {
+            if matches!(self.facts.get(fact), Some(Fact::Port { .. })) {
+                self.facts.release(fact);
+            }
+        }
+    }
+
+    fn labels_of(&self, namespace: &str) -> Labels {
+        match self.snapshot.namespaces.get(namespace) {
+            Some(namespace) => namespace.labels.clone(),
+            None => bare_namespace(namespace),
+        }
+    }
+}
