@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     config::Config,
-    locate::{Devices, Placed, World},
+    locate::{self, Devices, Placed, World},
     model::Diagnostic,
     observe::{Recorder, metrics::Lasting},
     run::kernel::KernelHandle,
@@ -65,6 +65,10 @@ impl Shared {
             None => self.world.borrow().diagnostics.clone(),
         };
         all.extend(self.compiled.borrow().iter().cloned());
+        all.extend(locate::mark_conflicts(
+            &self.devices.borrow(),
+            self.config.mark.mask(),
+        ));
         if let Some(error) = &self.kernel.progress().borrow().error {
             all.push(Diagnostic {
                 message: error.clone(),

@@ -10,6 +10,7 @@
 mod find;
 mod netlink;
 mod netns;
+mod others;
 mod roles;
 mod watch;
 
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub use netns::enter;
+pub use others::mark_conflicts;
 pub use watch::{Options, follow};
 
 use crate::model::{Diagnostic, HostDevice, PodKey, Snapshot};
