@@ -78,6 +78,7 @@ pub fn small(name: &str, pods: &[&str], ports: &[u16]) -> LabSpec {
         name: LabSpec::unique_name(name),
         binary: binary().to_owned(),
         node: both("10.0.9.1", "fd00:9::1"),
+        node_ports: Vec::new(),
         pods: pods.collect(),
         outside: vec![OutsideHost {
             name: "client".to_owned(),

@@ -58,7 +58,7 @@ pub(super) fn plan(spec: &LabSpec) -> Result<(State, Vec<ProcessConfig>)> {
         names::node_netns(lab),
         host.clone(),
         vec![(Actor::Node, spec.node.clone())],
-        Vec::new(),
+        listen(&Actor::Node, &spec.node, &spec.node_ports, &Transport::ALL),
     );
     let hosts = spec
         .outside

@@ -32,6 +32,8 @@ pub struct LabSpec {
     pub binary: PathBuf,
     /// The node's addresses.
     pub node: Vec<IpAddr>,
+    /// Ports that the node serves, on each of its addresses, by TCP and by UDP: pods with the node's network.
+    pub node_ports: Vec<u16>,
     /// Pods.
     pub pods: Vec<LabPod>,
     /// Hosts outside.
@@ -100,6 +102,9 @@ pub struct LabNode {
     /// Its addresses.
     #[serde(default)]
     pub addresses: Vec<IpAddr>,
+    /// Ports that it serves, on each of its addresses, by TCP and by UDP.
+    #[serde(default)]
+    pub serves: Vec<u16>,
 }
 
 impl LabFile {
@@ -125,6 +130,7 @@ impl LabSpec {
             name: name.to_owned(),
             binary,
             node: file.node.addresses,
+            node_ports: file.node.serves,
             pods,
             outside: file.outside,
         };
@@ -289,6 +295,7 @@ mod tests {
             name: "t1".to_owned(),
             binary: PathBuf::new(),
             node: vec!["10.0.0.1".parse().unwrap()],
+            node_ports: Vec::new(),
             pods: vec![pod("web", "10.1.0.1"), pod("db", "10.1.0.2")],
             outside: Vec::new(),
         }

@@ -121,7 +121,7 @@ fn headers_outside_the_linear_part_are_judged_too() {
 }
 
 /// The packet with its header's checksum.
-fn checked(mut packet: Vec<u8>) -> Vec<u8> {
+pub(super) fn checked(mut packet: Vec<u8>) -> Vec<u8> {
     let words = packet[..20]
         .chunks(2)
         .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));

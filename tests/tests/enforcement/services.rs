@@ -326,3 +326,146 @@ fn a_service_is_no_alias_of_metadata() {
     drop(agent);
     lab.down().unwrap();
 }
+
+/// The node's addresses in a lab.
+fn node() -> [IpAddr; 2] {
+    outside("10.0.9.1", "fd00:9::1")
+}
+
+#[test]
+fn a_backend_with_the_nodes_network_is_judged_where_it_listens() {
+    let mut spec = small("hostnet", &["a", "b"], &[80]);
+    spec.node_ports = vec![80, 81];
+    let lab = Lab::up(&spec).expect("a lab");
+    // The node is no pod: only its address lets it be reached, as a backend as well as directly.
+    let to_node = "{ ipBlock: { cidr: 10.0.9.1/32 } }, { ipBlock: { cidr: \"fd00:9::1/128\" } }";
+    let services = manifest(1, 8080) + &manifest(2, 8080);
+    let manifests = world(&["a", "b"]) + &services;
+    let rules = [(1, 8080, node(), 80), (2, 8080, node(), 81)];
+    let agent = Agent::start(&lab, &(manifests.clone() + &lets_out(to_node, 80)), &[]);
+    for masquerade in [false, true] {
+        let ways = Ways {
+            masquerade,
+            clobber: false,
+        };
+        translate(&lab, ways, &rules);
+        assert!(reaches(&lab, "a", 1, 8080), "{ways:?}");
+        assert!(
+            !reaches(&lab, "a", 2, 8080),
+            "the port is not allowed, {ways:?}"
+        );
+        assert!(reaches(&lab, "b", 2, 8080), "b is free, {ways:?}");
+    }
+    let a = pod("a");
+    let ids = Transport::ALL.map(|protocol| {
+        let id = format!("{protocol:?}");
+        stream(&lab, &id, &a, service(1)[0], 8080, protocol);
+        flows_on(&lab, &id, &a, 10);
+        id
+    });
+    let revision = agent.revision();
+    agent.edit("manifests.yaml", &(manifests + &lets_out(TO_B, 80)));
+    agent.wait_beyond(revision);
+    for id in &ids {
+        stands_still(&lab, id, &a);
+    }
+    assert!(!reaches(&lab, "a", 1, 8080), "taken back");
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn a_tunnel_of_the_node_is_not_reached_through_a_service() {
+    const PORT: u16 = 4789;
+    let lab = Lab::up(&small("tunnel", &["a", "b", "c"], &[80])).unwrap();
+    let run = |words: &[&str]| {
+        let words: Vec<&std::ffi::OsStr> = words.iter().map(|&word| word.as_ref()).collect();
+        let output = lab.exec(&Actor::Node, words).expect("the lab obeys");
+        assert!(output.status.success(), "{output:?}");
+    };
+    run(&[
+        "ip",
+        "link",
+        "add",
+        "vx",
+        "type",
+        "vxlan",
+        "id",
+        "7",
+        "dstport",
+        "4789",
+        "nolearning",
+    ]);
+    run(&[
+        "ip",
+        "link",
+        "set",
+        "vx",
+        "up",
+        "address",
+        "02:00:00:00:00:77",
+    ]);
+    run(&["sysctl", "-qw", "net.ipv4.conf.vx.rp_filter=0"]);
+    // Everything else is open: a may send whatever it likes, and b is open to all.
+    let manifests = world(&["a", "b", "c"]) + &manifest(1, 8080);
+    let isolated = manifests.clone() + &lets_out("{ ipBlock: { cidr: 10.0.0.0/8 } }", 8080);
+    let agent = Agent::start(&lab, &isolated, &[]);
+    translate(&lab, Ways::default(), &[(1, 8080, node(), PORT)]);
+    // What is inside comes from c, says a.
+    let [b, _] = addresses(2);
+    let [c, _] = addresses(3);
+    let inner = ringfence_tests::packet::udp((c, 4000).into(), (b, 80).into(), b"smuggled");
+    let inner = super::packets::checked(inner);
+    let mut payload = vec![8, 0, 0, 0, 0, 0, 7, 0];
+    payload.extend([2, 0, 0, 0, 0, 0x77, 2, 0, 0, 0, 0, 1, 8, 0]);
+    payload.extend(inner);
+    let heard = || {
+        let visits = lab.served(&pod("b")).unwrap().visits;
+        visits.iter().filter(|visit| visit.peer == c).count()
+    };
+    let netns = format!("{}a", ringfence_agent::lab::names::netns_prefix(lab.name()));
+    let send = || {
+        ringfence_agent::lab::inside_netns(&netns, || {
+            let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+            for _ in 0..10 {
+                socket.send_to(&payload, (service(1)[0], 8080))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    };
+    send();
+    let told = eventually("the denial is told", || {
+        let said = agent.ringfence(&["observe", "--last", "50", "-o", "jsonl"]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        (said.contains("forged_mark") || said.contains("encapsulation")).then_some(said)
+    });
+    assert!(told.contains("\"endpoint\":\"t/a\""), "{told}");
+    assert_eq!(heard(), 0, "nothing came out of the tunnel");
+    drop(agent);
+    let output = agent_detach(&lab);
+    assert!(output.status.success(), "{output:?}");
+    // Without an agent it does come out: the test would see it.
+    eventually("without enforcement it arrives", || {
+        send();
+        (heard() > 0).then_some(())
+    });
+    lab.down().unwrap();
+}
+
+/// Takes all enforcement off a lab.
+fn agent_detach(lab: &Lab) -> std::process::Output {
+    use ringfence_agent::lab::{names, state};
+    std::process::Command::new(ringfence_tests::lab::binary())
+        .args([
+            "detach",
+            "--netns",
+            &names::node_netns(lab.name()),
+            "--bpffs",
+        ])
+        .arg(state::bpffs(lab.name()))
+        .arg("--run-dir")
+        .arg(state::folder(lab.name()))
+        .output()
+        .expect("the binary runs")
+}

@@ -200,8 +200,12 @@ fn enter<T: Tables + FamilyTables<A>, A: Address>(
     packet: &Packet<A>,
 ) -> Outcome {
     // A mark does not come in by a wire: a tunnel of ours opened what a pod had put into it.
-    if tables.config().mark.stamp(context.mark) != Stamp::NONE {
-        return Outcome::deny(Reason::ForgedMark);
+    let stamp = tables.config().mark.stamp(context.mark);
+    if stamp != Stamp::NONE {
+        return Outcome {
+            about: sender::number(tables, stamp),
+            ..Outcome::deny(Reason::ForgedMark)
+        };
     }
     let key = ConnectionKey {
         local: packet.source,

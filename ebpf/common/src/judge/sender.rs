@@ -164,6 +164,12 @@ fn subject<T: Tables>(tables: &T, place: u16) -> Option<Subject<'_>> {
     })
 }
 
+/// The number of the endpoint that a mark names; 0 if it names none.
+#[inline(always)]
+pub(super) fn number<T: Tables>(tables: &T, stamp: Stamp) -> u32 {
+    subject(tables, stamp.0).map_or(0, |subject| subject.record.endpoint)
+}
+
 /// The metadata grants of the pod at a place.
 #[inline(always)]
 pub(super) fn grants<T: Tables>(tables: &T, place: u16) -> u64 {

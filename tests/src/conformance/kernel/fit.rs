@@ -107,6 +107,7 @@ impl Fit {
             name: LabSpec::unique_name("cf"),
             binary: binary().to_owned(),
             node: self.node.iter().copied().collect(),
+            node_ports: Vec::new(),
             pods,
             outside: self
                 .outside
