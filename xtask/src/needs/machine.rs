@@ -37,8 +37,14 @@ pub fn needs() -> Vec<Need> {
         program(
             "nft",
             "nftables",
-            "`cargo xtask bench` compares with it",
-            Weight::Optional,
+            "tests translate Services with it, and `cargo xtask bench` compares with it",
+            Weight::Run,
+        ),
+        program(
+            "iptables",
+            "iptables",
+            "tests translate Services with it",
+            Weight::Run,
         ),
         program(
             "bpftool",
