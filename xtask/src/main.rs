@@ -11,6 +11,7 @@ mod codegen;
 mod conformance;
 mod demo;
 mod doctor;
+mod fuzz;
 mod linker;
 mod lint;
 mod needs;
@@ -67,6 +68,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Give the packet parser any bytes for a while
+    Fuzz(fuzz::Args),
     /// Generate man pages, shell completions and docs/cli.md from the binary
     Codegen(codegen::Args),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::run(),
         Verb::Bench { args } => bench::run(&args),
         Verb::Conformance { args } => conformance::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {
