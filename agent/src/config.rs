@@ -113,7 +113,7 @@ impl Config {
             netns,
             netns_prefix,
             cgroup_root,
-            node_cgroup: parse_node_cgroup(node_cgroup)?,
+            node_cgroup: parse_node_cgroup(node_cgroup),
             bpffs,
             run_dir,
             http: parse_http(&http)?,
@@ -185,15 +185,12 @@ fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
     })
 }
 
-fn parse_node_cgroup(given: PathBuf) -> Result<Option<PathBuf>, Failure> {
+fn parse_node_cgroup(given: PathBuf) -> Option<PathBuf> {
     match given.to_str() {
-        Some("off") => Ok(None),
-        Some("auto") => cgroup2::mount_point().map(Some).map_err(|error| {
-            Failure::new(format!("{error:#}"))
-                .at("--node-cgroup auto")
-                .help("or --node-cgroup off: what pods send through a Service to a socket of the node is then not judged")
-        }),
-        _ => Ok(Some(given)),
+        Some("off") => None,
+        // Without one the other hooks stand alone; the agent says so when it starts.
+        Some("auto") => cgroup2::mount_point().ok(),
+        _ => Some(given),
     }
 }
 

@@ -144,6 +144,11 @@ pub async fn run_until(
     stages.spawn(async move { ("diagnostics", stage.await) });
 
     tracing::info!(run_dir = %config.run_dir.display(), bpffs = %config.bpffs.display(), pid = std::process::id(), "started");
+    if config.node_cgroup.is_none() {
+        tracing::warn!(
+            "no cgroup for --node-cgroup: what pods send through a Service to a socket of the node itself is not judged"
+        );
+    }
     let mut kernel_ended = false;
     let result = tokio::select! {
         // The kernel thread's end ends the stages behind it; its own reason is the one to tell.

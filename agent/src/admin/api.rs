@@ -196,7 +196,7 @@ pub struct Connection {
     /// Rule that decided last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// `own-node`, `adopted`, `replied`.
+    /// `own-node`, `adopted`, `deferred` (to a Service), `after-translation` (what became of it), `replied`.
     pub flags: Vec<String>,
     /// Seconds since its last packet.
     pub idle_seconds: u64,
@@ -209,6 +209,8 @@ impl Connection {
         let flags = [
             (view.own_node, "own-node"),
             (view.adopted, "adopted"),
+            (view.deferred, "deferred"),
+            (view.after_translation, "after-translation"),
             (view.replied, "replied"),
         ];
         Self {

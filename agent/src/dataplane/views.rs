@@ -133,11 +133,20 @@ fn view<A: Into<IpAddr>>(
     clock: &Clock,
 ) -> ConnectionView {
     let word = connection.word;
+    let after_translation = key.endpoint == NOBODY;
+    let receiver = (key.local.into(), key.local_port);
+    let sender = (key.remote.into(), key.remote_port);
+    // Kept from the receiver's side, told from the sender's, whose egress it is about.
+    let (local, remote) = if after_translation {
+        (sender, receiver)
+    } else {
+        (receiver, sender)
+    };
     ConnectionView {
-        local: key.local.into(),
-        local_port: key.local_port,
-        remote: key.remote.into(),
-        remote_port: key.remote_port,
+        local: local.0,
+        local_port: local.1,
+        remote: remote.0,
+        remote_port: remote.1,
         protocol: key.protocol,
         direction: word.original(),
         verdict: if word.has(verdict::DENIED) {
@@ -149,7 +158,7 @@ fn view<A: Into<IpAddr>>(
         own_node: word.has(verdict::OWN_NODE),
         adopted: word.has(verdict::ADOPTED),
         deferred: word.has(verdict::DEFERRED),
-        after_translation: key.endpoint == NOBODY,
+        after_translation,
         replied: connection.state & state::REPLIED != 0,
         idle_seconds: clock.idle_seconds(connection.seen),
     }
