@@ -12,6 +12,8 @@ use crate::{diff::Limits, lab::args::LabArgs};
 pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
 /// Where the agent's socket is kept unless told otherwise.
 pub const RUN_DIR: &str = "/run/ringfence";
+/// Where the last known state of a cluster is kept unless told otherwise.
+pub const STATE_DIR: &str = "/var/lib/ringfence";
 
 /// Ringfence keeps pods' traffic within policy, in the kernel.
 ///
@@ -75,11 +77,22 @@ pub enum Verb {
 /// Flags of `ringfence agent`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct AgentArgs {
-    /// Files or directories of YAML to enforce, watched for changes; `-` is standard input.
-    #[arg(long, value_name = "PATH", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
+    /// Files or directories of YAML to enforce, watched for changes; `-` is standard input. Without it, the
+    /// objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod.
+    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
     pub manifests: Vec<PathBuf>,
-    /// Name of this node: pods bound to another one are not this agent's. Without it, every pod that says
-    /// where it is on this machine is.
+    /// File that names the cluster to read, and who to be there.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "manifests")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; without it, its current one.
+    #[arg(long, value_name = "NAME", conflicts_with = "manifests")]
+    pub context: Option<String>,
+    /// Directory where the last known state of a cluster is kept, for a node that starts without its API server;
+    /// `off` for none. Without it: /var/lib/ringfence.
+    #[arg(long, value_name = "DIR|off", value_hint = ValueHint::DirPath, conflicts_with = "manifests")]
+    pub state_dir: Option<PathBuf>,
+    /// Name of this node: pods bound to another one are not this agent's. Needed for a cluster; with manifests and without
+    /// it, every pod that says where it is on this machine is.
     #[arg(long, env = "RINGFENCE_NODE")]
     pub node: Option<String>,
     /// Enter this network namespace first: a name below /run/netns, or a path.

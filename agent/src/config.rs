@@ -8,7 +8,7 @@ use ringfence_common::mark::MarkLayout;
 pub use selector::parse as parse_selector;
 
 use crate::{
-    args::{AgentArgs, LogFormat, Tcx},
+    args::{AgentArgs, LogFormat, STATE_DIR, Tcx},
     cgroup2,
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
@@ -19,8 +19,8 @@ use crate::{
 /// What the agent does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Files and directories to enforce.
-    pub manifests: Vec<PathBuf>,
+    /// Where objects come from.
+    pub source: Source,
     /// Name of this node.
     pub node: Option<String>,
     /// Network namespace to enter first.
@@ -55,6 +55,26 @@ pub struct Config {
     pub verbosity: u8,
 }
 
+/// Where objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Files and directories.
+    Manifests(Vec<PathBuf>),
+    /// A cluster.
+    Cluster(Cluster),
+}
+
+/// A cluster, and what is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// File that names it; `None`: `KUBECONFIG`, or the one that this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of that file.
+    pub context: Option<String>,
+    /// Where its last known state is kept; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+}
+
 impl Config {
     /// Checks the flags.
     ///
@@ -64,6 +84,9 @@ impl Config {
     pub fn new(args: AgentArgs) -> Result<Self, Failure> {
         let AgentArgs {
             manifests,
+            kubeconfig,
+            context,
+            state_dir,
             node,
             netns,
             netns_prefix,
@@ -92,15 +115,12 @@ impl Config {
             log_format,
             verbose,
         } = args;
-        let standard_inputs = manifests
-            .iter()
-            .filter(|path| path.as_os_str() == "-")
-            .count();
-        if standard_inputs > 1 {
-            return Err(Failure::new("standard input is named twice")
-                .at("--manifests - -")
-                .help("name it once"));
-        }
+        let node = node.filter(|node| !node.is_empty());
+        let source = if manifests.is_empty() {
+            parse_cluster(kubeconfig, context, state_dir, node.as_deref())?
+        } else {
+            parse_manifests(manifests)?
+        };
         if netns_prefix.contains('/') {
             return Err(Failure::new("a prefix of namespace names holds a slash")
                 .at(format!("--netns-prefix {netns_prefix}"))
@@ -108,7 +128,7 @@ impl Config {
         }
         let mark = parse_mark(&mark_source_mask, &mark_proof_mask)?;
         Ok(Self {
-            manifests,
+            source,
             node,
             netns,
             netns_prefix,
@@ -153,6 +173,46 @@ impl Config {
             iam_role_annotation: self.iam_role_annotation,
         }
     }
+}
+
+fn parse_manifests(paths: Vec<PathBuf>) -> Result<Source, Failure> {
+    let standard_inputs = paths.iter().filter(|path| path.as_os_str() == "-").count();
+    if standard_inputs > 1 {
+        return Err(Failure::new("standard input is named twice")
+            .at("--manifests - -")
+            .help("name it once"));
+    }
+    Ok(Source::Manifests(paths))
+}
+
+fn parse_cluster(
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    state_dir: Option<PathBuf>,
+    node: Option<&str>,
+) -> Result<Source, Failure> {
+    if node.is_none() {
+        return Err(Failure::new(
+            "without --manifests the objects of a cluster are enforced, and it must be known which of its nodes this is",
+        )
+        .at("--node is missing")
+        .help(
+            "give --node NAME or RINGFENCE_NODE (in a DaemonSet from fieldRef spec.nodeName), or --manifests PATH to enforce files",
+        ));
+    }
+    let state_dir = state_dir.unwrap_or_else(|| STATE_DIR.into());
+    if !state_dir.is_absolute() && state_dir.as_os_str() != "off" {
+        return Err(
+            Failure::new("the directory of the state must be an absolute path")
+                .at(format!("--state-dir {}", state_dir.display()))
+                .help(format!("the default is {STATE_DIR}; off keeps nothing")),
+        );
+    }
+    Ok(Source::Cluster(Cluster {
+        kubeconfig,
+        context,
+        state_dir: (state_dir.as_os_str() != "off").then_some(state_dir),
+    }))
 }
 
 fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
@@ -255,9 +315,12 @@ mod tests {
     use crate::args::{Args, Verb};
 
     fn config(flags: &[&str]) -> Result<Config, Failure> {
-        let words = ["ringfence", "agent", "--manifests", "policies"]
-            .iter()
-            .chain(flags);
+        let words = [&["--manifests", "policies"], flags].concat();
+        parse(&words)
+    }
+
+    fn parse(flags: &[&str]) -> Result<Config, Failure> {
+        let words = [&["ringfence", "agent"], flags].concat();
         match Args::try_parse_from(words).unwrap().verb {
             Verb::Agent(args) => Config::new(*args),
             other => panic!("{other:?}"),
@@ -310,6 +373,35 @@ mod tests {
                 text.starts_with("error: ") && text.contains(expect),
                 "{flags:?}: {text}"
             );
+        }
+    }
+    #[test]
+    fn a_cluster_needs_the_name_of_the_node_and_no_manifests() {
+        let text = parse(&["--kubeconfig", "k"]).unwrap_err().to_string();
+        assert!(
+            text.contains("--node is missing") && text.contains("RINGFENCE_NODE"),
+            "{text}"
+        );
+        let config = parse(&["--kubeconfig", "k", "--node", "n1"]).unwrap();
+        let Source::Cluster(cluster) = config.source else {
+            panic!("a cluster")
+        };
+        assert_eq!(cluster.kubeconfig, Some("k".into()));
+        assert_eq!(cluster.state_dir, Some(STATE_DIR.into()));
+        let off = parse(&["--state-dir", "off", "--node", "n1"]).unwrap();
+        assert!(matches!(
+            off.source,
+            Source::Cluster(Cluster {
+                state_dir: None,
+                ..
+            })
+        ));
+        assert!(parse(&["--state-dir", "here", "--node", "n1"]).is_err());
+        for mixed in ["--kubeconfig", "--context", "--state-dir"] {
+            let words = ["ringfence", "agent", "--manifests", "m", mixed, "x"];
+            let error = Args::try_parse_from(words).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("cannot be used with"), "{error}");
         }
     }
 }

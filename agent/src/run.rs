@@ -35,6 +35,7 @@ use crate::{
     locate::{self, Devices, World},
     model::{Diagnostic, Snapshot},
     observe::{Recorder, metrics::Lasting},
+    watch::Health,
 };
 use kernel::KernelHandle;
 
@@ -56,6 +57,8 @@ pub struct Parts {
     pub world: watch::Receiver<Arc<World>>,
     /// What keeps `world` up to date.
     pub source: Task,
+    /// How current it is.
+    pub health: Arc<Health>,
     /// The compiler. It may remember: states come one after the other.
     pub compile: Compile,
     /// Loads the programs.
@@ -85,6 +88,7 @@ pub async fn run_until(
     let Parts {
         world,
         source,
+        health,
         compile,
         open,
     } = parts;
@@ -106,6 +110,7 @@ pub async fn run_until(
         recorder: Arc::clone(&recorder),
         lasting: Lasting::default(),
         world: world.clone(),
+        health,
         placed: placed.clone(),
         devices,
         compiled,

@@ -13,9 +13,11 @@ use ringfence_agent::lab::{Lab, names, state};
 
 use crate::lab::{binary, eventually};
 
-/// An agent, running or not, and its manifests.
+/// An agent, running or not, and its manifests if it has any.
 pub struct Agent {
     lab: String,
+    /// Flags that name a cluster; empty: its manifests are enforced.
+    cluster: Vec<String>,
     child: Option<Child>,
     directory: tempfile::TempDir,
     more: Vec<String>,
@@ -45,6 +47,7 @@ impl Agent {
         let directory = tempfile::tempdir().expect("the temporary directory can be written");
         let agent = Self {
             lab: lab.name().to_owned(),
+            cluster: Vec::new(),
             child: None,
             directory,
             more: more.iter().map(|&word| word.to_owned()).collect(),
@@ -52,6 +55,26 @@ impl Agent {
         fs::create_dir(agent.manifests()).expect("just made");
         agent.edit("manifests.yaml", manifests);
         agent
+    }
+
+    /// One on a cluster, which these flags name, not started yet.
+    ///
+    /// # Panics
+    ///
+    /// If the temporary directory cannot be written.
+    #[must_use]
+    pub fn of_cluster(lab: &Lab, cluster: &[&str], more: &[&str]) -> Self {
+        let mut agent = Self::prepare(lab, "", more);
+        agent.cluster = cluster.iter().map(|&word| word.to_owned()).collect();
+        agent.cluster.push("--state-dir".to_owned());
+        agent.cluster.push(agent.state_dir().display().to_string());
+        agent
+    }
+
+    /// Where an agent of a cluster keeps its last known state.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
     }
 
     /// Directory of the manifests.
@@ -96,14 +119,18 @@ impl Agent {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
-        command.arg("agent").args(self.place()).args([
-            "--netns-prefix",
-            &names::netns_prefix(&self.lab),
-            "--http",
-            "off",
-            "--manifests",
-        ]);
-        command.arg(self.manifests());
+        command
+            .arg("agent")
+            .args(self.place())
+            .args(["--netns-prefix", &names::netns_prefix(&self.lab)]);
+        if !self.more.iter().any(|word| word == "--http") {
+            command.args(["--http", "off"]);
+        }
+        if self.cluster.is_empty() {
+            command.arg("--manifests").arg(self.manifests());
+        } else {
+            command.args(&self.cluster);
+        }
         if !self.more.iter().any(|word| word == "--cgroup-root") {
             let root = names::pods_cgroup(&self.lab).expect("cgroup2");
             command.arg("--cgroup-root").arg(root);

@@ -112,13 +112,32 @@ fn both(v4: &str, v6: &str) -> Vec<IpAddr> {
 /// # Panics
 ///
 /// If it does not come to pass.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + LIMIT;
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(LIMIT, Duration::ZERO, what, ask)
+}
+
+/// The same for what takes its time by design: an API server's start, a backoff's end. Asks less often.
+///
+/// # Panics
+///
+/// If it does not come to pass.
+pub fn patiently<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(4 * LIMIT, Duration::from_millis(50), what, ask)
+}
+
+fn within<T>(
+    limit: Duration,
+    pause: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = ask() {
             return found;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
-        std::thread::yield_now();
+        assert!(Instant::now() < deadline, "{what}: not within {limit:?}");
+        // Yields the processor even without a pause.
+        std::thread::sleep(pause);
     }
 }

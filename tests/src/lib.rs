@@ -1,9 +1,11 @@
 //! Harness of the tests that need a kernel.
 
 pub mod agent;
+pub mod apiserver;
 pub mod conformance;
 pub mod desk;
 pub mod lab;
+pub mod node;
 pub mod packet;
 pub mod paged;
 pub mod sandbox;

@@ -11,6 +11,7 @@ mod codegen;
 mod conformance;
 mod demo;
 mod doctor;
+mod envtest;
 mod fuzz;
 mod linker;
 mod lint;
@@ -68,6 +69,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Find or build the API server and etcd that tests run against, and print where they are
+    Envtest,
     /// Give the packet parser and the judge any bytes for a while, beside naive ones
     Fuzz(fuzz::Args),
     /// Generate man pages, shell completions and docs/cli.md from the binary
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::run(),
         Verb::Bench { args } => bench::run(&args),
         Verb::Conformance { args } => conformance::run(&args),
+        Verb::Envtest => envtest::run(),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };

@@ -5,7 +5,7 @@ use std::{env, io, process::ExitCode};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    linker,
+    envtest, linker,
     needs::{self, Need, Remedy, State, Weight},
     packages, step,
 };
@@ -28,6 +28,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     if lacking.iter().any(|need| need.weight == Weight::Build) {
         bail!("this machine cannot build Ringfence yet: see above");
     }
+    envtest::prepare();
     eprintln!(
         "setup: {}",
         if lacking.iter().any(Need::blocks) {

@@ -59,6 +59,9 @@ pub struct Status {
     /// Why a later state is not in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// How current what comes from a cluster is, a line for each kind; `[!]` begins what is not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
     /// Pods that are enforced.
     pub endpoints: usize,
     /// Local pods that were not found.

@@ -25,6 +25,7 @@ use crate::{
     model::Diagnostic,
     observe::{Recorder, metrics::Lasting},
     run::kernel::KernelHandle,
+    watch::Health,
 };
 
 /// Name of the socket in the agent's directory.
@@ -43,6 +44,8 @@ pub struct Shared {
     pub lasting: Lasting,
     /// What the sources say.
     pub world: watch::Receiver<Arc<World>>,
+    /// How current that is.
+    pub health: Arc<Health>,
     /// Where things are; `None` before all sources have synced.
     pub placed: watch::Receiver<Option<Arc<Placed>>>,
     /// Devices.

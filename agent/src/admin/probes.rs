@@ -1,6 +1,10 @@
 //! `/livez` and `/readyz`.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Router,
@@ -10,6 +14,7 @@ use axum::{
 };
 
 use super::Shared;
+use crate::watch::Health;
 
 /// The kernel thread beats between any two things that it does; a full resync of a large node takes seconds.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -60,7 +65,38 @@ async fn ready(
             Some(fault) => writeln!(text, "[-] {name}: {fault}"),
         };
     }
+    for line in freshness(&shared.health, SystemTime::now()) {
+        text.push_str(&line);
+        text.push('\n');
+    }
     (status, text)
+}
+
+/// How current each kind is. No condition of readiness: without the API server the last state stays in force, and a
+/// node that is taken out of service for that would be the worse outage.
+pub(super) fn freshness(health: &Health, now: SystemTime) -> Vec<String> {
+    let age = |then: SystemTime| now.duration_since(then).unwrap_or_default().as_secs();
+    let mut lines = Vec::new();
+    if let Some((written, kinds)) = health.from_disk() {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        lines.push(format!(
+            "[!] state from disk, {} s old, for {}",
+            age(written),
+            kinds.join(", ")
+        ));
+    }
+    for (kind, health) in health.kinds() {
+        let kind = kind.as_str();
+        lines.push(match (health.heard, health.trouble) {
+            (Some(heard), None) => format!("[+] watch {kind}: current, heard {} s ago", age(heard)),
+            (None, None) => format!("[!] watch {kind}: not read yet"),
+            (Some(heard), Some(trouble)) => {
+                format!("[!] watch {kind}: heard {} s ago: {trouble}", age(heard))
+            }
+            (None, Some(trouble)) => format!("[!] watch {kind}: never heard: {trouble}"),
+        });
+    }
+    lines
 }
 
 /// One condition of readiness.
@@ -97,4 +133,27 @@ pub(super) fn checks(shared: &Shared) -> Vec<Check> {
         ),
         check("the latest state is in force", progress.error.as_deref()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::Kind;
+
+    #[test]
+    fn an_api_server_that_is_away_shows_with_its_age() {
+        let health = Health::default();
+        health.expect(&[Kind::Pod, Kind::Node]);
+        health.synced(Kind::Pod);
+        health.recalled(SystemTime::UNIX_EPOCH);
+        health.failed(Kind::Node, Some("refused".to_owned()));
+        let later = SystemTime::now() + Duration::from_secs(90);
+        let lines = freshness(&health, later);
+        assert!(lines[0].ends_with("s old, for Node"), "{lines:?}");
+        assert_eq!(lines[1], "[!] watch Node: never heard: refused");
+        assert!(
+            lines[2].starts_with("[+] watch Pod: current, heard ") && lines.len() == 3,
+            "{lines:?}"
+        );
+    }
 }

@@ -59,6 +59,7 @@ async fn serve_metrics(State(shared): State<Arc<Shared>>) -> Response {
         revision,
         realized_at,
         diagnostics: shared.diagnostics().len(),
+        watches: shared.health.kinds(),
     };
     match metrics::encode(&shared.lasting, &sample) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),

@@ -1,6 +1,6 @@
 //! The server on the unix socket: everything that the command line asks.
 
-use std::{convert::Infallible, net::IpAddr, process, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, process, sync::Arc, time::SystemTime};
 
 use axum::{
     Json, Router,
@@ -97,6 +97,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         revision,
         realized,
         refused,
+        sources: probes::freshness(&shared.health, SystemTime::now()),
         endpoints,
         unplaced: placed.iter().flat_map(|placed| &placed.unplaced).map(|(pod, reason)| Unplaced {
             pod: pod.to_string(),

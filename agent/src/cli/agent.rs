@@ -2,17 +2,17 @@
 
 use std::{io, process::ExitCode, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::sync::watch::{Receiver, channel};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::Outcome;
 use crate::{
     args::{AgentArgs, LogFormat},
-    config::Config,
+    config::{Config, Source},
     index,
     locate::World,
     run::{self, Parts, Task, directory},
-    watch::{Manifests, Options},
+    watch::{self, Connection, Health, Kubernetes, Manifests, Options},
 };
 
 pub(super) fn run(args: AgentArgs) -> Outcome {
@@ -27,10 +27,19 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let (world, source) = follow(&config);
+        let health = Arc::new(Health::default());
+        let (world, source) = match &config.source {
+            Source::Manifests(paths) => follow(Manifests::new(paths.clone(), Options::default())),
+            Source::Cluster(cluster) => {
+                let connection =
+                    Connection::find(cluster.kubeconfig.clone(), cluster.context.clone()).await?;
+                follow(Kubernetes::new(connection, Arc::clone(&health)))
+            }
+        };
         let parts = Parts {
             world,
             source,
+            health,
             compile: super::kernel::compiler(&config),
             open: super::kernel::opener(&config),
         };
@@ -67,11 +76,10 @@ fn log(config: &Config) {
     };
 }
 
-/// Follows the manifests, and hides what they say until all of it was read.
-fn follow(config: &Config) -> (watch::Receiver<Arc<World>>, Task) {
-    let (sender, world) = watch::channel(Arc::new(World::default()));
-    let (mut states, source) =
-        index::follow(Manifests::new(config.manifests.clone(), Options::default()));
+/// Follows a source, and hides what it says until all of it was read.
+fn follow(source: impl watch::Source) -> (Receiver<Arc<World>>, Task) {
+    let (sender, world) = channel(Arc::new(World::default()));
+    let (mut states, source) = index::follow(source);
     let task = async move {
         let mut source = source;
         loop {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    iter::repeat,
     process::ExitCode,
 };
 
@@ -40,6 +41,13 @@ fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     }
     if let Some(refused) = &status.refused {
         writeln!(out, "Refused    {refused}")?;
+    }
+    for (line, title) in status
+        .sources
+        .iter()
+        .zip(["Sources"].into_iter().chain(repeat("")))
+    {
+        writeln!(out, "{title:10} {line}")?;
     }
     writeln!(out, "Policies   {}", status.policies)?;
     writeln!(

@@ -15,7 +15,7 @@ mod down;
 mod exec;
 pub mod interrupt;
 pub mod names;
-mod netns;
+pub mod netns;
 mod plan;
 mod pod_process;
 mod probe;

@@ -4,6 +4,7 @@
 //! the product of hooks, verdicts and reasons, and by the number of maps.
 
 use std::{
+    collections::BTreeMap,
     sync::atomic::AtomicU64,
     time::{Duration, SystemTime},
 };
@@ -22,7 +23,10 @@ use prometheus_client::{
 use ringfence_common::cell::Verdict;
 
 use super::flow::hook_name;
-use crate::dataplane::{Counters, ObjectView};
+use crate::{
+    dataplane::{Counters, ObjectView},
+    watch::{Kind, KindHealth},
+};
 
 /// `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,6 +51,11 @@ struct StateLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct MapLabel {
     map: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ResourceLabel {
+    resource: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -115,6 +124,8 @@ pub struct Sample {
     pub realized_at: Option<SystemTime>,
     /// Things that are wrong with objects.
     pub diagnostics: usize,
+    /// How current each kind is, if it comes from a cluster.
+    pub watches: BTreeMap<Kind, KindHealth>,
 }
 
 /// The text of `/metrics`.
@@ -235,9 +246,41 @@ pub fn encode(lasting: &Lasting, sample: &Sample) -> Result<String, std::fmt::Er
         lasting.results.clone(),
     );
 
+    if !sample.watches.is_empty() {
+        register_watches(&mut registry, &sample.watches);
+    }
+
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
     Ok(out)
+}
+
+fn register_watches(registry: &mut Registry, watches: &BTreeMap<Kind, KindHealth>) {
+    let errors = Family::<ResourceLabel, Counter>::default();
+    let heard = Family::<ResourceLabel, Gauge<f64, AtomicU64>>::default();
+    for (kind, health) in watches {
+        let label = ResourceLabel {
+            resource: kind.as_str(),
+        };
+        errors.get_or_create(&label).inc_by(health.errors);
+        let since = health
+            .heard
+            .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        heard
+            .get_or_create(&label)
+            .set(since.map_or(0.0, |since| since.as_secs_f64()));
+    }
+    registry.register(
+        "watch_errors",
+        "Requests to the API server that failed",
+        errors,
+    );
+    registry.register_with_unit(
+        "watch_last_sync_timestamp",
+        "When the API server last gave proof that nothing of the kind is missing",
+        Unit::Seconds,
+        heard,
+    );
 }
 
 fn clamp(count: usize) -> i64 {
@@ -275,6 +318,14 @@ mod tests {
             revision: Some(41),
             realized_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(9)),
             diagnostics: 2,
+            watches: BTreeMap::from([(
+                Kind::Pod,
+                KindHealth {
+                    heard: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(5)),
+                    errors: 3,
+                    ..KindHealth::default()
+                },
+            )]),
         };
         let text = encode(&lasting, &sample).unwrap();
         for line in [
@@ -290,6 +341,8 @@ mod tests {
             "ringfence_bpf_map_entries{map=\"CELLS\"} 4",
             "ringfence_bpf_map_max_entries{map=\"CELLS\"} 100",
             "ringfence_policy_programming_duration_seconds_count 1",
+            "ringfence_watch_errors_total{resource=\"Pod\"} 3",
+            "ringfence_watch_last_sync_timestamp_seconds{resource=\"Pod\"} 5.0",
             "ringfence_policy_programming_total{result=\"refused\"} 1",
             "# EOF",
         ] {

@@ -11,12 +11,16 @@
 //! - `InitDone` means that nothing is missing. A source that cannot tell what exists says what is
 //!   wrong and stays silent about the kind.
 
+mod health;
+mod kubernetes;
 mod manifest;
 mod object;
 mod suggest;
 
 use tokio::sync::mpsc;
 
+pub use health::{Health, KindHealth};
+pub use kubernetes::{Connection, Kubernetes};
 pub use manifest::{Manifests, Options, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
 

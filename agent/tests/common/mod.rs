@@ -212,6 +212,7 @@ impl Agent {
         let parts = Parts {
             world: receiver,
             source: Box::pin(std::future::pending()),
+            health: Arc::default(),
             compile: Arc::new(|snapshot| {
                 let rules = snapshot.policies.keys().map(ToString::to_string).collect();
                 (

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{build, paths, setup, step};
+use crate::{build, envtest, paths, setup, step};
 
 mod report;
 
@@ -45,6 +45,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 fn tests(args: &Args, report: &mut Report) -> Result<()> {
     setup::for_lab()?;
+    envtest::prepare();
     let binary = build::all(false)?;
     let skips = Skips::create()?;
 

@@ -254,27 +254,60 @@ impl Reader<'_> {
                 origin,
                 lines,
             })),
-            Err(problems) => {
-                let diagnostics = problems
-                    .into_iter()
-                    .map(|problem| Diagnostic {
-                        origin: self.origin(problem.position),
-                        object: key.to_string(),
-                        field: problem.field,
-                        message: problem.message,
-                    })
-                    .collect();
-                let remnant = (kind == Kind::NetworkPolicy)
-                    .then(|| remnant(&key, node))
-                    .flatten();
-                Item::Broken(Box::new(Broken {
-                    key,
-                    origin,
-                    remnant,
-                    diagnostics,
-                }))
-            }
+            Err(problems) => Item::Broken(Box::new(broken(key, node, origin, problems))),
         });
+    }
+}
+
+/// A policy of the API, decoded as strictly as one in a file, but for its metadata: the API server knows what
+/// may stand there. What is said of it has no lines.
+pub(super) fn policy(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Item {
+    let node = Node::of_json(value);
+    let origin = Origin::default();
+    match decode::<NetworkPolicy>(&node) {
+        Ok((mut policy, _)) => {
+            policy.metadata = metadata;
+            Item::Good(Box::new(Read {
+                key,
+                object: Object::NetworkPolicy(Box::new(policy)),
+                origin,
+                lines: BTreeMap::new(),
+            }))
+        }
+        Err(problems) => {
+            let mut broken = broken(key, &node, origin, problems);
+            if let Some(remnant) = &mut broken.remnant {
+                remnant.metadata = metadata;
+            }
+            for diagnostic in &mut broken.diagnostics {
+                diagnostic.origin = Origin::default();
+            }
+            Item::Broken(Box::new(broken))
+        }
+    }
+}
+
+fn broken(key: ObjectKey, node: &Node, origin: Origin, problems: Vec<Problem>) -> Broken {
+    let diagnostics = problems
+        .into_iter()
+        .map(|problem| Diagnostic {
+            origin: Origin {
+                line: problem.position.line,
+                ..origin.clone()
+            },
+            object: key.to_string(),
+            field: problem.field,
+            message: problem.message,
+        })
+        .collect();
+    let remnant = (key.kind == Kind::NetworkPolicy)
+        .then(|| remnant(&key, node))
+        .flatten();
+    Broken {
+        key,
+        origin,
+        remnant,
+        diagnostics,
     }
 }
 
@@ -339,8 +372,11 @@ fn typed<T: DeserializeOwned>(
 
 /// What says whom a broken policy is about; nothing if that is not certain.
 fn remnant(key: &ObjectKey, node: &Node) -> Option<Box<NetworkPolicy>> {
-    let metadata = decode::<ObjectMeta>(node.get("metadata")?).map_or_else(
-        |_| ObjectMeta {
+    let known = node
+        .get("metadata")
+        .and_then(|metadata| decode::<ObjectMeta>(metadata).ok());
+    let metadata = known.map_or_else(
+        || ObjectMeta {
             name: Some(key.name.clone()),
             namespace: Some(key.namespace.clone()),
             ..ObjectMeta::default()

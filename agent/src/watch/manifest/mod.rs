@@ -25,6 +25,7 @@ mod tests;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
 use self::{
@@ -33,7 +34,7 @@ use self::{
     files::Reader,
     memory::Memory,
 };
-use super::{Batch, Source, object::Read};
+use super::{Batch, Event, ObjectKey, Source, object::Read};
 use crate::model::{Diagnostic, Origin};
 
 /// How manifests are read.
@@ -75,6 +76,14 @@ pub fn load_all(paths: &[PathBuf], options: Options) -> (Vec<Read>, Vec<Diagnost
     }
     diagnostics.sort();
     (reads, diagnostics)
+}
+
+/// A policy as the API tells it, decoded as strictly as one in a file.
+pub(super) fn policy(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Event {
+    match document::policy(key, metadata, value) {
+        Item::Good(read) => Event::Apply(read),
+        Item::Broken(broken) => Event::Broken(broken),
+    }
 }
 
 /// A problem with a whole file.

@@ -5,6 +5,7 @@
 //! decided where the wanted type is known.
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use serde_json::Value as Json;
 
 /// Collections within collections, at most.
 const MAX_DEPTH: usize = 64;
@@ -139,6 +140,40 @@ impl Node {
                 Some(text)
             }
             _ => None,
+        }
+    }
+
+    /// The tree of a JSON value; it has no positions.
+    pub fn of_json(value: &Json) -> Self {
+        let scalar = |text: String, plain| (Value::Scalar { text, plain }, 0);
+        let (value, size) = match value {
+            Json::Null => scalar("null".to_owned(), true),
+            Json::Bool(value) => scalar(value.to_string(), true),
+            Json::Number(number) => scalar(number.to_string(), true),
+            Json::String(text) => scalar(text.clone(), false),
+            Json::Array(items) => {
+                let items: Vec<Self> = items.iter().map(Self::of_json).collect();
+                let size = items.iter().map(|item| item.size).sum();
+                (Value::List(items), size)
+            }
+            Json::Object(entries) => {
+                let key = |text: &String| Key {
+                    position: Position::default(),
+                    text: text.clone(),
+                    odd: false,
+                };
+                let entries = entries.iter();
+                let entries: Vec<(Key, Self)> = entries
+                    .map(|(name, value)| (key(name), Self::of_json(value)))
+                    .collect();
+                let size = entries.iter().map(|(_, value)| value.size).sum();
+                (Value::Mapping(entries), size)
+            }
+        };
+        Self {
+            position: Position::default(),
+            value,
+            size: size + 1,
         }
     }
 

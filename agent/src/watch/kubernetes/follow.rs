@@ -1,0 +1,330 @@
+//! One kind: read in full, then followed, for ever.
+//!
+//! Why not kube's own `watcher`: it keeps bookmarks and resumed watches to itself, and these are the only proof that a
+//! quiet watch still hears; and an object that it cannot decode is an event lost.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt as _;
+use hyper::http::Request as HttpRequest;
+use kube::{
+    Client,
+    api::{ListParams, WatchEvent, WatchParams},
+    core::Request,
+    runtime::{utils::Backoff as _, watcher::DefaultBackoff},
+};
+use serde::Deserialize;
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::timeout,
+};
+
+use super::{
+    super::{Batch, Event, Health, Kind},
+    resource::Resource,
+    trouble::{Trouble, diagnostic},
+};
+use crate::model::Diagnostic;
+
+/// Objects in a page of a list.
+const PAGE: u32 = 500;
+/// Objects that are handed over at once: each is large until the index has made its own of it.
+const HAND: usize = 256;
+/// How long a server may take to begin its answer, or to send a page.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a watch may be silent: servers send a bookmark each minute.
+const SILENCE: Duration = Duration::from_secs(100);
+/// A watch that lasts no longer has been refused in effect.
+const LEAST: Duration = Duration::from_secs(5);
+/// The bookmark that ends a list that is sent as a watch.
+const LIST_END: &str = "k8s.io/initial-events-end";
+
+/// Where events go.
+#[derive(Clone, Debug)]
+pub(super) struct Outlet {
+    batches: mpsc::Sender<Batch>,
+    health: Arc<Health>,
+    /// What is wrong, by kind. Held while it is told, so that what is told last is the latest.
+    troubles: Arc<Mutex<BTreeMap<Kind, Diagnostic>>>,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<R> {
+    metadata: PageMetadata,
+    items: Option<Vec<R>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+/// Follows a kind until nobody listens any more.
+pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
+    let mut follower = Follower::<R> {
+        client,
+        outlet,
+        version: None,
+        streamed: true,
+        listed: Vec::new(),
+    };
+    let mut backoff = DefaultBackoff::default();
+    loop {
+        let begun = Instant::now();
+        match follower.step().await {
+            // The server ends watches from time to time; one that does nothing else is not asked without a pause.
+            Ok(()) if begun.elapsed() > LEAST => {
+                backoff.reset();
+                continue;
+            }
+            Ok(()) => {}
+            Err(Trouble::Unheard) => return,
+            Err(Trouble::NotStreamed) => {
+                follower.streamed = false;
+                continue;
+            }
+            Err(trouble) => {
+                if matches!(trouble, Trouble::Gone) {
+                    follower.version = None;
+                }
+                tracing::debug!(kind = R::KIND.as_str(), ?trouble, "watch interrupted");
+                if follower.outlet.failed::<R>(&trouble).await.is_err() {
+                    return;
+                }
+            }
+        }
+        let delay = backoff.next().unwrap_or(PATIENCE);
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = follower.outlet.batches.closed() => return,
+        }
+    }
+}
+
+struct Follower<R> {
+    client: Client,
+    outlet: Outlet,
+    /// What was seen last; `None` before everything has been read.
+    version: Option<String>,
+    /// Lists are asked for as watches: the server sends them from its cache, object by object.
+    streamed: bool,
+    /// What a list has brought so far.
+    listed: Vec<R>,
+}
+
+// === impl Follower ===
+
+impl<R: Resource> Follower<R> {
+    /// Reads everything if that is still to be done, then one watch to its end.
+    async fn step(&mut self) -> Result<(), Trouble> {
+        self.listed = Vec::new();
+        if self.version.is_none() && !self.streamed {
+            let version = self.pages().await?;
+            self.deliver(version).await?;
+        }
+        let batches = self.outlet.batches.clone();
+        tokio::select! {
+            result = self.listen() => result,
+            () = batches.closed() => Err(Trouble::Unheard),
+        }
+    }
+
+    /// Reads all pages of a list; the version that it is of.
+    async fn pages(&mut self) -> Result<String, Trouble> {
+        let mut parameters = ListParams::default().limit(PAGE);
+        let request = Request::new(R::path());
+        loop {
+            let request = if R::METADATA_ONLY {
+                request.list_metadata(&parameters)
+            } else {
+                request.list(&parameters)
+            };
+            let page: Page<R> = in_time(self.client.request(built(request)?)).await?;
+            self.listed.extend(page.items.into_iter().flatten());
+            if page.metadata.next.is_empty() {
+                return Ok(page.metadata.resource_version);
+            }
+            parameters = parameters.continue_token(&page.metadata.next);
+        }
+    }
+
+    /// One watch to its end, after everything if that has not been read.
+    async fn listen(&mut self) -> Result<(), Trouble> {
+        let mut listing = self.version.is_none();
+        let parameters = WatchParams {
+            bookmarks: true,
+            send_initial_events: listing,
+            ..WatchParams::default()
+        };
+        let request = Request::new(R::path());
+        let version = self.version.clone().unwrap_or_default();
+        let request = if R::METADATA_ONLY {
+            request.watch_metadata(&parameters, &version)
+        } else {
+            request.watch(&parameters, &version)
+        };
+        let opened = in_time(self.client.request_events::<R>(built(request)?)).await;
+        let events = opened.map_err(|trouble| match trouble {
+            // By its words: there is no code of its own for it.
+            Trouble::Failed(said) if listing && said.contains("sendInitialEvents") => {
+                Trouble::NotStreamed
+            }
+            trouble => trouble,
+        })?;
+        let mut events = pin!(events);
+        if !listing {
+            self.outlet.heard(R::KIND).await?;
+        }
+        loop {
+            let silent = |_| Trouble::Failed(format!("nothing was heard for {SILENCE:?}"));
+            let Some(event) = timeout(SILENCE, events.next()).await.map_err(silent)? else {
+                return if listing {
+                    Err(Trouble::Failed("the list broke off".to_owned()))
+                } else {
+                    Ok(())
+                };
+            };
+            match event? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) if listing => {
+                    self.listed.push(object);
+                }
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    self.advance(object.metadata().resource_version.clone())?;
+                    self.outlet.send(vec![object.into_event()]).await?;
+                    self.outlet.health.heard(R::KIND);
+                }
+                WatchEvent::Deleted(object) if listing => {
+                    let key = object.key();
+                    self.listed.retain(|listed| listed.key() != key);
+                }
+                WatchEvent::Deleted(object) => {
+                    self.advance(object.metadata().resource_version.clone())?;
+                    self.outlet.send(vec![Event::Delete(object.key())]).await?;
+                    self.outlet.health.heard(R::KIND);
+                }
+                WatchEvent::Bookmark(bookmark) if listing => {
+                    if bookmark.metadata.annotations.contains_key(LIST_END) {
+                        self.deliver(bookmark.metadata.resource_version).await?;
+                        listing = false;
+                    }
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    self.advance(Some(bookmark.metadata.resource_version))?;
+                    self.outlet.heard(R::KIND).await?;
+                }
+                WatchEvent::Error(status) => return Err((*status).into()),
+            }
+        }
+    }
+
+    /// Notes what was seen last. A server that is behind it has lost what it told before: a restored backup, say.
+    fn advance(&mut self, version: Option<String>) -> Result<(), Trouble> {
+        let Some(version) = version.filter(|version| !version.is_empty()) else {
+            return Err(Trouble::Gone);
+        };
+        let number = |text: &str| text.parse::<u64>().ok();
+        if let Some(seen) = self.version.as_deref().and_then(number)
+            && number(&version).is_some_and(|version| version < seen)
+        {
+            return Err(Trouble::Gone);
+        }
+        self.version = Some(version);
+        Ok(())
+    }
+
+    /// Hands everything over as all that there is.
+    async fn deliver(&mut self, version: String) -> Result<(), Trouble> {
+        let listed = std::mem::take(&mut self.listed);
+        let count = listed.len();
+        let mut events = listed.into_iter().map(R::into_event);
+        self.outlet.send(vec![Event::Init(R::KIND)]).await?;
+        loop {
+            let hand: Batch = events.by_ref().take(HAND).collect();
+            if hand.is_empty() {
+                break;
+            }
+            self.outlet.send(hand).await?;
+        }
+        // Before the index can say that it has everything.
+        self.outlet.health.synced(R::KIND);
+        self.outlet.send(vec![Event::InitDone(R::KIND)]).await?;
+        self.outlet.heard(R::KIND).await?;
+        self.version = Some(version);
+        tracing::info!(
+            kind = R::KIND.as_str(),
+            objects = count,
+            streamed = self.streamed,
+            "read in full"
+        );
+        Ok(())
+    }
+}
+
+fn built(
+    request: Result<HttpRequest<Vec<u8>>, kube::core::request::Error>,
+) -> Result<HttpRequest<Vec<u8>>, Trouble> {
+    request.map_err(|error| Trouble::Failed(error.to_string()))
+}
+
+async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+    match timeout(PATIENCE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(Trouble::Failed(format!("no answer within {PATIENCE:?}"))),
+    }
+}
+
+// === impl Outlet ===
+
+impl Outlet {
+    pub fn new(batches: mpsc::Sender<Batch>, health: Arc<Health>) -> Self {
+        Self {
+            batches,
+            health,
+            troubles: Arc::default(),
+        }
+    }
+
+    async fn send(&self, batch: Batch) -> Result<(), Trouble> {
+        self.batches
+            .send(batch)
+            .await
+            .map_err(|_gone| Trouble::Unheard)
+    }
+
+    /// There was proof that nothing of this kind is missing.
+    async fn heard(&self, kind: Kind) -> Result<(), Trouble> {
+        self.health.heard(kind);
+        let mut troubles = self.troubles.lock().await;
+        if troubles.remove(&kind).is_some() {
+            let left = troubles.values().cloned().collect();
+            self.send(vec![Event::Diagnostics(left)]).await?;
+        }
+        Ok(())
+    }
+
+    async fn failed<R: Resource>(&self, trouble: &Trouble) -> Result<(), Trouble> {
+        let message = trouble.message::<R>();
+        self.health.failed(R::KIND, message.clone());
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let new = diagnostic(R::KIND, message);
+        let mut troubles = self.troubles.lock().await;
+        if troubles.get(&R::KIND) != Some(&new) {
+            troubles.insert(R::KIND, new);
+            let all = troubles.values().cloned().collect();
+            self.send(vec![Event::Diagnostics(all)]).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! The API server is away, forgets, or refuses.
