@@ -81,8 +81,17 @@ pub struct AgentArgs {
     /// Put before the network namespace names of pods' annotation `ringfence.dev/netns`.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub netns_prefix: String,
-    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be
+    /// repeated.
+    #[arg(long, value_name = "DIR", default_values = ["/run/netns", "/var/run/netns"], value_hint = ValueHint::DirPath)]
+    pub netns_directory: Vec<PathBuf>,
+    /// Find pods by the processes in their cgroups too. Takes the node's process ids (hostPID), CAP_SYS_PTRACE and
+    /// `--cgroup-root`.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub pod_processes: Switch,
+    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach: `auto` finds where the kubelet has it.
+    /// Without it there are none.
+    #[arg(long, value_name = "auto|DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups (cgroup v2) whose sockets may be the node's own, where what pods send to them through a Service
     /// is judged: `auto` is the root of all.
@@ -165,6 +174,15 @@ pub enum Tcx {
     /// By TCX or not at all.
     On,
     /// By clsact.
+    Off,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
     Off,
 }
 

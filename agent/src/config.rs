@@ -8,7 +8,7 @@ use ringfence_common::mark::MarkLayout;
 pub use selector::parse as parse_selector;
 
 use crate::{
-    args::{AgentArgs, LogFormat, Tcx},
+    args::{AgentArgs, LogFormat, Switch, Tcx},
     cgroup2,
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
@@ -27,6 +27,10 @@ pub struct Config {
     pub netns: Option<String>,
     /// Put before pods' namespace names.
     pub netns_prefix: String,
+    /// Where pods' network namespaces are kept.
+    pub netns_directories: Vec<PathBuf>,
+    /// Pods are looked for by their processes.
+    pub pod_processes: bool,
     /// Root of the pods' cgroup subtree; `None`: no socket hooks.
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
@@ -67,6 +71,8 @@ impl Config {
             node,
             netns,
             netns_prefix,
+            netns_directory,
+            pod_processes,
             cgroup_root,
             node_cgroup,
             bpffs,
@@ -106,12 +112,23 @@ impl Config {
                 .at(format!("--netns-prefix {netns_prefix}"))
                 .help("pods may name a path themselves; leave the prefix out"));
         }
+        let pod_processes = pod_processes == Switch::On;
+        let cgroup_root = parse_cgroup_root(cgroup_root)?;
+        if pod_processes && cgroup_root.is_none() {
+            return Err(
+                Failure::new("pods are looked for by processes below an unknown cgroup")
+                    .at("--pod-processes on")
+                    .help("name the root of the pods' cgroups with --cgroup-root auto|DIR"),
+            );
+        }
         let mark = parse_mark(&mark_source_mask, &mark_proof_mask)?;
         Ok(Self {
             manifests,
             node,
             netns,
             netns_prefix,
+            netns_directories: netns_directory,
+            pod_processes,
             cgroup_root,
             node_cgroup: parse_node_cgroup(node_cgroup),
             bpffs,
@@ -183,6 +200,19 @@ fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
                 .help("write all, none, or labels of namespaces as in team=infra,env!=dev,zone in (a,b),audited,!legacy")
         })?),
     })
+}
+
+fn parse_cgroup_root(given: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
+    match given {
+        Some(given) if given.to_str() == Some("auto") => {
+            cgroup2::pods_root().map(Some).map_err(|error| {
+                Failure::new(format!("the pods' cgroups cannot be found: {error:#}"))
+                    .at("--cgroup-root auto")
+                    .help("name their root in a cgroup2 hierarchy (see /proc/self/mountinfo), or leave the flag out")
+            })
+        }
+        given => Ok(given),
+    }
 }
 
 fn parse_node_cgroup(given: PathBuf) -> Option<PathBuf> {
@@ -285,6 +315,7 @@ mod tests {
             ),
             (&["--cell-entries", "0"], "--cell-entries 0"),
             (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
+            (&["--pod-processes", "on"], "--cgroup-root auto|DIR"),
         ] {
             let text = config(flags).unwrap_err().to_string();
             assert!(

@@ -125,11 +125,15 @@ pub async fn run_until(
     let options = locate::Options {
         node: config.node.clone(),
         netns_prefix: config.netns_prefix.clone(),
+        netns_directories: config.netns_directories.clone(),
+        pod_processes: config.cgroup_root.clone().filter(|_| config.pod_processes),
     };
+    let (_sandboxes_sender, sandboxes) = watch::channel(Arc::default());
+    let inputs = locate::Inputs { world, sandboxes };
     stages.spawn(async move {
         (
             "locate",
-            locate::follow(options, world, placed_sender, devices_sender).await,
+            locate::follow(options, inputs, placed_sender, devices_sender).await,
         )
     });
     let stage = stages::compile(compile, placed.clone(), kernel.clone(), compiled_sender);
