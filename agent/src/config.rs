@@ -2,18 +2,19 @@
 
 mod selector;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ringfence_common::mark::MarkLayout;
 pub use selector::parse as parse_selector;
 
 use crate::{
-    args::{AgentArgs, LogFormat, Switch, Tcx},
+    args::{AgentArgs, LogFormat, Nri, NriFail, Switch, Tcx},
     cgroup2,
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
     dataplane::Attach,
     diff::Limits,
+    nri,
 };
 
 /// What the agent does.
@@ -35,6 +36,8 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
     pub node_cgroup: Option<PathBuf>,
+    /// The container runtime asks before it starts pods.
+    pub nri: Option<nri::Options>,
     /// Directory of the pins.
     pub bpffs: PathBuf,
     /// Directory of socket and lock.
@@ -75,6 +78,10 @@ impl Config {
             pod_processes,
             cgroup_root,
             node_cgroup,
+            nri,
+            nri_socket,
+            nri_timeout,
+            nri_fail,
             bpffs,
             run_dir,
             http,
@@ -121,6 +128,18 @@ impl Config {
                     .help("name the root of the pods' cgroups with --cgroup-root auto|DIR"),
             );
         }
+        let asks = match nri {
+            Nri::On => true,
+            Nri::Off => false,
+            // Manifests speak of pods that no container runtime starts.
+            Nri::Auto => manifests.is_empty(),
+        };
+        let nri = nri::Options {
+            required: nri == Nri::On,
+            socket: nri_socket,
+            timeout: parse_nri_timeout(nri_timeout)?,
+            fail_closed: nri_fail == NriFail::Closed,
+        };
         let mark = parse_mark(&mark_source_mask, &mark_proof_mask)?;
         Ok(Self {
             manifests,
@@ -130,6 +149,7 @@ impl Config {
             netns_directories: netns_directory,
             pod_processes,
             cgroup_root,
+            nri: asks.then_some(nri),
             node_cgroup: parse_node_cgroup(node_cgroup),
             bpffs,
             run_dir,
@@ -177,6 +197,15 @@ fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
         return Err(Failure::new("a map needs at least one entry").at(format!("{flag} 0")));
     }
     Ok(value)
+}
+
+fn parse_nri_timeout(milliseconds: u64) -> Result<Duration, Failure> {
+    if milliseconds == 0 {
+        return Err(Failure::new("nothing is protected in no time")
+            .at("--nri-timeout 0")
+            .help("a pod may wait 1500 milliseconds unless told otherwise"));
+    }
+    Ok(Duration::from_millis(milliseconds))
 }
 
 fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {
@@ -315,6 +344,7 @@ mod tests {
             ),
             (&["--cell-entries", "0"], "--cell-entries 0"),
             (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
+            (&["--nri-timeout", "0"], "--nri-timeout 0"),
             (&["--pod-processes", "on"], "--cgroup-root auto|DIR"),
         ] {
             let text = config(flags).unwrap_err().to_string();

@@ -25,6 +25,8 @@ pub(super) struct Machine {
     listening: JoinHandle<()>,
     /// Changes of addresses in other namespaces are told too.
     pub sees_inside: bool,
+    /// Something has changed since it was last read.
+    pub noticed: bool,
     changes: mpsc::Receiver<()>,
     sender: mpsc::Sender<()>,
     _watcher: Option<notify::RecommendedWatcher>,
@@ -47,36 +49,41 @@ impl Machine {
             asking,
             listening,
             sees_inside,
+            noticed: false,
             changes,
             sender,
             _watcher: watcher,
         })
     }
 
-    /// Waits for a change and for the end of its burst.
+    /// Waits for a change and for the end of its burst. What was noticed stays so if the wait is given up.
     pub async fn changed(&mut self) {
-        tokio::select! {
-            _ = self.changes.recv() => {}
-            _ = &mut self.listening => {
-                // The kernel's queue ran over, or the socket broke: what was missed is read again.
-                tokio::time::sleep(BURST).await;
-                match listen(self.sender.clone()) {
-                    Ok((listening, sees_inside)) => {
-                        (self.listening, self.sees_inside) = (listening, sees_inside);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "cannot listen to the kernel's network messages; trying again");
-                        self.listening = tokio::spawn(tokio::time::sleep(RETRY));
+        if !self.noticed {
+            tokio::select! {
+                _ = self.changes.recv() => {}
+                _ = &mut self.listening => {
+                    // The kernel's queue ran over, or the socket broke: what was missed is read again.
+                    match listen(self.sender.clone()) {
+                        Ok((listening, sees_inside)) => {
+                            (self.listening, self.sees_inside) = (listening, sees_inside);
+                        }
+                        Err(error) => {
+                            tracing::error!(%error, "cannot listen to the kernel's network messages; trying again");
+                            self.listening = tokio::spawn(tokio::time::sleep(RETRY));
+                        }
                     }
                 }
             }
+            self.noticed = true;
         }
         tokio::time::sleep(BURST).await;
-        while self.changes.try_recv().is_ok() {}
     }
 
     /// Reads the node's own links, addresses and routes.
     pub async fn read(&mut self) -> anyhow::Result<()> {
+        // What comes from now on is another change.
+        while self.changes.try_recv().is_ok() {}
+        self.noticed = false;
         self.stack = netlink::read(&self.handle).await?;
         Ok(())
     }

@@ -56,6 +56,8 @@ pub struct World {
 pub struct Placed {
     /// The state of everything, local pods and the node's own addresses included.
     pub snapshot: Arc<Snapshot>,
+    /// The sandboxes that were laid over it.
+    pub sandboxes: Arc<Sandboxes>,
     /// Local pods that could not be found, and why.
     pub unplaced: BTreeMap<PodKey, String>,
     /// What is wrong with objects.

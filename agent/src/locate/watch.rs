@@ -82,11 +82,12 @@ pub async fn follow(
     let mut stale = true;
     let mut pause = RETRY;
     let mut now = World::default();
+    let mut boxes = Arc::new(Sandboxes::default());
     let mut told = true;
     loop {
         if std::mem::take(&mut told) {
             now = World::clone(&world.borrow_and_update());
-            let boxes = Arc::clone(&sandboxes.borrow_and_update());
+            boxes = Arc::clone(&sandboxes.borrow_and_update());
             if let Some(snapshot) = &mut now.snapshot {
                 let laid = overlay::lay(snapshot, &boxes, options.node.as_deref());
                 *snapshot = Arc::new(laid);
@@ -97,7 +98,7 @@ pub async fn follow(
             stale |= follow_sandboxes(&mut sought, &latest, &boxes);
             pods = latest;
         }
-        if stale {
+        if stale || machine.noticed {
             machine.read().await?;
             let claims = search::search(&mut machine, &options, &sought).await?;
             found = claims::settle(claims, &held);
@@ -107,7 +108,7 @@ pub async fn follow(
                 .collect();
             stale = false;
         }
-        publish(&machine.stack, &now, &found, &placed, &devices);
+        publish(&machine.stack, &now, &boxes, &found, &placed, &devices);
 
         let again = !machine.sees_inside || found.values().any(Result::is_err);
         tokio::select! {
@@ -185,6 +186,7 @@ fn follow_sandboxes(
 fn publish(
     stack: &Stack,
     world: &World,
+    sandboxes: &Arc<Sandboxes>,
     found: &BTreeMap<PodKey, Result<Located, String>>,
     placed: &watch::Sender<Option<Arc<Placed>>>,
     devices: &watch::Sender<Arc<Devices>>,
@@ -205,10 +207,14 @@ fn publish(
     let Some(snapshot) = &world.snapshot else {
         return;
     };
-    let now = place(stack, snapshot, world.diagnostics.clone(), found);
+    let now = Placed {
+        sandboxes: Arc::clone(sandboxes),
+        ..place(stack, snapshot, world.diagnostics.clone(), found)
+    };
     placed.send_if_modified(|before| {
         let changed = before.as_ref().is_none_or(|before| {
             before.snapshot != now.snapshot
+                || before.sandboxes != now.sandboxes
                 || before.unplaced != now.unplaced
                 || before.diagnostics != now.diagnostics
         });
@@ -271,6 +277,7 @@ fn place(
         snapshot: Arc::new(snapshot),
         unplaced,
         diagnostics,
+        ..Placed::default()
     }
 }
 
