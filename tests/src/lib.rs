@@ -6,4 +6,5 @@ pub mod desk;
 pub mod lab;
 pub mod packet;
 pub mod paged;
+pub mod runtime;
 pub mod sandbox;
