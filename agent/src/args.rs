@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::{diff::Limits, lab::args::LabArgs};
+use crate::{diff::Limits, lab::args::LabArgs, nri::SOCKET};
 
 /// Where pins are kept unless told otherwise.
 pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
@@ -101,13 +101,37 @@ pub struct AgentArgs {
     /// Put before the network namespace names of pods' annotation `ringfence.dev/netns`.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub netns_prefix: String,
-    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be
+    /// repeated.
+    #[arg(long, value_name = "DIR", default_values = ["/run/netns", "/var/run/netns"], value_hint = ValueHint::DirPath)]
+    pub netns_directory: Vec<PathBuf>,
+    /// Find pods by the processes in their cgroups too. Takes the node's process ids (hostPID), CAP_SYS_PTRACE and
+    /// `--cgroup-root`.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub pod_processes: Switch,
+    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach: `auto` finds where the kubelet has it.
+    /// Without it there are none.
+    #[arg(long, value_name = "auto|DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups (cgroup v2) whose sockets may be the node's own, where what pods send to them through a Service
     /// is judged: `auto` is the root of all.
     #[arg(long, value_name = "auto|off|DIR", default_value = "auto", value_hint = ValueHint::DirPath)]
     pub node_cgroup: PathBuf,
+    /// Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and
+    /// there is a socket.
+    #[arg(long, value_enum, default_value_t = Nri::Auto)]
+    pub nri: Nri,
+    /// The container runtime's NRI socket.
+    #[arg(long, value_name = "SOCKET", default_value = SOCKET, value_hint = ValueHint::FilePath)]
+    pub nri_socket: PathBuf,
+    /// Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds
+    /// unless it is told otherwise).
+    #[arg(long, value_name = "MS", default_value_t = 1500)]
+    pub nri_timeout: u64,
+    /// What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the
+    /// kubelet tries again.
+    #[arg(long, value_enum, default_value_t = NriFail::Open)]
+    pub nri_fail: NriFail,
     /// Directory for pins; must be on a bpffs.
     #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
     pub bpffs: PathBuf,
@@ -185,6 +209,35 @@ pub enum Tcx {
     /// By TCX or not at all.
     On,
     /// By clsact.
+    Off,
+}
+
+/// Whether the container runtime is to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Nri {
+    /// Where there is one.
+    Auto,
+    /// Yes, and it is worth a word if there is none.
+    On,
+    /// No.
+    Off,
+}
+
+/// What becomes of a pod that is not protected in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NriFail {
+    /// It starts.
+    Open,
+    /// It does not.
+    Closed,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
     Off,
 }
 

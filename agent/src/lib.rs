@@ -26,6 +26,7 @@ pub mod watch;
 pub mod index;
 
 pub mod locate;
+pub mod nri;
 
 pub mod compile;
 pub mod dataplane;

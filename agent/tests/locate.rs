@@ -8,7 +8,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 use ringfence_agent::{
-    locate::{self, Devices, Options, Placed, Role, World},
+    locate::{self, Devices, Inputs, Options, Placed, Role, Sandboxes, World},
     model::{Place, Pod, PodKey, Snapshot},
 };
 use rtnetlink::{
@@ -133,6 +133,7 @@ fn world(pods: Vec<Pod>) -> Arc<World> {
 
 struct Followed {
     world: watch::Sender<Arc<World>>,
+    _sandboxes: watch::Sender<Arc<Sandboxes>>,
     placed: watch::Receiver<Option<Arc<Placed>>>,
     devices: watch::Receiver<Arc<Devices>>,
 }
@@ -144,15 +145,22 @@ fn follow(first: Arc<World>) -> Followed {
     let options = Options {
         node: Some("w1".into()),
         netns_prefix: "rf-test-".to_owned(),
+        ..Options::default()
+    };
+    let (sandboxes_sender, sandboxes) = watch::channel(Arc::default());
+    let inputs = Inputs {
+        world: worlds,
+        sandboxes,
     };
     tokio::spawn(locate::follow(
         options,
-        worlds,
+        inputs,
         placed_sender,
         devices_sender,
     ));
     Followed {
         world,
+        _sandboxes: sandboxes_sender,
         placed,
         devices,
     }

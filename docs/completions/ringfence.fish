@@ -43,8 +43,18 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests 
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Without it, every pod that says where it is on this machine is' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-directory -d 'Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be repeated' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l pod-processes -d 'Find pods by the processes in their cgroups too. Takes the node\'s process ids (hostPID), CAP_SYS_PTRACE and `--cgroup-root`' -r -f -a "on\t'Yes'
+off\t'No'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach: `auto` finds where the kubelet has it. Without it there are none' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node-cgroup -d 'Root of the cgroups (cgroup v2) whose sockets may be the node\'s own, where what pods send to them through a Service is judged: `auto` is the root of all' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri -d 'Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and there is a socket' -r -f -a "auto\t'Where there is one'
+on\t'Yes, and it is worth a word if there is none'
+off\t'No'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-socket -d 'The container runtime\'s NRI socket' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-timeout -d 'Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds unless it is told otherwise)' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-fail -d 'What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the kubelet tries again' -r -f -a "open\t'It starts'
+closed\t'It does not'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d 'Directory for pins; must be on a bpffs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r

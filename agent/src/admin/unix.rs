@@ -21,7 +21,7 @@ use super::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
         Unplaced,
     },
-    probes,
+    probes, tcp,
 };
 use crate::{
     dataplane::ConnectionView,
@@ -34,7 +34,7 @@ use crate::{
 
 /// The routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    probes::routes()
+    tcp::routes()
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
         .route("/v1/connections", get(connections).delete(flush))

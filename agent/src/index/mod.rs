@@ -33,6 +33,7 @@ use crate::{
 };
 
 pub use follow::{State, follow};
+pub(crate) use pod::METADATA_REQUESTS;
 
 /// The state of all objects.
 #[derive(Debug, Default)]

@@ -37,6 +37,8 @@ const WAITING: usize = 64;
 pub struct Progress {
     /// The last success.
     pub applied: Option<Applied>,
+    /// What is in force since then.
+    pub in_force: Option<Arc<Desired>>,
     /// When that was.
     pub at: Option<SystemTime>,
     /// Why the latest state is not in force; the one before is.
@@ -338,6 +340,7 @@ fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Prog
         match result {
             Ok(applied) => {
                 progress.applied = Some(applied);
+                progress.in_force = Some(Arc::clone(&wanted.desired));
                 progress.at = Some(SystemTime::now());
                 progress.error = None;
             }
