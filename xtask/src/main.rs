@@ -12,6 +12,7 @@ mod conformance;
 mod demo;
 mod doctor;
 mod fuzz;
+mod image;
 mod linker;
 mod lint;
 mod needs;
@@ -70,6 +71,8 @@ enum Verb {
     },
     /// Give the packet parser any bytes for a while
     Fuzz(fuzz::Args),
+    /// Write a container image of a self-contained agent as an OCI archive, without a container engine
+    Image(image::Args),
     /// Generate man pages, shell completions and docs/cli.md from the binary
     Codegen(codegen::Args),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Bench { args } => bench::run(&args),
         Verb::Conformance { args } => conformance::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Image(args) => image::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {
