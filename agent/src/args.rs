@@ -13,6 +13,13 @@ pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
 /// Where the agent's socket is kept unless told otherwise.
 pub const RUN_DIR: &str = "/run/ringfence";
 
+/// Where the container network is configured unless told otherwise.
+pub const CNI_DIR: &str = "/etc/cni/net.d";
+/// Bits of the packet mark that carry the sending pod unless told otherwise.
+pub const MARK_SOURCE_MASK: &str = "0x3fff0000";
+/// Bit of the packet mark that proves a metadata grant unless told otherwise.
+pub const MARK_PROOF_MASK: &str = "0x40000000";
+
 /// Ringfence keeps pods' traffic within policy, in the kernel.
 ///
 /// Exit codes: 0 done, allowed, or nothing to say; 1 denied; 2 wrong usage or an error. Data goes to
@@ -37,6 +44,10 @@ pub enum Verb {
     Agent(Box<AgentArgs>),
     /// Pods made of network namespaces, to try things out on one machine. Needs: root.
     Lab(LabArgs),
+    /// Say what on this node is in Ringfence's way, before it is installed or after. Needs: root, to see everything.
+    ///
+    /// Exit codes: 0 nothing in the way (there may be warnings), 1 something is, 2 error.
+    Check(CheckArgs),
     /// Say how the agent is. Needs: a running agent.
     Status(StatusArgs),
     /// List the pods of this node as the kernel knows them. Needs: a running agent.
@@ -138,10 +149,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "N", default_value_t = Limits::default().rules)]
     pub rule_entries: u32,
     /// Bits of the packet mark that carry the sending pod: one run of bits.
-    #[arg(long, value_name = "HEX", default_value = "0x3fff0000")]
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
     pub mark_source_mask: String,
     /// Bit of the packet mark that proves a metadata grant.
-    #[arg(long, value_name = "HEX", default_value = "0x40000000")]
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
     pub mark_proof_mask: String,
     /// Most events a second from each CPU; what is over is counted, never dropped traffic.
     #[arg(long, value_name = "N", default_value_t = 500)]
@@ -406,6 +417,26 @@ pub struct DetachArgs {
     /// Root of the pods' cgroup subtree.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
+}
+
+/// Flags of `ringfence check`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// Directory where the pins shall be.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the container network's configuration.
+    #[arg(long, value_name = "DIR", default_value = CNI_DIR, value_hint = ValueHint::DirPath)]
+    pub cni_dir: PathBuf,
+    /// Bits of the packet mark that shall carry the sending pod.
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
+    pub mark_source_mask: String,
+    /// Bit of the packet mark that shall prove a metadata grant.
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
+    pub mark_proof_mask: String,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Flags of `ringfence version`.

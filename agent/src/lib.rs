@@ -35,4 +35,5 @@ pub mod metadata;
 pub mod admin;
 pub mod observe;
 
+pub mod check;
 pub mod lab;

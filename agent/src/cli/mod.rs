@@ -8,6 +8,7 @@ pub mod failure;
 mod agent;
 mod bpf;
 mod can;
+mod check;
 mod client;
 mod completion;
 mod ct;
@@ -74,6 +75,7 @@ fn command(program: Option<&OsString>) -> clap::Command {
 fn dispatch(verb: Verb) -> Outcome {
     match verb {
         Verb::Agent(args) => agent::run(*args),
+        Verb::Check(args) => check::run(&args),
         Verb::Can(args) => can::run(&args),
         Verb::Matrix(args) => matrix::run(&args),
         Verb::Lab(args) => lab::run(args),

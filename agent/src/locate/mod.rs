@@ -20,7 +20,7 @@ use std::{
 };
 
 pub use netns::enter;
-pub use others::mark_conflicts;
+pub use others::{mark_conflicts, mark_users};
 pub use watch::{Options, follow};
 
 use crate::model::{Diagnostic, HostDevice, PodKey, Snapshot};
