@@ -28,6 +28,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -s h -l help -d 'Print
 complete -c ringfence -n "__fish_ringfence_needs_command" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "agent" -d 'Enforce the policies on this machine. Needs: root'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "lab" -d 'Pods made of network namespaces, to try things out on one machine. Needs: root'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "check" -d 'Say what on this node is in Ringfence\'s way, before it is installed or after. Needs: root, to see everything'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "status" -d 'Say how the agent is. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "endpoints" -d 'List the pods of this node as the kernel knows them. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "can" -d 'Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests)'
@@ -106,6 +107,16 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -l die-with-parent -d 'Be killed when the parent ends'
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s h -l help -d 'Print help'
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l bpffs -d 'Directory where the pins shall be' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l cni-dir -d 'Directory of the container network\'s configuration' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-source-mask -d 'Bits of the packet mark that shall carry the sending pod' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-proof-mask -d 'Bit of the packet mark that shall prove a metadata grant' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'

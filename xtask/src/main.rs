@@ -7,11 +7,13 @@
 
 mod bench;
 mod build;
+mod chart;
 mod codegen;
 mod conformance;
 mod demo;
 mod doctor;
 mod fuzz;
+mod helm;
 mod image;
 mod linker;
 mod lint;
@@ -73,7 +75,7 @@ enum Verb {
     Fuzz(fuzz::Args),
     /// Write a container image of a self-contained agent as an OCI archive, without a container engine
     Image(image::Args),
-    /// Generate man pages, shell completions and docs/cli.md from the binary
+    /// Generate man pages, shell completions and docs/cli.md from the binary, the kustomize base from the chart
     Codegen(codegen::Args),
 }
 
