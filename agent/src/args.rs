@@ -51,7 +51,7 @@ pub enum Verb {
     /// Say how the agent is. Needs: a running agent.
     Status(StatusArgs),
     /// List the pods of this node as the kernel knows them. Needs: a running agent.
-    Endpoints(ReadArgs),
+    Endpoints(EndpointsArgs),
     /// Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests).
     ///
     /// Exit codes: 0 allowed, 1 denied, 2 error.
@@ -64,6 +64,9 @@ pub enum Verb {
     Ct(CtArgs),
     /// Look at maps and links in the kernel. Needs: a running agent.
     Bpf(BpfArgs),
+    /// Collect what helps to find out what is wrong into one archive, secrets left out. Needs: root; a running agent
+    /// only for what it alone knows.
+    Sysdump(SysdumpArgs),
     /// Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent.
     ///
     /// Nothing else does that: pins outlive the agent.
@@ -230,12 +233,40 @@ pub struct ReadArgs {
     pub output: OutputArgs,
 }
 
+/// Every node's agent instead of this one's.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct ClusterArgs {
+    /// Ask every node's agent, through `kubectl exec`; as `kubectl ringfence` that is understood.
+    #[arg(long)]
+    pub all_nodes: bool,
+    /// The kubeconfig's context that kubectl shall use.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Only the agent of this node; may be repeated.
+    #[arg(long = "on-node", value_name = "NODE")]
+    pub nodes: Vec<String>,
+}
+
+/// Flags of `ringfence endpoints`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct EndpointsArgs {
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
 /// Flags of `ringfence status`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct StatusArgs {
     /// Where the agent is and how to print.
     #[command(flatten)]
     pub read: ReadArgs,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of verbs that work from manifests.
@@ -334,6 +365,9 @@ pub struct ObserveArgs {
     /// Where the agent is.
     #[command(flatten)]
     pub at: AgentAt,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `ringfence ct`.
@@ -417,6 +451,9 @@ pub struct DetachArgs {
     /// Root of the pods' cgroup subtree.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
+    /// Keep running afterwards, and other agents from starting, until told to stop.
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// Flags of `ringfence check`.
@@ -437,6 +474,29 @@ pub struct CheckArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `ringfence sysdump`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct SysdumpArgs {
+    /// The archive to write; `-` is standard output. Without it: ringfence-sysdump-TIME.tar.gz.
+    #[arg(short, long, value_name = "FILE.tar.gz", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Directory of the pins.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the logs of this node's pods.
+    #[arg(long, value_name = "DIR", default_value = "/var/log/pods", value_hint = ValueHint::DirPath)]
+    pub pod_logs: PathBuf,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub at: AgentAt,
+    /// Which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `ringfence version`.

@@ -37,3 +37,4 @@ pub mod observe;
 
 pub mod check;
 pub mod lab;
+pub mod sysdump;

@@ -38,6 +38,7 @@ pub(super) fn look(args: &CheckArgs) -> Result<Vec<Finding>, Failure> {
         mark_source_mask,
         mark_proof_mask,
         output: _,
+        cluster: _,
     } = args;
     let marks = config::parse_mark(mark_source_mask, mark_proof_mask)?.mask();
     Ok(check::findings(&check::gather(&Look {

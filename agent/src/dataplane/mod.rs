@@ -19,6 +19,7 @@ mod views;
 
 pub use attached::{AttachedProgram, attached, is_absent, is_ours};
 pub use kernel::{Dataplane, detach, open};
+pub use objects::pinned;
 pub use options::{Attach, Options};
 pub use view::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
