@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 60] = [
+const CHANGES: [(&str, &str); 63] = [
     ("mode=detach", "--stay"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
     ("image.tag=t9", "ringfence:t9\""),
@@ -46,7 +46,8 @@ const CHANGES: [(&str, &str); 60] = [
     ("fullnameOverride=rf", "  name: rf\n"),
     ("agent.logFormat=text", "--log-format=text"),
     ("agent.verbosity=1", "- --verbose"),
-    ("agent.cgroupRoot=off", "--cgroup-root=off"),
+    ("agent.cgroupRoot=off", "-cgroup-root="),
+    ("agent.cgroupRoot=/x", "--cgroup-root=/x"),
     ("agent.tcx=off", "--tcx=off"),
     (
         "agent.metadataAnnotations=none",
@@ -72,6 +73,7 @@ const CHANGES: [(&str, &str); 60] = [
     ("http.port=19765", "containerPort: 19765"),
     ("nri.mode=off", "-/var/run/nri"),
     ("nri.failure=closed", "--nri-fail=closed"),
+    ("nri.timeoutMilliseconds=900", "--nri-timeout=900"),
     ("nri.socketDirectory=/run/x", "path: /run/x"),
     ("nri.socket=y.sock", "--nri-socket=/var/run/nri/y.sock"),
     ("apiServer.host=api.example", "value: \"api.example\""),
@@ -83,6 +85,7 @@ const CHANGES: [(&str, &str); 60] = [
     ("hostPaths.state=/a", "path: /a\n"),
     ("hostPaths.cni=/a", "path: /a\n"),
     ("processes=true", "- SYS_PTRACE"),
+    ("processes=true", "--pod-processes=on"),
     ("security.capabilities[0]=SYS_RESOURCE", "- SYS_RESOURCE"),
     ("security.seccompProfile.type=Localhost", "type: Localhost"),
     (

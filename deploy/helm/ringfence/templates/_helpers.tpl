@@ -50,11 +50,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - --bpffs=/sys/fs/bpf/ringfence
 - --run-dir=/run/ringfence
 - --state-dir=/var/lib/ringfence
+{{- if ne .Values.agent.cgroupRoot "off" }}
 - --cgroup-root={{ .Values.agent.cgroupRoot }}
+{{- end }}
+{{- if .Values.processes }}
+- --pod-processes=on
+{{- end }}
 - --nri={{ .Values.nri.mode }}
 {{- if ne .Values.nri.mode "off" }}
 - --nri-socket=/var/run/nri/{{ .Values.nri.socket }}
 - --nri-fail={{ .Values.nri.failure }}
+- --nri-timeout={{ .Values.nri.timeoutMilliseconds | int64 }}
 {{- end }}
 - --tcx={{ .Values.agent.tcx }}
 - --metadata-annotations={{ .Values.agent.metadataAnnotations }}
