@@ -15,6 +15,13 @@ pub const RUN_DIR: &str = "/run/ringfence";
 /// Where the last known state of a cluster is kept unless told otherwise.
 pub const STATE_DIR: &str = "/var/lib/ringfence";
 
+/// Where the container network is configured unless told otherwise.
+pub const CNI_DIR: &str = "/etc/cni/net.d";
+/// Bits of the packet mark that carry the sending pod unless told otherwise.
+pub const MARK_SOURCE_MASK: &str = "0x3fff0000";
+/// Bit of the packet mark that proves a metadata grant unless told otherwise.
+pub const MARK_PROOF_MASK: &str = "0x40000000";
+
 /// Ringfence keeps pods' traffic within policy, in the kernel.
 ///
 /// Exit codes: 0 done, allowed, or nothing to say; 1 denied; 2 wrong usage or an error. Data goes to
@@ -39,10 +46,14 @@ pub enum Verb {
     Agent(Box<AgentArgs>),
     /// Pods made of network namespaces, to try things out on one machine. Needs: root.
     Lab(LabArgs),
+    /// Say what on this node is in Ringfence's way, before it is installed or after. Needs: root, to see everything.
+    ///
+    /// Exit codes: 0 nothing in the way (there may be warnings), 1 something is, 2 error.
+    Check(CheckArgs),
     /// Say how the agent is. Needs: a running agent.
     Status(StatusArgs),
     /// List the pods of this node as the kernel knows them. Needs: a running agent.
-    Endpoints(ReadArgs),
+    Endpoints(EndpointsArgs),
     /// Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests).
     ///
     /// A Service, by name or by one of its addresses, stands for the pods that its selector finds, each on its target
@@ -62,6 +73,9 @@ pub enum Verb {
     Ct(CtArgs),
     /// Look at maps and links in the kernel. Needs: a running agent.
     Bpf(BpfArgs),
+    /// Collect what helps to find out what is wrong into one archive, secrets left out. Needs: root; a running agent
+    /// only for what it alone knows.
+    Sysdump(SysdumpArgs),
     /// Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent.
     ///
     /// Nothing else does that: pins outlive the agent.
@@ -182,10 +196,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "N", default_value_t = Limits::default().rules)]
     pub rule_entries: u32,
     /// Bits of the packet mark that carry the sending pod: one run of bits.
-    #[arg(long, value_name = "HEX", default_value = "0x3fff0000")]
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
     pub mark_source_mask: String,
     /// Bit of the packet mark that proves a metadata grant.
-    #[arg(long, value_name = "HEX", default_value = "0x40000000")]
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
     pub mark_proof_mask: String,
     /// Most events a second from each CPU; what is over is counted, never dropped traffic.
     #[arg(long, value_name = "N", default_value_t = 500)]
@@ -292,12 +306,40 @@ pub struct ReadArgs {
     pub output: OutputArgs,
 }
 
+/// Every node's agent instead of this one's.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct ClusterArgs {
+    /// Ask every node's agent, through `kubectl exec`; as `kubectl ringfence` that is understood.
+    #[arg(long)]
+    pub all_nodes: bool,
+    /// The kubeconfig's context that kubectl shall use.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Only the agent of this node; may be repeated.
+    #[arg(long = "on-node", value_name = "NODE")]
+    pub nodes: Vec<String>,
+}
+
+/// Flags of `ringfence endpoints`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct EndpointsArgs {
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
 /// Flags of `ringfence status`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct StatusArgs {
     /// Where the agent is and how to print.
     #[command(flatten)]
     pub read: ReadArgs,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of verbs that work from manifests.
@@ -396,6 +438,9 @@ pub struct ObserveArgs {
     /// Where the agent is.
     #[command(flatten)]
     pub at: AgentAt,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `ringfence ct`.
@@ -479,6 +524,52 @@ pub struct DetachArgs {
     /// Root of the pods' cgroup subtree.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
+    /// Keep running afterwards, and other agents from starting, until told to stop.
+    #[arg(long)]
+    pub stay: bool,
+}
+
+/// Flags of `ringfence check`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// Directory where the pins shall be.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the container network's configuration.
+    #[arg(long, value_name = "DIR", default_value = CNI_DIR, value_hint = ValueHint::DirPath)]
+    pub cni_dir: PathBuf,
+    /// Bits of the packet mark that shall carry the sending pod.
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
+    pub mark_source_mask: String,
+    /// Bit of the packet mark that shall prove a metadata grant.
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
+    pub mark_proof_mask: String,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `ringfence sysdump`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct SysdumpArgs {
+    /// The archive to write; `-` is standard output. Without it: ringfence-sysdump-TIME.tar.gz.
+    #[arg(short, long, value_name = "FILE.tar.gz", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Directory of the pins.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the logs of this node's pods.
+    #[arg(long, value_name = "DIR", default_value = "/var/log/pods", value_hint = ValueHint::DirPath)]
+    pub pod_logs: PathBuf,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub at: AgentAt,
+    /// Which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `ringfence version`.

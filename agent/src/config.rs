@@ -152,7 +152,7 @@ impl Config {
             Nri::On => true,
             Nri::Off => false,
             // Manifests speak of pods that no container runtime starts.
-            Nri::Auto => manifests.is_empty(),
+            Nri::Auto => matches!(source, Source::Cluster(_)),
         };
         let nri = nri::Options {
             required: nri == Nri::On,
@@ -272,11 +272,17 @@ fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {
     if text == "off" {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|error| {
-        Failure::new(format!("{text:?} is no address and port: {error}"))
-            .at(format!("--http {text}"))
-            .help("write it as 127.0.0.1:9765, [::1]:9765, or off")
-    })
+    // What a pod knows of its node's address, `status.hostIP`, has no brackets.
+    let bare = text
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?)));
+    bare.map_or_else(|| text.parse(), Ok)
+        .map(Some)
+        .map_err(|error| {
+            Failure::new(format!("{text:?} is no address and port: {error}"))
+                .at(format!("--http {text}"))
+                .help("write it as 127.0.0.1:9765, [::1]:9765, or off")
+        })
 }
 
 fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
@@ -323,7 +329,12 @@ const OTHERS: [(&str, u32, &str); 2] = [
     ("the AWS VPC CNI", 0x80, "AWS_VPC_K8S_CNI_CONNMARK"),
 ];
 
-fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
+/// The bits of the packet mark that are ours.
+///
+/// # Errors
+///
+/// The flag, what is wrong with it, and what it allows.
+pub fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
     let mark = MarkLayout {
         source_mask: parse_hex("--mark-source-mask", source)?,
         proof_mask: parse_hex("--mark-proof-mask", proof)?,

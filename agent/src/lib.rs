@@ -36,4 +36,6 @@ pub mod metadata;
 pub mod admin;
 pub mod observe;
 
+pub mod check;
 pub mod lab;
+pub mod sysdump;

@@ -28,6 +28,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -s h -l help -d 'Print
 complete -c ringfence -n "__fish_ringfence_needs_command" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "agent" -d 'Enforce the policies on this machine. Needs: root'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "lab" -d 'Pods made of network namespaces, to try things out on one machine. Needs: root'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "check" -d 'Say what on this node is in Ringfence\'s way, before it is installed or after. Needs: root, to see everything'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "status" -d 'Say how the agent is. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "endpoints" -d 'List the pods of this node as the kernel knows them. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "can" -d 'Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests)'
@@ -35,6 +36,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "matrix" -d 'Sho
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "observe" -d 'Show what was denied, and by which rule. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "ct" -d 'Look at or forget tracked connections. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "bpf" -d 'Look at maps and links in the kernel. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "sysdump" -d 'Collect what helps to find out what is wrong into one archive, secrets left out. Needs: root; a running agent only for what it alone knows'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
@@ -116,18 +118,37 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -l die-with-parent -d 'Be killed when the parent ends'
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s h -l help -d 'Print help'
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l bpffs -d 'Directory where the pins shall be' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l cni-dir -d 'Directory of the container network\'s configuration' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-source-mask -d 'Bits of the packet mark that shall carry the sending pod' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-proof-mask -d 'Bit of the packet mark that shall prove a metadata grant' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l on-node -d 'Only the agent of this node; may be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l on-node -d 'Only the agent of this node; may be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s f -l filename -d 'Files or directories of YAML; `-` is standard input' -r -F
@@ -157,7 +178,10 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l last -d 
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 jsonl\t'One JSON object in each line'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l on-node -d 'Only the agent of this node; may be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s f -l follow -d 'Go on with what happens from now on'
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and not __fish_seen_subcommand_from list flush" -s h -l help -d 'Print help'
@@ -193,10 +217,20 @@ yaml\t'The same as YAML'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s o -l output -d 'The archive to write; `-` is standard output. Without it: ringfence-sysdump-TIME.tar.gz' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l bpffs -d 'Directory of the pins' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l pod-logs -d 'Directory of the logs of this node\'s pods' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l bpffs -d 'Directory of the pins' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l run-dir -d 'Directory of the agent\'s lock: a running agent is in the way' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l cgroup-root -d 'Root of the pods\' cgroup subtree' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l stay -d 'Keep running afterwards, and other agents from starting, until told to stop'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'For people'

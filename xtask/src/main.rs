@@ -7,12 +7,15 @@
 
 mod bench;
 mod build;
+mod chart;
 mod codegen;
 mod conformance;
 mod demo;
 mod doctor;
 mod envtest;
 mod fuzz;
+mod helm;
+mod image;
 mod linker;
 mod lint;
 mod needs;
@@ -73,7 +76,9 @@ enum Verb {
     Envtest,
     /// Give the packet parser and the judge any bytes for a while, beside naive ones
     Fuzz(fuzz::Args),
-    /// Generate man pages, shell completions and docs/cli.md from the binary
+    /// Write a container image of a self-contained agent as an OCI archive, without a container engine
+    Image(image::Args),
+    /// Generate man pages, shell completions and docs/cli.md from the binary, the kustomize base from the chart
     Codegen(codegen::Args),
 }
 
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Verb::Conformance { args } => conformance::run(&args),
         Verb::Envtest => envtest::run(),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Image(args) => image::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {

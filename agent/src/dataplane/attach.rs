@@ -38,6 +38,14 @@ const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
     ("from_host_l3", TcAttachType::Ingress),
 ];
 
+/// Names of all programs that devices carry.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3]
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+}
+
 /// Attaches the programs of pods, of the node's own devices, and of the cgroup roots.
 #[derive(Debug)]
 pub struct Attacher {

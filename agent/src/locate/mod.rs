@@ -36,7 +36,7 @@ use std::{
 };
 
 pub use netns::enter;
-pub use others::mark_conflicts;
+pub use others::{mark_conflicts, mark_users};
 pub use sandbox::{Sandbox, Sandboxes};
 pub use watch::{Inputs, Options, follow};
 
