@@ -47,7 +47,7 @@ fn what_the_node_refuses_is_refused_to_its_client_too() {
         let all = outcomes(&lab, from, 1, 8080);
         assert_eq!(all, without, "{from}");
         for (to, protocol, outcome) in all {
-            // How soon TCP believes an ICMPv6 error is its own affair; what it does, it does without an agent too.
+            // TCP over IPv6 was seen to wait on: what it does, it does without an agent too.
             if to.is_ipv4() || protocol == Transport::Udp {
                 assert_eq!(outcome, Outcome::Refused, "{from} -> {to} {protocol:?}");
             }

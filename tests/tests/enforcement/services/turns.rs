@@ -41,7 +41,7 @@ fn who(names: &[&str]) -> Vec<Option<String>> {
 }
 
 fn each_connection_is_judged_by_its_backend(lab: &str, mode: Mode) {
-    let lab = Lab::up(&small(lab, &["a", "b", "c", "d"], &[80, 81])).unwrap();
+    let lab = Lab::up(&small(lab, &["a", "b", "c", "d"], &[80, 81])).expect("a lab");
     let manifests = world(&["a", "b", "c", "d"]) + &manifest(1, 8080) + &manifest(2, 8080);
     // Of the second Service it is the port that tells the backends apart.
     let spreads = [
@@ -69,7 +69,7 @@ fn each_connection_is_judged_by_its_backend(lab: &str, mode: Mode) {
     assert_eq!(told(&lab, "a", 1, 4), who(&["", "c", "", "c"]));
     assert_eq!(told(&lab, "a", 2, 2), who(&["", ""]));
     drop(agent);
-    lab.down().unwrap();
+    lab.down().expect("down");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn backends_in_turn_with_iptables() {
 
 /// Two clients under one policy; affinity gives the first the one backend and the second the other.
 fn a_client_is_judged_by_the_backend_that_it_stays_with(lab: &str, mode: Mode) {
-    let lab = Lab::up(&small(lab, &["a", "b", "c", "d"], &[80])).unwrap();
+    let lab = Lab::up(&small(lab, &["a", "b", "c", "d"], &[80])).expect("a lab");
     let manifests =
         world(&["a", "b", "c"]) + "---\n" + &pod_manifest("d", "a", 4, "") + &manifest(1, 8080);
     let spread = Spread {
@@ -103,7 +103,7 @@ fn a_client_is_judged_by_the_backend_that_it_stays_with(lab: &str, mode: Mode) {
     assert_eq!(told(&lab, "a", 1, 2), who(&["", ""]));
     assert_eq!(told(&lab, "d", 1, 2), who(&["c", "c"]));
     drop(agent);
-    lab.down().unwrap();
+    lab.down().expect("down");
 }
 
 #[test]
