@@ -35,7 +35,10 @@ fn behind(headers: &[u8], port: u16) -> Vec<u8> {
         });
     }
     payload.extend(udp_datagram(4000, port, b"data"));
-    let (pod, friend): (Ipv6Addr, Ipv6Addr) = (POD[1].parse().unwrap(), FRIEND[1].parse().unwrap());
+    let (pod, friend): (Ipv6Addr, Ipv6Addr) = (
+        POD[1].parse().expect("an address"),
+        FRIEND[1].parse().expect("an address"),
+    );
     let first = headers.first().copied().unwrap_or(UDP);
     frame(Way::Out, &v6(pod, friend, first, 64, &payload))
 }
@@ -174,8 +177,10 @@ fn what_is_behind_options_is_judged() {
         ),
     ];
     on_the_desk(&guarded(), move |desk| {
-        let (pod, friend): (Ipv4Addr, Ipv4Addr) =
-            (POD[0].parse().unwrap(), FRIEND[0].parse().unwrap());
+        let (pod, friend): (Ipv4Addr, Ipv4Addr) = (
+            POD[0].parse().expect("an address"),
+            FRIEND[0].parse().expect("an address"),
+        );
         for (what, options, legal) in &options {
             for (port, allowed) in [(53, true), (54, false)] {
                 let packet = v4(

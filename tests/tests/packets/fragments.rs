@@ -82,7 +82,7 @@ fn segment(source: u16, destination: u16) -> Vec<u8> {
 #[test]
 fn a_later_fragment_is_what_its_first_was_and_nothing_before_it() {
     on_the_desk(&guarded(), |desk| {
-        for family in 0..2 {
+        for (family, friend) in FRIEND.into_iter().enumerate() {
             for (id, (way, port, allowed)) in (1_u8..).zip(CASES) {
                 let (protocol, head) = match way {
                     Way::Out => (UDP, udp_datagram(4000, port, b"12345678")),
@@ -90,7 +90,7 @@ fn a_later_fragment_is_what_its_first_was_and_nothing_before_it() {
                 };
                 let piece = |offset, more, payload| Piece {
                     way,
-                    remote: FRIEND[family],
+                    remote: friend,
                     id,
                     offset,
                     more,
@@ -114,11 +114,11 @@ fn a_later_fragment_is_what_its_first_was_and_nothing_before_it() {
 #[test]
 fn a_later_fragment_belongs_to_one_packet_of_one_sender_in_one_direction() {
     on_the_desk(&guarded(), |desk| {
-        for family in 0..2 {
+        for (family, friend) in FRIEND.into_iter().enumerate() {
             let datagram = udp_datagram(4000, 53, b"12345678");
             let own = Piece {
                 way: Way::Out,
-                remote: FRIEND[family],
+                remote: friend,
                 id: 7,
                 offset: 0,
                 more: true,
@@ -162,11 +162,11 @@ fn a_later_fragment_belongs_to_one_packet_of_one_sender_in_one_direction() {
 #[test]
 fn a_fragment_that_overlaps_what_was_judged_is_dropped() {
     on_the_desk(&guarded(), |desk| {
-        for family in 0..2 {
+        for (family, friend) in FRIEND.into_iter().enumerate() {
             let head = [segment(4000, 80), vec![0; 12]].concat();
             let first = Piece {
                 way: Way::In,
-                remote: FRIEND[family],
+                remote: friend,
                 id: 9,
                 offset: 0,
                 more: true,
@@ -212,7 +212,7 @@ fn denial_in(desk: &mut ringfence_tests::desk::Desk, frame: &[u8]) -> Option<Rea
 #[test]
 fn a_first_fragment_without_its_whole_transport_header_is_dropped() {
     on_the_desk(super::WORLD, |desk| {
-        for family in 0..2 {
+        for (family, friend) in FRIEND.into_iter().enumerate() {
             let icmp = if family == 0 { 1 } else { 58 };
             for (protocol, needed) in [(TCP, 20), (UDP, 8), (132, 12), (icmp, 8)] {
                 for length in [0, needed - 4, needed] {
@@ -225,7 +225,7 @@ fn a_first_fragment_without_its_whole_transport_header_is_dropped() {
                     }
                     let tiny = Piece {
                         way: Way::Out,
-                        remote: FRIEND[family],
+                        remote: friend,
                         id: 3,
                         offset: 0,
                         more: true,

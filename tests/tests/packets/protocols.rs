@@ -180,10 +180,10 @@ fn an_address_in_disguise_is_nobodys() {
 #[test]
 fn who_has_the_pods_or_the_nodes_address_and_is_neither_gets_nothing_by_it() {
     on_the_desk(&guarded(), |desk| {
-        for family in 0..2 {
+        for pod in POD {
             // From the network, with the pod's own address as sender.
-            let own = udp(Way::In, (POD[family], 80), (POD[family], 4000));
-            assert!(!desk.passes(Way::In, &own), "family {family}");
+            let own = udp(Way::In, (pod, 80), (pod, 4000));
+            assert!(!desk.passes(Way::In, &own), "{pod}");
             assert!(
                 desk.passes_back(&own),
                 "it left by the device that it comes back by"
