@@ -239,8 +239,8 @@ impl Packet {
     #[must_use]
     pub fn is_error(&self) -> bool {
         self.part != Part::Later
-            && (self.protocol == 1 && [3, 4, 5, 11, 12].contains(&self.kind)
-                || self.protocol == 58 && self.kind < 128)
+            && (self.protocol == 1 && [3, 11, 12].contains(&self.kind)
+                || self.protocol == 58 && (1..=4).contains(&self.kind))
     }
 
     /// True for neighbour and listener discovery.

@@ -6,6 +6,7 @@ mod life;
 mod limits;
 mod metadata;
 mod nri;
+mod mtu;
 mod packets;
 mod pods;
 mod services;
