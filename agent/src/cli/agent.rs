@@ -79,8 +79,9 @@ fn log(config: &Config) {
         1 => "debug",
         _ => "trace",
     };
-    // Netlink's own messages are of use only to who asks for everything.
-    let quiet = format!("{default},netlink_proto=warn,netlink_packet_route=error");
+    // Messages of libraries are of use only to who asks for everything: what they mean is said by us.
+    let quiet =
+        format!("{default},netlink_proto=warn,netlink_packet_route=error,kube_client=error");
     let filter =
         EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_unset| EnvFilter::new(quiet));
     let builder = tracing_subscriber::fmt()

@@ -86,7 +86,7 @@ async fn recall(
     let (written, reads) = match read.map_err(anyhow::Error::from).flatten() {
         Ok(Some(kept)) => kept,
         Ok(None) => {
-            tracing::info!(path = %path.display(), "the API server is not there yet, and no state of before is known");
+            tracing::info!(path = %path.display(), "no state of before is known");
             return Batch::new();
         }
         Err(error) => {
@@ -98,7 +98,7 @@ async fn recall(
         path = %path.display(),
         written = %humantime(written),
         objects = reads.len(),
-        "the API server is not there: the state that was last known is enforced until it is"
+        "the state that was last known is enforced, each kind until the API server has told all of it"
     );
     health.recalled(written);
     // The same order as a source's, though nobody minds.
