@@ -1,18 +1,21 @@
 //! `ringfence agent`.
 
-use std::{io, process::ExitCode, sync::Arc};
+use std::{io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use tokio::sync::watch::{Receiver, channel};
+use tokio::{
+    sync::watch::{Receiver, channel},
+    task::JoinHandle,
+};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::Outcome;
 use crate::{
     args::{AgentArgs, LogFormat},
     config::{Config, Source},
-    index,
+    index::{self, Keeper, State},
     locate::World,
     run::{self, Parts, Task, directory},
-    watch::{self, Connection, Health, Kubernetes, Manifests, Options},
+    watch::{Connection, Health, Kubernetes, Manifests, Options, Recalling},
 };
 
 pub(super) fn run(args: AgentArgs) -> Outcome {
@@ -28,12 +31,24 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
         .build()?;
     let result = runtime.block_on(async {
         let health = Arc::new(Health::default());
+        let mut keeper = None;
         let (world, source) = match &config.source {
-            Source::Manifests(paths) => follow(Manifests::new(paths.clone(), Options::default())),
+            Source::Manifests(paths) => {
+                let manifests = Manifests::new(paths.clone(), Options::default());
+                follow(index::follow(manifests))
+            }
             Source::Cluster(cluster) => {
                 let connection =
                     Connection::find(cluster.kubeconfig.clone(), cluster.context.clone()).await?;
-                follow(Kubernetes::new(connection, Arc::clone(&health)))
+                let source = Kubernetes::new(connection, Arc::clone(&health));
+                match &cluster.state_dir {
+                    None => follow(index::follow(source)),
+                    Some(directory) => {
+                        let (followed, keep) = kept(&config, directory, source, &health);
+                        keeper = Some(keep);
+                        followed
+                    }
+                }
             }
         };
         let parts = Parts {
@@ -43,7 +58,13 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
             compile: super::kernel::compiler(&config),
             open: super::kernel::opener(&config),
         };
-        run::run(config, parts).await
+        let result = run::run(config, parts).await;
+        if let Some(keeper) = keeper
+            && let Err(error) = keeper.keep()
+        {
+            tracing::warn!("the state is not kept: {error:#}");
+        }
+        result
     });
     // A reader of standard input may be waiting for good.
     runtime.shutdown_background();
@@ -58,8 +79,9 @@ fn log(config: &Config) {
         1 => "debug",
         _ => "trace",
     };
-    // Netlink's own messages are of use only to who asks for everything.
-    let quiet = format!("{default},netlink_proto=warn,netlink_packet_route=error");
+    // Messages of libraries are of use only to who asks for everything: what they mean is said by us.
+    let quiet =
+        format!("{default},netlink_proto=warn,netlink_packet_route=error,kube_client=error");
     let filter =
         EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_unset| EnvFilter::new(quiet));
     let builder = tracing_subscriber::fmt()
@@ -76,10 +98,57 @@ fn log(config: &Config) {
     };
 }
 
-/// Follows a source, and hides what it says until all of it was read.
-fn follow(source: impl watch::Source) -> (Receiver<Arc<World>>, Task) {
+/// How long the API server may take before what was last known is enforced, where something is in force from before: that
+/// is as new as what was kept, or newer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What follows a source: its newest state, and the task that it ends with.
+type Followed = (Receiver<Arc<State>>, JoinHandle<anyhow::Result<()>>);
+
+/// Follows a cluster, from what was last known if need be, and keeps what it says.
+fn kept(
+    config: &Config,
+    directory: &Path,
+    source: Kubernetes,
+    health: &Arc<Health>,
+) -> ((Receiver<Arc<World>>, Task), Arc<Keeper>) {
+    let node = config.node.clone().unwrap_or_default();
+    let source = Recalling {
+        source,
+        directory: directory.to_owned(),
+        node: node.clone(),
+        patience: if super::kernel::is_enforcing(config) {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        },
+        health: Arc::clone(health),
+    };
+    let (states, task) = index::follow(source);
+    let keeper = Keeper::new(
+        directory.to_owned(),
+        node,
+        states.clone(),
+        Arc::clone(health),
+    );
+    let keeper = Arc::new(keeper);
+    let keeping = tokio::spawn(Arc::clone(&keeper).follow());
+    let (world, source) = follow((states, task));
+    let source = async move {
+        tokio::select! {
+            ended = source => ended,
+            ended = keeping => {
+                ended?;
+                anyhow::bail!("nobody tells states any more")
+            }
+        }
+    };
+    ((world, Box::pin(source)), keeper)
+}
+
+/// Hides what a source says until all of it was read.
+fn follow((mut states, source): Followed) -> (Receiver<Arc<World>>, Task) {
     let (sender, world) = channel(Arc::new(World::default()));
-    let (mut states, source) = index::follow(source);
     let task = async move {
         let mut source = source;
         loop {

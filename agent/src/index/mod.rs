@@ -11,10 +11,12 @@
 
 mod check;
 mod follow;
+mod keep;
 mod namespace;
 mod node;
 mod pod;
 mod policy;
+mod revert;
 mod selector;
 mod service;
 
@@ -33,6 +35,7 @@ use crate::{
 };
 
 pub use follow::{State, follow};
+pub use keep::Keeper;
 pub(crate) use pod::METADATA_REQUESTS;
 
 /// The state of all objects.

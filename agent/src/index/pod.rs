@@ -8,11 +8,11 @@ use super::check::{self, Findings, annotation};
 use crate::model::{ContainerPort, Labels, Owner, Phase, Place, Pod, PodKey};
 
 /// Name of the pod's network namespace.
-const NETNS: &str = "ringfence.dev/netns";
+pub(super) const NETNS: &str = "ringfence.dev/netns";
 /// Name of the pod's host-side interface.
-const INTERFACE: &str = "ringfence.dev/interface";
+pub(super) const INTERFACE: &str = "ringfence.dev/interface";
 /// The pod's cgroup, below the pods' root.
-const CGROUP: &str = "ringfence.dev/cgroup";
+pub(super) const CGROUP: &str = "ringfence.dev/cgroup";
 /// What may count as a request for metadata access.
 pub(crate) const METADATA_REQUESTS: [&str; 2] =
     ["metadata.ringfence.dev/access", "iam.amazonaws.com/role"];

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Whether a policy counts.
-const ENFORCEMENT: &str = "ringfence.dev/enforcement";
+pub(super) const ENFORCEMENT: &str = "ringfence.dev/enforcement";
 
 pub(super) fn convert(object: &NetworkPolicy, findings: &mut Findings<'_>) -> Policy {
     let default = NetworkPolicySpec::default();

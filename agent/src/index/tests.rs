@@ -1,6 +1,7 @@
 //! What is refused and why, what is defaulted, and what stays in force.
 
 mod invalid;
+mod kept;
 mod order;
 mod state;
 mod valid;

@@ -12,9 +12,11 @@
 //!   wrong and stays silent about the kind.
 
 mod health;
+pub mod kept;
 mod kubernetes;
 mod manifest;
 mod object;
+mod recall;
 mod suggest;
 
 use tokio::sync::mpsc;
@@ -23,6 +25,7 @@ pub use health::{Health, KindHealth};
 pub use kubernetes::{Connection, Kubernetes};
 pub use manifest::{Manifests, Options, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
+pub use recall::Recalling;
 
 use crate::model::Diagnostic;
 

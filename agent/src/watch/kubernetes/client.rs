@@ -3,13 +3,21 @@
 use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use kube::{
     Client, Config,
+    client::{Body, ConfigExt as _},
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tower::{BoxError, ServiceBuilder};
 
 /// How long it may take to reach the API server.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before it is asked whether it still is one.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// An API server and credentials for it.
 #[derive(Clone, Debug)]
@@ -51,12 +59,35 @@ impl Connection {
             );
         };
         config.connect_timeout = Some(CONNECT);
-        // Whoever asks waits longer and longer by itself, and says why.
-        config.default_retry = false;
         Ok(Self(config))
     }
 
+    /// A client whose connections notice that nobody is at the other end any more: a watch may be silent for long, and a
+    /// server that was replaced never says so.
     pub(super) fn client(self) -> anyhow::Result<Client> {
-        Client::try_from(self.0).context("cannot make a client of the Kubernetes API")
+        const CONTEXT: &str = "cannot make a client of the Kubernetes API";
+        let config = self.0;
+        anyhow::ensure!(
+            config.proxy_url.is_none(),
+            "{CONTEXT}: proxies are not supported; take proxy-url out of the kubeconfig"
+        );
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(config.connect_timeout);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE / 3));
+        tcp.set_keepalive_retries(Some(3));
+        let tls = config
+            .rustls_https_connector_with_connector(tcp)
+            .context(CONTEXT)?;
+        let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(tls);
+        let service = ServiceBuilder::new()
+            .layer(config.base_uri_layer())
+            .option_layer(config.auth_layer().context(CONTEXT)?)
+            .layer(config.extra_headers_layer().context(CONTEXT)?)
+            .map_err(BoxError::from)
+            .service(http);
+        Ok(Client::new(service, config.default_namespace))
     }
 }

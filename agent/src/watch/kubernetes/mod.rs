@@ -14,6 +14,8 @@
 mod client;
 mod follow;
 mod resource;
+#[cfg(test)]
+mod scripted;
 mod trouble;
 
 #[cfg(test)]
