@@ -129,7 +129,7 @@ fn sigterm_leaves_everything_and_detach_takes_it_away() {
         reaches(&lab, &a, 2, 81).then_some(())
     });
     let version = format!("v{}", ringfence_common::ABI_VERSION);
-    let pins = ringfence_agent::lab::state::bpffs(lab.name()).join(version);
+    let pins = state::bpffs(lab.name()).join(version);
     assert!(!pins.exists(), "pins are left");
     lab.down().unwrap();
 }
@@ -216,7 +216,8 @@ fn an_unreadable_manifest_at_start_programs_nothing_and_keeps_what_is_pinned() {
 
 /// The names of pinned links that begin so.
 fn links(lab: &Lab, prefix: &str) -> Vec<String> {
-    let versions = std::fs::read_dir(state::bpffs(lab.name())).unwrap();
+    let versions =
+        std::fs::read_dir(state::bpffs(lab.name())).expect("the agent has pinned something");
     versions
         .flatten()
         .filter_map(|version| std::fs::read_dir(version.path().join("links")).ok())
