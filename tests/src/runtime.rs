@@ -28,6 +28,9 @@ use ttrpc::{
 /// How long the runtime waits for an answer.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long the runtime waits for a plugin.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A runtime's socket.
 pub struct Runtime {
     directory: tempfile::TempDir,
@@ -86,54 +89,63 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If the plugin does not behave.
+    /// If no plugin behaves.
     #[must_use]
     pub fn accept(&self, running: &[PodSandbox]) -> Plugin {
         self.tokio.block_on(async {
-            let (stream, _) = self.listener.accept().await.expect("a plugin");
-            let (connections, carry) = mux::divide(stream);
-            let carry = tokio::spawn(carry);
-            let (registered, mut registration) = mpsc::channel(1);
-            let register: Box<dyn MethodHandler + Send + Sync> = Box::new(Register(registered));
-            let service = Service {
-                methods: HashMap::from([("RegisterPlugin".to_owned(), register)]),
-                streams: HashMap::new(),
-            };
-            let incoming = futures::stream::iter([Ok(connections.runtime)]);
-            let mut server = Server::new()
-                .add_listener(Listener::new(incoming))
-                .register_service(HashMap::from([(messages::RUNTIME.to_owned(), service)]));
-            server.start().await.expect("a server");
-            let name = registration.recv().await.expect("it registers");
-            assert_eq!(name.plugin_name, "ringfence");
-            assert_eq!(name.plugin_idx.len(), 2);
+            let accepted = tokio::time::timeout(PATIENCE, async {
+                loop {
+                    // One that has waited too long for this call has given up, and comes again.
+                    match self.accept_one(running).await {
+                        Ok(plugin) => break plugin,
+                        Err(error) => eprintln!("a plugin has gone: {error}"),
+                    }
+                }
+            });
+            accepted.await.expect("a plugin comes and stays")
+        })
+    }
 
-            let client = Client::new(Socket::new(connections.plugin));
-            let configuration = ConfigureRequest {
-                runtime_name: "tests".to_owned(),
-                runtime_version: "1".to_owned(),
-                request_timeout: i64::try_from(TIMEOUT.as_millis()).expect("small"),
+    async fn accept_one(&self, running: &[PodSandbox]) -> Result<Plugin, String> {
+        let (stream, _) = self.listener.accept().await.expect("it listens");
+        let (connections, carry) = mux::divide(stream);
+        let carry = tokio::spawn(carry);
+        let (registered, mut registration) = mpsc::channel(1);
+        let register: Box<dyn MethodHandler + Send + Sync> = Box::new(Register(registered));
+        let service = Service {
+            methods: HashMap::from([("RegisterPlugin".to_owned(), register)]),
+            streams: HashMap::new(),
+        };
+        let incoming = futures::stream::iter([Ok(connections.runtime)]);
+        let mut server = Server::new()
+            .add_listener(Listener::new(incoming))
+            .register_service(HashMap::from([(messages::RUNTIME.to_owned(), service)]));
+        server.start().await.expect("a server");
+        let name = registration.recv().await.ok_or("it does not register")?;
+        assert_eq!(name.plugin_name, "ringfence");
+        assert_eq!(name.plugin_idx.len(), 2);
+
+        let client = Client::new(Socket::new(connections.plugin));
+        let configuration = ConfigureRequest {
+            runtime_name: "tests".to_owned(),
+            runtime_version: "1".to_owned(),
+            request_timeout: i64::try_from(TIMEOUT.as_millis()).expect("small"),
+        };
+        let wants: ConfigureResponse = ask(&client, "Configure", &configuration).await?;
+        assert_eq!(wants.events, 0b111);
+        for number in 0..=running.len() {
+            let part = SynchronizeRequest {
+                pods: running.get(number).cloned().into_iter().collect(),
+                more: number < running.len(),
             };
-            let wants: ConfigureResponse = ask(&client, "Configure", &configuration)
-                .await
-                .expect("configured");
-            assert_eq!(wants.events, 0b111);
-            for number in 0..=running.len() {
-                let part = SynchronizeRequest {
-                    pods: running.get(number).cloned().into_iter().collect(),
-                    more: number < running.len(),
-                };
-                let understood: SynchronizeResponse = ask(&client, "Synchronize", &part)
-                    .await
-                    .expect("synchronized");
-                assert_eq!(understood.more, part.more);
-            }
-            Plugin {
-                client,
-                carry,
-                _server: server,
-                tokio: Arc::clone(&self.tokio),
-            }
+            let understood: SynchronizeResponse = ask(&client, "Synchronize", &part).await?;
+            assert_eq!(understood.more, part.more);
+        }
+        Ok(Plugin {
+            client,
+            carry,
+            _server: server,
+            tokio: Arc::clone(&self.tokio),
         })
     }
 }

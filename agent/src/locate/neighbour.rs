@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
 };
 
 use anyhow::Context as _;
@@ -12,8 +12,14 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
+        route::{RouteAttribute, RouteMessage},
     },
 };
+
+use super::netlink::Stack;
+
+/// The port for what nobody needs (RFC 863).
+const DISCARD: u16 = 9;
 
 /// Who answers for addresses, and behind which ports of bridges they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +80,61 @@ pub(super) async fn read(handle: &Handle) -> anyhow::Result<Neighbours> {
         }
     }
     Ok(found)
+}
+
+/// Makes the node ask on its bridges who has these addresses: the answers are there when it looks again.
+///
+/// Nobody is a neighbour before the node has something for him. An empty datagram for the port `discard` is as little as
+/// can be; it is sent only where the way to the address begins at a bridge.
+pub(super) async fn ask(handle: &Handle, addresses: &[IpAddr], node: &Stack) {
+    for &address in addresses {
+        let Some(device) = way(handle, address).await else {
+            continue;
+        };
+        let kind = node
+            .links
+            .get(&device)
+            .and_then(|link| link.kind.as_deref());
+        if kind != Some("bridge") {
+            continue;
+        }
+        let unspecified: IpAddr = if address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let sent = UdpSocket::bind((unspecified, 0))
+            .and_then(|socket| socket.send_to(&[], (address, DISCARD)));
+        if let Err(error) = sent {
+            tracing::debug!(%address, %error, "cannot ask who has it");
+        }
+    }
+}
+
+/// The device at which the node's way to this address begins, if that needs no gateway.
+async fn way(handle: &Handle, address: IpAddr) -> Option<u32> {
+    // The builder fills in what a strict question must leave empty.
+    let mut request = RouteMessage::default();
+    (
+        request.header.address_family,
+        request.header.destination_prefix_length,
+    ) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    let destination = RouteAttribute::Destination(address.into());
+    request.attributes.push(destination);
+    let mut answers = std::pin::pin!(handle.route().get(request).execute());
+    let route = answers.try_next().await.ok()??;
+    let mut device = None;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => device = Some(*index),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => return None,
+            _ => {}
+        }
+    }
+    device
 }
 
 fn has_answered(state: NeighbourState) -> bool {

@@ -18,6 +18,8 @@ pub(super) fn lay(snapshot: &Snapshot, sandboxes: &Sandboxes, node: Option<&str>
     for (key, sandbox) in &sandboxes.by_pod {
         let pod = match snapshot.pods.get(key) {
             Some(pod) if sandbox.is_of(&pod.uid) => refined(pod, sandbox),
+            // It has moved, and what is left of it here ends soon.
+            Some(pod) if pod.node.is_some() && pod.node.as_deref() != node => None,
             // The watch lags behind: this is a pod that came after the one it knows, or that it knows not yet.
             _ => Some(made(sandbox, key.clone(), node)),
         };
@@ -141,6 +143,15 @@ mod tests {
             let expect: Vec<IpAddr> = expect.iter().map(|it| it.parse().unwrap()).collect();
             assert_eq!(pod.addresses, expect, "{status:?} {sandbox:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_runs_elsewhere_by_now_is_not_overlaid_by_what_is_left_of_it_here() {
+        let mut before = snapshot("u2", &["10.9.0.9"]);
+        let mut pod = before.pods.get(&key()).unwrap().clone();
+        pod.node = Some("w2".into());
+        before.pods.insert(key(), pod.clone());
+        assert_eq!(laid(&before, &sandboxes(&["10.0.0.1"])), pod);
     }
 
     #[test]

@@ -191,6 +191,7 @@ impl Round<'_> {
             Ok(located) => return Ok(Ok(located)),
             Err(reason) => reasons.push(reason),
         }
+        neighbour::ask(&self.machine.handle, addresses, &self.machine.stack).await;
         Ok(Err(reasons))
     }
 }

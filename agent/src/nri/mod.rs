@@ -21,6 +21,7 @@ pub mod mux;
 mod roll;
 mod sandbox;
 mod session;
+mod unwatched;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 

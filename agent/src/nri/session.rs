@@ -28,7 +28,7 @@ use super::{
     },
     mux,
     roll::Roll,
-    sandbox,
+    sandbox, unwatched,
 };
 use crate::{admin::Shared, locate::Sandboxes, observe::metrics::Gated};
 
@@ -192,11 +192,13 @@ impl Session {
     ) -> Result<SynchronizeResponse, String> {
         let part = request.pods.iter().filter_map(sandbox::read).collect();
         let more = request.more;
-        if let Some(unwatched) = self.change(|roll| roll.list(part, more)) {
-            self.shared.lasting.nri.unwatched(unwatched.len());
-            for pod in unwatched {
-                tracing::info!(%pod, "runs already; it is taken over");
-            }
+        let new = self.change(|roll| {
+            let new = roll.list(part, more)?;
+            Some((new, roll.sandboxes()))
+        });
+        if let Some((new, listed)) = new {
+            // The runtime does not wait for that.
+            tokio::spawn(unwatched::count(Arc::clone(&self.shared), new, listed));
         }
         Ok(SynchronizeResponse { more })
     }

@@ -91,6 +91,12 @@ impl NriMetrics {
         self.connected.set(is.into());
     }
 
+    /// The runtime asks before it starts pods.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.get() != 0
+    }
+
     /// A pod has come to the gate and waited so long.
     pub fn gated(&self, what: Gated, waited: Duration) {
         let result = match what {

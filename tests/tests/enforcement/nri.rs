@@ -118,14 +118,16 @@ fn what_runs_already_is_taken_over_with_its_connections_and_counted_if_nobody_wa
     flows_on(&lab, "s", &a, 5);
     let runtime = Runtime::listen();
     let manifests = world(&["a"]) + &lets_in("b", "a", 80) + &lets_in("c", "a", 80);
-    let agent = agent(&lab, &runtime, &manifests, &PATIENT);
+    let mut agent = agent(&lab, &runtime, &manifests, &PATIENT);
     let plugin = runtime.accept(&[of(&lab, "s1", "b")]);
     eventually("it is taken over", || {
         endpoints(&agent).contains("t/b").then_some(())
     });
     flows_on(&lab, "s", &a, 20);
     assert!(!reaches(&lab, &a, 2, 81));
-    assert!(metric(&agent, "ringfence_nri_unwatched_pods_total 1"));
+    eventually("it is counted", || {
+        metric(&agent, "ringfence_nri_unwatched_pods_total 1").then_some(())
+    });
 
     // The runtime restarts, and a pod starts before the plugin is back.
     plugin.hang_up();
@@ -133,8 +135,22 @@ fn what_runs_already_is_taken_over_with_its_connections_and_counted_if_nobody_wa
     eventually("the other is taken over", || {
         endpoints(&agent).contains("t/c").then_some(())
     });
-    assert!(metric(&agent, "ringfence_nri_unwatched_pods_total 2"));
+    eventually("it is counted", || {
+        metric(&agent, "ringfence_nri_unwatched_pods_total 2").then_some(())
+    });
     assert!(metric(&agent, "ringfence_nri_connected 1"));
+    flows_on(&lab, "s", &a, 20);
+
+    // Another agent finds both guarded, so it counts neither; but one that it does not know.
+    agent.kill();
+    drop(plugin);
+    agent.spawn();
+    agent.wait_until_ready();
+    let nobody = sandbox("s3", "t", "nobody", &netns(&lab, "nowhere"));
+    let plugin = runtime.accept(&[of(&lab, "s1", "b"), of(&lab, "s2", "c"), nobody]);
+    eventually("it is counted", || {
+        metric(&agent, "ringfence_nri_unwatched_pods_total 1").then_some(())
+    });
     flows_on(&lab, "s", &a, 20);
     drop(plugin);
     drop(agent);
