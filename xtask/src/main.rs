@@ -12,6 +12,7 @@ mod codegen;
 mod conformance;
 mod demo;
 mod doctor;
+mod e2e;
 mod envtest;
 mod fuzz;
 mod helm;
@@ -78,6 +79,8 @@ enum Verb {
     Fuzz(fuzz::Args),
     /// Write a container image of a self-contained agent as an OCI archive, without a container engine
     Image(image::Args),
+    /// Install image and chart into the cluster that KUBECONFIG names and run Ringfence's own tests there
+    E2e(e2e::Args),
     /// Generate man pages, shell completions and docs/cli.md from the binary, the kustomize base from the chart
     Codegen(codegen::Args),
 }
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Verb::Envtest => envtest::run(),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Image(args) => image::run(&args),
+        Verb::E2e(args) => e2e::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {

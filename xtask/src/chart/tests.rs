@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 63] = [
+const CHANGES: [(&str, &str); 64] = [
     ("mode=detach", "--stay"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
     ("image.tag=t9", "ringfence:t9\""),
@@ -72,6 +72,7 @@ const CHANGES: [(&str, &str); 63] = [
     ("http.address=127.0.0.1", "host: \"127.0.0.1\""),
     ("http.port=19765", "containerPort: 19765"),
     ("nri.mode=off", "-/var/run/nri"),
+    ("nri.mode=off,nri.socket=z", "-tolerate-missing"),
     ("nri.failure=closed", "--nri-fail=closed"),
     ("nri.timeoutMilliseconds=900", "--nri-timeout=900"),
     ("nri.socketDirectory=/run/x", "path: /run/x"),
