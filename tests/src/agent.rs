@@ -259,6 +259,9 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the agent said:\n{}", self.said());
+        }
         if let Some(mut child) = self.child.take() {
             // It has ended already, or it ends now.
             let _: std::io::Result<()> = child.kill();

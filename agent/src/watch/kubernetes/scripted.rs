@@ -1,0 +1,229 @@
+//! The follower beside a server that says what a script says.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Frame},
+};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::{
+    super::{Batch, Event, Health, Kind},
+    follow::{Outlet, follow},
+    resource::Namespace,
+};
+
+/// What is answered to one request.
+enum Answer {
+    /// A status and a body.
+    Whole(u16, Value),
+    /// Lines, and the end.
+    Lines(Vec<Value>),
+    /// Lines, and no end.
+    Open(Vec<Value>),
+}
+
+struct Scene {
+    batches: mpsc::Receiver<Batch>,
+    health: Arc<Health>,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+/// Plays answers to a follower of namespaces; what is asked beyond them gets an error.
+fn play(answers: Vec<Answer>) -> Scene {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+    let log = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        log.lock().unwrap().push(request.uri().to_string());
+        let answer = answers.lock().unwrap().pop_front();
+        async move {
+            let lines = |lines: Vec<Value>| -> String {
+                lines.iter().map(|line| format!("{line}\n")).collect()
+            };
+            let (status, body) = match answer {
+                None => (500, Either::Left(Full::from("{}"))),
+                Some(Answer::Whole(status, body)) => {
+                    (status, Either::Left(Full::from(body.to_string())))
+                }
+                Some(Answer::Lines(text)) => (200, Either::Left(Full::from(lines(text)))),
+                Some(Answer::Open(text)) => {
+                    let first = Ok::<_, Infallible>(Frame::data(Bytes::from(lines(text))));
+                    let stream = futures::StreamExt::chain(
+                        futures::stream::iter([first]),
+                        futures::stream::pending(),
+                    );
+                    (200, Either::Right(StreamBody::new(stream)))
+                }
+            };
+            let response = Response::builder().status(status).body(body.boxed_unsync());
+            Ok::<_, Infallible>(response.unwrap())
+        }
+    });
+    let client = Client::new(service, "default");
+    let (sender, batches) = mpsc::channel(16);
+    let health = Arc::new(Health::default());
+    health.expect(&[Kind::Namespace]);
+    let outlet = Outlet::new(sender, Arc::clone(&health));
+    tokio::spawn(follow::<Namespace>(client, outlet));
+    Scene {
+        batches,
+        health,
+        asked,
+    }
+}
+
+impl Scene {
+    /// The next events but diagnostics, in short.
+    async fn next(&mut self, count: usize) -> Vec<String> {
+        let mut told = Vec::new();
+        while told.len() < count {
+            for event in self.batches.recv().await.expect("the follower lives") {
+                told.extend(match event {
+                    Event::Init(_) => Some("init".to_owned()),
+                    Event::InitDone(_) => Some("done".to_owned()),
+                    Event::Apply(read) => Some(format!("+{}", read.key.name)),
+                    Event::Delete(key) => Some(format!("-{}", key.name)),
+                    Event::Broken(_) => Some("broken".to_owned()),
+                    Event::Diagnostics(_) => None,
+                });
+            }
+        }
+        told
+    }
+
+    /// The next diagnostics that name something.
+    async fn complaint(&mut self) -> String {
+        loop {
+            for event in self.batches.recv().await.expect("the follower lives") {
+                if let Event::Diagnostics(all) = event
+                    && let Some(first) = all.first()
+                {
+                    return first.to_string();
+                }
+            }
+        }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn object(name: &str, version: &str) -> Value {
+    json!({ "metadata": { "name": name, "resourceVersion": version } })
+}
+
+fn event(what: &str, name: &str, version: &str) -> Value {
+    json!({ "type": what, "object": object(name, version) })
+}
+
+fn end_of_list(version: &str) -> Value {
+    json!({ "type": "BOOKMARK", "object": {
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": { "resourceVersion": version, "annotations": { "k8s.io/initial-events-end": "true" } },
+    } })
+}
+
+fn failure(code: u16, message: &str) -> Value {
+    json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message,
+            "reason": if code == 410 { "Expired" } else if code == 403 { "Forbidden" } else { "Invalid" } })
+}
+
+fn gone() -> Value {
+    json!({ "type": "ERROR", "object": failure(410, "too old resource version") })
+}
+
+#[tokio::test]
+async fn a_list_comes_as_a_watch_and_is_followed_by_changes() {
+    let mut scene = play(vec![Answer::Open(vec![
+        event("ADDED", "a", "5"),
+        end_of_list("7"),
+        event("ADDED", "b", "8"),
+        event("DELETED", "a", "9"),
+    ])]);
+    assert_eq!(scene.next(5).await, ["init", "+a", "done", "+b", "-a"]);
+    assert!(scene.health.is_synced());
+    let asked = scene.asked();
+    assert!(
+        asked.len() == 1
+            && asked[0].contains("sendInitialEvents=true")
+            && asked[0].ends_with("resourceVersion="),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_changes_nothing_and_is_read_again() {
+    let mut scene = play(vec![
+        Answer::Lines(vec![event("ADDED", "half", "5")]),
+        Answer::Open(vec![event("ADDED", "a", "5"), end_of_list("7")]),
+    ]);
+    assert!(scene.complaint().await.contains("broke off"));
+    assert!(!scene.health.is_synced());
+    assert_eq!(scene.next(3).await, ["init", "+a", "done"]);
+}
+
+#[tokio::test]
+async fn a_server_without_streamed_lists_is_asked_for_pages() {
+    let refusal = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+    let page = |name: &str, next: &str| json!({ "metadata": { "resourceVersion": "7", "continue": next }, "items": [object(name, "5")] });
+    let mut scene = play(vec![
+        Answer::Whole(422, failure(422, refusal)),
+        Answer::Whole(200, page("a", "more")),
+        Answer::Whole(200, page("b", "")),
+        Answer::Open(vec![event("ADDED", "c", "8")]),
+    ]);
+    assert_eq!(scene.next(5).await, ["init", "+a", "+b", "done", "+c"]);
+    let asked = scene.asked();
+    assert!(asked[2].contains("continue=more"), "{asked:?}");
+    assert!(asked[3].contains("resourceVersion=7"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn too_old_means_to_read_everything_again() {
+    for too_old in [
+        Answer::Lines(vec![gone()]),
+        Answer::Whole(410, failure(410, "too old resource version")),
+        // A server that is behind what it said before.
+        Answer::Lines(vec![event("ADDED", "z", "3")]),
+    ] {
+        let mut scene = play(vec![
+            Answer::Lines(vec![event("ADDED", "a", "5"), end_of_list("7")]),
+            too_old,
+            Answer::Open(vec![event("ADDED", "b", "9"), end_of_list("9")]),
+        ]);
+        let told = scene.next(6).await;
+        assert_eq!(told, ["init", "+a", "done", "init", "+b", "done"]);
+        let asked = scene.asked();
+        assert!(
+            asked[1].contains("resourceVersion=7") && !asked[1].contains("sendInitialEvents"),
+            "{asked:?}"
+        );
+        let health = scene.health.kinds()[&Kind::Namespace].clone();
+        assert_eq!((health.errors, health.trouble), (1, None));
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_said_with_what_to_grant() {
+    let said = "namespaces is forbidden: User \"x\" cannot watch resource \"namespaces\"";
+    let mut scene = play(vec![
+        Answer::Whole(403, failure(403, said)),
+        Answer::Open(vec![end_of_list("7")]),
+    ]);
+    let complaint = scene.complaint().await;
+    for part in ["watch/Namespace", "get, list and watch", said] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+    assert_eq!(scene.next(2).await, ["init", "done"]);
+    assert_eq!(scene.health.kinds()[&Kind::Namespace].trouble, None);
+}
