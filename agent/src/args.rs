@@ -43,9 +43,16 @@ pub enum Verb {
     Endpoints(ReadArgs),
     /// Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests).
     ///
+    /// A Service, by name or by one of its addresses, stands for the pods that its selector finds, each on its target
+    /// port and judged for itself: it is allowed if each of them is, since the node chooses. EndpointSlices are not read,
+    /// so of a Service without selector nothing is known: that is an error, as is one that no running pod is behind.
+    /// An address's ports that no Service has, and node ports, are judged as they stand.
+    ///
     /// Exit codes: 0 allowed, 1 denied, 2 error.
     Can(CanArgs),
     /// Show who may reach which pod on which port. Needs: nothing (offline, from manifests).
+    ///
+    /// Services have no columns: what is sent to them is judged as what it becomes, and the pods behind them have theirs.
     Matrix(MatrixArgs),
     /// Show what was denied, and by which rule. Needs: a running agent.
     Observe(ObserveArgs),
@@ -293,7 +300,7 @@ pub struct Manifests {
 pub struct CanArgs {
     /// Who: `pod/NAMESPACE/NAME`, `NAMESPACE/NAME`, `ip/ADDRESS` or an address.
     pub from: String,
-    /// Whom: the same, or `svc/NAMESPACE/NAME`.
+    /// Whom: the same, or `svc/NAMESPACE/NAME`; a Service's address means the Service.
     pub to: String,
     /// Port and protocol: `443`, `53/udp`, or `icmp`; of a service its port's number or name.
     #[arg(value_name = "PORT[/PROTO]")]

@@ -332,12 +332,31 @@ mod tests {
     }
 
     #[test]
+    fn bits_that_nobody_else_uses_may_be_chosen() {
+        let flags = ["--mark-source-mask", "0x3f00", "--mark-proof-mask", "0x1"];
+        let mark = config(&flags).unwrap().mark;
+        assert_eq!((mark.source_mask, mark.proof_mask), (0x3f00, 0x1));
+    }
+
+    #[test]
     fn a_bad_flag_is_named_with_what_it_allows() {
         for (flags, expect) in [
             (&["--http", "localhost"][..], "--http localhost"),
             (&["--mark-source-mask", "0x5"], "one unbroken run"),
             (&["--mark-proof-mask", "0x3fff0000"], "must not overlap"),
             (&["--mark-source-mask", "zebra"], "no 32-bit hexadecimal"),
+            (
+                &["--mark-source-mask", "0xff00"],
+                "bits 0xc000 of the packet mark, which kube-proxy uses",
+            ),
+            (
+                &["--mark-proof-mask", "0x4000"],
+                "bits 0x4000 of the packet mark, which kube-proxy uses",
+            ),
+            (
+                &["--mark-source-mask", "0xff0"],
+                "bits 0x80 of the packet mark, which the AWS VPC CNI uses",
+            ),
             (
                 &["--metadata-annotations", "team in infra"],
                 "--metadata-annotations team in infra",

@@ -68,7 +68,7 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Give the packet parser any bytes for a while
+    /// Give the packet parser and the judge any bytes for a while, beside naive ones
     Fuzz(fuzz::Args),
     /// Generate man pages, shell completions and docs/cli.md from the binary
     Codegen(codegen::Args),

@@ -5,6 +5,7 @@ mod example;
 mod life;
 mod limits;
 mod metadata;
+mod mtu;
 mod nri;
 mod packets;
 mod pods;
