@@ -21,6 +21,8 @@ pub struct Agent {
     child: Option<Child>,
     directory: tempfile::TempDir,
     more: Vec<String>,
+    /// Words before the agent's command, which enter the node's namespace in its stead.
+    under: Vec<String>,
 }
 
 impl Agent {
@@ -51,6 +53,7 @@ impl Agent {
             child: None,
             directory,
             more: more.iter().map(|&word| word.to_owned()).collect(),
+            under: Vec::new(),
         };
         fs::create_dir(agent.manifests()).expect("just made");
         agent.edit("manifests.yaml", manifests);
@@ -75,6 +78,34 @@ impl Agent {
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         self.directory.path().join("state")
+    }
+
+    /// Starts one that has no other privileges than these (`net_admin` and so on), and waits until everything is in force.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come so far.
+    #[must_use]
+    pub fn start_with_capabilities(
+        lab: &Lab,
+        manifests: &str,
+        more: &[&str],
+        capabilities: &[&str],
+    ) -> Self {
+        let mut agent = Self::prepare(lab, manifests, more);
+        let set = capabilities
+            .iter()
+            .fold("-all".to_owned(), |set, name| set + ",+" + name);
+        agent.under = vec![
+            "nsenter".to_owned(),
+            format!("--net=/run/netns/{}", names::node_netns(lab.name())),
+            "setpriv".to_owned(),
+            format!("--bounding-set={set}"),
+            format!("--inh-caps={set}"),
+        ];
+        agent.spawn();
+        agent.wait_until_ready();
+        agent
     }
 
     /// Directory of the manifests.
@@ -131,6 +162,24 @@ impl Agent {
         } else {
             command.args(&self.cluster);
         }
+        let place = self.place();
+        let (mut command, place) = match self.under.as_slice() {
+            [] => (Command::new(binary()), &place[..]),
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary());
+                // The first two are the namespace, which is entered already.
+                (command, &place[2..])
+            }
+        };
+        command.arg("agent").args(place).args([
+            "--netns-prefix",
+            &names::netns_prefix(&self.lab),
+            "--http",
+            "off",
+            "--manifests",
+        ]);
+        command.arg(self.manifests());
         if !self.more.iter().any(|word| word == "--cgroup-root") {
             let root = names::pods_cgroup(&self.lab).expect("cgroup2");
             command.arg("--cgroup-root").arg(root);

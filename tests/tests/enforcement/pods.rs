@@ -73,3 +73,25 @@ fn two_labs_with_the_same_addresses_do_not_disturb_each_other() {
         lab.down().unwrap();
     }
 }
+
+#[test]
+fn an_agent_with_the_least_privileges_finds_pods_that_say_nothing_and_enforces() {
+    let lab = Lab::up(&small("least", &["a", "b"], &[80, 81])).unwrap();
+    let manifests =
+        world(&["a", "b"]).replace("status:", "spec: { nodeName: w1, containers: [] }\nstatus:");
+    let silent = manifests
+        .replace("annotations: { ringfence.dev/netns: a }", "annotations: {}")
+        .replace("annotations: { ringfence.dev/netns: b }", "annotations: {}");
+    assert!(!silent.contains("netns"));
+    let agent = Agent::start_with_capabilities(
+        &lab,
+        &(silent + &lets_in("b", "a", 80)),
+        &["--node", "w1"],
+        &["bpf", "net_admin", "perfmon"],
+    );
+    let a = pod("a");
+    assert!(reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81));
+    assert!(!agent.said().contains("ERROR"), "{}", agent.said());
+    drop(agent);
+    lab.down().unwrap();
+}
