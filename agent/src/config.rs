@@ -154,6 +154,13 @@ impl Config {
             // Manifests speak of pods that no container runtime starts.
             Nri::Auto => matches!(source, Source::Cluster(_)),
         };
+        if asks && node.is_none() {
+            return Err(
+                Failure::new("the container runtime speaks of the pods of one node")
+                    .at("--nri on")
+                    .help("name this node with --node NAME"),
+            );
+        }
         let nri = nri::Options {
             required: nri == Nri::On,
             socket: nri_socket,
@@ -438,6 +445,7 @@ mod tests {
             (&["--cell-entries", "0"], "--cell-entries 0"),
             (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
             (&["--nri-timeout", "0"], "--nri-timeout 0"),
+            (&["--nri", "on"], "--node NAME"),
             (&["--pod-processes", "on"], "--cgroup-root auto|DIR"),
         ] {
             let text = config(flags).unwrap_err().to_string();

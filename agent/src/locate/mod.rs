@@ -37,6 +37,7 @@ use std::{
 
 pub use netns::enter;
 pub use others::{mark_conflicts, mark_users};
+pub(crate) use sandbox::candidates as namespace_files;
 pub use sandbox::{Sandbox, Sandboxes};
 pub use watch::{Inputs, Options, follow};
 

@@ -51,7 +51,7 @@ impl Sandbox {
 /// Where a namespace that the runtime calls `path` may be: there, or in one of the directories.
 ///
 /// A container has `/run/netns` of the node, but `/var/run` is its own.
-pub(super) fn candidates(path: &Path, directories: &[PathBuf]) -> Vec<PathBuf> {
+pub(crate) fn candidates(path: &Path, directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut candidates = vec![path.to_owned()];
     if let Some(name) = path.file_name() {
         candidates.extend(directories.iter().map(|directory| directory.join(name)));

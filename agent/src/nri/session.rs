@@ -30,7 +30,11 @@ use super::{
     roll::Roll,
     sandbox, unwatched,
 };
-use crate::{admin::Shared, locate::Sandboxes, observe::metrics::Gated};
+use crate::{
+    admin::Shared,
+    locate::{self, Sandboxes},
+    observe::metrics::Gated,
+};
 
 /// How long the runtime may take to accept the plugin.
 const REGISTRATION: Duration = Duration::from_secs(5);
@@ -190,7 +194,17 @@ impl Session {
         self: Arc<Self>,
         request: SynchronizeRequest,
     ) -> Result<SynchronizeResponse, String> {
-        let part = request.pods.iter().filter_map(sandbox::read).collect();
+        // Runtimes list sandboxes that have ended too, beside those that took their place.
+        let directories = &self.shared.config.netns_directories;
+        let part = request
+            .pods
+            .iter()
+            .filter_map(sandbox::read)
+            .filter(|(_, sandbox)| {
+                let files = locate::namespace_files(&sandbox.netns, directories);
+                files.iter().any(|file| file.exists())
+            })
+            .collect();
         let more = request.more;
         let new = self.change(|roll| {
             let new = roll.list(part, more)?;

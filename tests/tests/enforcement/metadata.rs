@@ -21,6 +21,10 @@ fn endpoints() -> [IpAddr; 2] {
 
 /// Two pods, `a` and `b`, and a metadata service outside.
 fn lab(name: &str) -> Lab {
+    Lab::up(&lab_spec(name)).expect("a lab")
+}
+
+fn lab_spec(name: &str) -> LabSpec {
     let mut spec: LabSpec = small(name, &["a", "b"], &[80]);
     spec.outside.push(OutsideHost {
         name: "metadata".to_owned(),
@@ -31,7 +35,7 @@ fn lab(name: &str) -> Lab {
         }],
         only_answers: true,
     });
-    Lab::up(&spec).expect("a lab")
+    spec
 }
 
 fn world(grant_to_a: bool) -> String {
@@ -98,6 +102,27 @@ fn a_grant_opens_the_service_and_its_end_closes_it_for_established_flows_too() {
         "without an agent"
     );
     assert_eq!(visitors(&lab), visits);
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn a_grant_finds_the_pods_cgroup_by_its_uid_where_the_kubelet_puts_it() {
+    let mut spec = lab_spec("kubelet");
+    spec.pods[0].cgroup = Some("pod0a-1b".to_owned());
+    spec.pods[1].cgroup = Some("pod0a-2c".to_owned());
+    let lab = Lab::up(&spec).unwrap();
+    let with_uids =
+        ["a", "b"]
+            .iter()
+            .zip(["0a-1b", "0a-2c"])
+            .fold(world(true), |text, (pod, uid)| {
+                let name = format!("  name: {pod}\n");
+                text.replace(&name, &format!("{name}  uid: {uid}\n"))
+            });
+    let agent = Agent::start(&lab, &with_uids, &[]);
+    assert!(may_ask(&lab, "a"));
+    assert!(!may_ask(&lab, "b"));
     drop(agent);
     lab.down().unwrap();
 }

@@ -112,7 +112,7 @@ fn a_sandbox_that_is_made_anew_keeps_its_pods_policy() {
 
 #[test]
 fn what_runs_already_is_taken_over_with_its_connections_and_counted_if_nobody_watched_it_start() {
-    let lab = Lab::up(&small("taken", &["a", "b", "c"], &[80, 81])).unwrap();
+    let lab = Lab::up(&small("taken", &["a", "b", "c", "d"], &[80, 81])).unwrap();
     let a = pod("a");
     stream(&lab, "s", &a, addresses(2)[0], 80, Transport::Tcp);
     flows_on(&lab, "s", &a, 5);
@@ -146,8 +146,9 @@ fn what_runs_already_is_taken_over_with_its_connections_and_counted_if_nobody_wa
     drop(plugin);
     agent.spawn();
     agent.wait_until_ready();
-    let nobody = sandbox("s3", "t", "nobody", &netns(&lab, "nowhere"));
-    let plugin = runtime.accept(&[of(&lab, "s1", "b"), of(&lab, "s2", "c"), nobody]);
+    let ended = sandbox("s0", "t", "b", &netns(&lab, "nowhere"));
+    let d = of(&lab, "s3", "d");
+    let plugin = runtime.accept(&[of(&lab, "s1", "b"), of(&lab, "s2", "c"), d, ended]);
     eventually("it is counted", || {
         metric(&agent, "ringfence_nri_unwatched_pods_total 1").then_some(())
     });
