@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::{diff::Limits, lab::args::LabArgs};
+use crate::{diff::Limits, lab::args::LabArgs, nri::SOCKET};
 
 /// Where pins are kept unless told otherwise.
 pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
@@ -14,6 +14,13 @@ pub const BPFFS: &str = "/sys/fs/bpf/ringfence";
 pub const RUN_DIR: &str = "/run/ringfence";
 /// Where the last known state of a cluster is kept unless told otherwise.
 pub const STATE_DIR: &str = "/var/lib/ringfence";
+
+/// Where the container network is configured unless told otherwise.
+pub const CNI_DIR: &str = "/etc/cni/net.d";
+/// Bits of the packet mark that carry the sending pod unless told otherwise.
+pub const MARK_SOURCE_MASK: &str = "0x3fff0000";
+/// Bit of the packet mark that proves a metadata grant unless told otherwise.
+pub const MARK_PROOF_MASK: &str = "0x40000000";
 
 /// Ringfence keeps pods' traffic within policy, in the kernel.
 ///
@@ -39,15 +46,26 @@ pub enum Verb {
     Agent(Box<AgentArgs>),
     /// Pods made of network namespaces, to try things out on one machine. Needs: root.
     Lab(LabArgs),
+    /// Say what on this node is in Ringfence's way, before it is installed or after. Needs: root, to see everything.
+    ///
+    /// Exit codes: 0 nothing in the way (there may be warnings), 1 something is, 2 error.
+    Check(CheckArgs),
     /// Say how the agent is. Needs: a running agent.
     Status(StatusArgs),
     /// List the pods of this node as the kernel knows them. Needs: a running agent.
-    Endpoints(ReadArgs),
+    Endpoints(EndpointsArgs),
     /// Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests).
+    ///
+    /// A Service, by name or by one of its addresses, stands for the pods that its selector finds, each on its target
+    /// port and judged for itself: it is allowed if each of them is, since the node chooses. EndpointSlices are not read,
+    /// so of a Service without selector nothing is known: that is an error, as is one that no running pod is behind.
+    /// An address's ports that no Service has, and node ports, are judged as they stand.
     ///
     /// Exit codes: 0 allowed, 1 denied, 2 error.
     Can(CanArgs),
     /// Show who may reach which pod on which port. Needs: nothing (offline, from manifests).
+    ///
+    /// Services have no columns: what is sent to them is judged as what it becomes, and the pods behind them have theirs.
     Matrix(MatrixArgs),
     /// Show what was denied, and by which rule. Needs: a running agent.
     Observe(ObserveArgs),
@@ -55,6 +73,9 @@ pub enum Verb {
     Ct(CtArgs),
     /// Look at maps and links in the kernel. Needs: a running agent.
     Bpf(BpfArgs),
+    /// Collect what helps to find out what is wrong into one archive, secrets left out. Needs: root; a running agent
+    /// only for what it alone knows.
+    Sysdump(SysdumpArgs),
     /// Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent.
     ///
     /// Nothing else does that: pins outlive the agent.
@@ -94,13 +115,37 @@ pub struct AgentArgs {
     /// Put before the network namespace names of pods' annotation `ringfence.dev/netns`.
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub netns_prefix: String,
-    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    /// Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be
+    /// repeated.
+    #[arg(long, value_name = "DIR", default_values = ["/run/netns", "/var/run/netns"], value_hint = ValueHint::DirPath)]
+    pub netns_directory: Vec<PathBuf>,
+    /// Find pods by the processes in their cgroups too. Takes the node's process ids (hostPID), CAP_SYS_PTRACE and
+    /// `--cgroup-root`.
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub pod_processes: Switch,
+    /// Root of the pods' cgroup subtree (cgroup v2), where the socket hooks attach: `auto` finds where the kubelet has it.
+    /// Without it there are none.
+    #[arg(long, value_name = "auto|DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups (cgroup v2) whose sockets may be the node's own, where what pods send to them through a Service
     /// is judged: `auto` is the root of all.
     #[arg(long, value_name = "auto|off|DIR", default_value = "auto", value_hint = ValueHint::DirPath)]
     pub node_cgroup: PathBuf,
+    /// Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and
+    /// there is a socket.
+    #[arg(long, value_enum, default_value_t = Nri::Auto)]
+    pub nri: Nri,
+    /// The container runtime's NRI socket.
+    #[arg(long, value_name = "SOCKET", default_value = SOCKET, value_hint = ValueHint::FilePath)]
+    pub nri_socket: PathBuf,
+    /// Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds
+    /// unless it is told otherwise).
+    #[arg(long, value_name = "MS", default_value_t = 1500)]
+    pub nri_timeout: u64,
+    /// What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the
+    /// kubelet tries again.
+    #[arg(long, value_enum, default_value_t = NriFail::Open)]
+    pub nri_fail: NriFail,
     /// Directory for pins; must be on a bpffs.
     #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
     pub bpffs: PathBuf,
@@ -151,10 +196,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "N", default_value_t = Limits::default().rules)]
     pub rule_entries: u32,
     /// Bits of the packet mark that carry the sending pod: one run of bits.
-    #[arg(long, value_name = "HEX", default_value = "0x3fff0000")]
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
     pub mark_source_mask: String,
     /// Bit of the packet mark that proves a metadata grant.
-    #[arg(long, value_name = "HEX", default_value = "0x40000000")]
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
     pub mark_proof_mask: String,
     /// Most events a second from each CPU; what is over is counted, never dropped traffic.
     #[arg(long, value_name = "N", default_value_t = 500)]
@@ -178,6 +223,35 @@ pub enum Tcx {
     /// By TCX or not at all.
     On,
     /// By clsact.
+    Off,
+}
+
+/// Whether the container runtime is to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Nri {
+    /// Where there is one.
+    Auto,
+    /// Yes, and it is worth a word if there is none.
+    On,
+    /// No.
+    Off,
+}
+
+/// What becomes of a pod that is not protected in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NriFail {
+    /// It starts.
+    Open,
+    /// It does not.
+    Closed,
+}
+
+/// Yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Yes.
+    On,
+    /// No.
     Off,
 }
 
@@ -232,12 +306,40 @@ pub struct ReadArgs {
     pub output: OutputArgs,
 }
 
+/// Every node's agent instead of this one's.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct ClusterArgs {
+    /// Ask every node's agent, through `kubectl exec`; as `kubectl ringfence` that is understood.
+    #[arg(long)]
+    pub all_nodes: bool,
+    /// The kubeconfig's context that kubectl shall use.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Only the agent of this node; may be repeated.
+    #[arg(long = "on-node", value_name = "NODE")]
+    pub nodes: Vec<String>,
+}
+
+/// Flags of `ringfence endpoints`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct EndpointsArgs {
+    /// Where the agent is and how to print.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
 /// Flags of `ringfence status`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct StatusArgs {
     /// Where the agent is and how to print.
     #[command(flatten)]
     pub read: ReadArgs,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of verbs that work from manifests.
@@ -253,7 +355,7 @@ pub struct Manifests {
 pub struct CanArgs {
     /// Who: `pod/NAMESPACE/NAME`, `NAMESPACE/NAME`, `ip/ADDRESS` or an address.
     pub from: String,
-    /// Whom: the same, or `svc/NAMESPACE/NAME`.
+    /// Whom: the same, or `svc/NAMESPACE/NAME`; a Service's address means the Service.
     pub to: String,
     /// Port and protocol: `443`, `53/udp`, or `icmp`; of a service its port's number or name.
     #[arg(value_name = "PORT[/PROTO]")]
@@ -336,6 +438,9 @@ pub struct ObserveArgs {
     /// Where the agent is.
     #[command(flatten)]
     pub at: AgentAt,
+    /// Which agents.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `ringfence ct`.
@@ -419,6 +524,52 @@ pub struct DetachArgs {
     /// Root of the pods' cgroup subtree.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
+    /// Keep running afterwards, and other agents from starting, until told to stop.
+    #[arg(long)]
+    pub stay: bool,
+}
+
+/// Flags of `ringfence check`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CheckArgs {
+    /// Directory where the pins shall be.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the container network's configuration.
+    #[arg(long, value_name = "DIR", default_value = CNI_DIR, value_hint = ValueHint::DirPath)]
+    pub cni_dir: PathBuf,
+    /// Bits of the packet mark that shall carry the sending pod.
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
+    pub mark_source_mask: String,
+    /// Bit of the packet mark that shall prove a metadata grant.
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
+    pub mark_proof_mask: String,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// Flags of `ringfence sysdump`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct SysdumpArgs {
+    /// The archive to write; `-` is standard output. Without it: ringfence-sysdump-TIME.tar.gz.
+    #[arg(short, long, value_name = "FILE.tar.gz", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Directory of the pins.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the logs of this node's pods.
+    #[arg(long, value_name = "DIR", default_value = "/var/log/pods", value_hint = ValueHint::DirPath)]
+    pub pod_logs: PathBuf,
+    /// Where the agent is.
+    #[command(flatten)]
+    pub at: AgentAt,
+    /// Which nodes.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// Flags of `ringfence version`.

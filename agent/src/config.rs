@@ -2,18 +2,19 @@
 
 mod selector;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ringfence_common::mark::MarkLayout;
 pub use selector::parse as parse_selector;
 
 use crate::{
-    args::{AgentArgs, LogFormat, STATE_DIR, Tcx},
+    args::{AgentArgs, LogFormat, Nri, NriFail, STATE_DIR, Switch, Tcx},
     cgroup2,
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
     dataplane::Attach,
     diff::Limits,
+    nri,
 };
 
 /// What the agent does.
@@ -27,10 +28,16 @@ pub struct Config {
     pub netns: Option<String>,
     /// Put before pods' namespace names.
     pub netns_prefix: String,
+    /// Where pods' network namespaces are kept.
+    pub netns_directories: Vec<PathBuf>,
+    /// Pods are looked for by their processes.
+    pub pod_processes: bool,
     /// Root of the pods' cgroup subtree; `None`: no socket hooks.
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
     pub node_cgroup: Option<PathBuf>,
+    /// The container runtime asks before it starts pods.
+    pub nri: Option<nri::Options>,
     /// Directory of the pins.
     pub bpffs: PathBuf,
     /// Directory of socket and lock.
@@ -90,8 +97,14 @@ impl Config {
             node,
             netns,
             netns_prefix,
+            netns_directory,
+            pod_processes,
             cgroup_root,
             node_cgroup,
+            nri,
+            nri_socket,
+            nri_timeout,
+            nri_fail,
             bpffs,
             run_dir,
             http,
@@ -126,13 +139,37 @@ impl Config {
                 .at(format!("--netns-prefix {netns_prefix}"))
                 .help("pods may name a path themselves; leave the prefix out"));
         }
+        let pod_processes = pod_processes == Switch::On;
+        let cgroup_root = parse_cgroup_root(cgroup_root)?;
+        if pod_processes && cgroup_root.is_none() {
+            return Err(
+                Failure::new("pods are looked for by processes below an unknown cgroup")
+                    .at("--pod-processes on")
+                    .help("name the root of the pods' cgroups with --cgroup-root auto|DIR"),
+            );
+        }
+        let asks = match nri {
+            Nri::On => true,
+            Nri::Off => false,
+            // Manifests speak of pods that no container runtime starts.
+            Nri::Auto => matches!(source, Source::Cluster(_)),
+        };
+        let nri = nri::Options {
+            required: nri == Nri::On,
+            socket: nri_socket,
+            timeout: parse_nri_timeout(nri_timeout)?,
+            fail_closed: nri_fail == NriFail::Closed,
+        };
         let mark = parse_mark(&mark_source_mask, &mark_proof_mask)?;
         Ok(Self {
             source,
             node,
             netns,
             netns_prefix,
+            netns_directories: netns_directory,
+            pod_processes,
             cgroup_root,
+            nri: asks.then_some(nri),
             node_cgroup: parse_node_cgroup(node_cgroup),
             bpffs,
             run_dir,
@@ -222,15 +259,30 @@ fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
     Ok(value)
 }
 
+fn parse_nri_timeout(milliseconds: u64) -> Result<Duration, Failure> {
+    if milliseconds == 0 {
+        return Err(Failure::new("nothing is protected in no time")
+            .at("--nri-timeout 0")
+            .help("a pod may wait 1500 milliseconds unless told otherwise"));
+    }
+    Ok(Duration::from_millis(milliseconds))
+}
+
 fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {
     if text == "off" {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|error| {
-        Failure::new(format!("{text:?} is no address and port: {error}"))
-            .at(format!("--http {text}"))
-            .help("write it as 127.0.0.1:9765, [::1]:9765, or off")
-    })
+    // What a pod knows of its node's address, `status.hostIP`, has no brackets.
+    let bare = text
+        .rsplit_once(':')
+        .and_then(|(host, port)| Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?)));
+    bare.map_or_else(|| text.parse(), Ok)
+        .map(Some)
+        .map_err(|error| {
+            Failure::new(format!("{text:?} is no address and port: {error}"))
+                .at(format!("--http {text}"))
+                .help("write it as 127.0.0.1:9765, [::1]:9765, or off")
+        })
 }
 
 fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
@@ -243,6 +295,19 @@ fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
                 .help("write all, none, or labels of namespaces as in team=infra,env!=dev,zone in (a,b),audited,!legacy")
         })?),
     })
+}
+
+fn parse_cgroup_root(given: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
+    match given {
+        Some(given) if given.to_str() == Some("auto") => {
+            cgroup2::pods_root().map(Some).map_err(|error| {
+                Failure::new(format!("the pods' cgroups cannot be found: {error:#}"))
+                    .at("--cgroup-root auto")
+                    .help("name their root in a cgroup2 hierarchy (see /proc/self/mountinfo), or leave the flag out")
+            })
+        }
+        given => Ok(given),
+    }
 }
 
 fn parse_node_cgroup(given: PathBuf) -> Option<PathBuf> {
@@ -264,7 +329,12 @@ const OTHERS: [(&str, u32, &str); 2] = [
     ("the AWS VPC CNI", 0x80, "AWS_VPC_K8S_CNI_CONNMARK"),
 ];
 
-fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
+/// The bits of the packet mark that are ours.
+///
+/// # Errors
+///
+/// The flag, what is wrong with it, and what it allows.
+pub fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
     let mark = MarkLayout {
         source_mask: parse_hex("--mark-source-mask", source)?,
         proof_mask: parse_hex("--mark-proof-mask", proof)?,
@@ -336,6 +406,13 @@ mod tests {
     }
 
     #[test]
+    fn bits_that_nobody_else_uses_may_be_chosen() {
+        let flags = ["--mark-source-mask", "0x3f00", "--mark-proof-mask", "0x1"];
+        let mark = config(&flags).unwrap().mark;
+        assert_eq!((mark.source_mask, mark.proof_mask), (0x3f00, 0x1));
+    }
+
+    #[test]
     fn a_bad_flag_is_named_with_what_it_allows() {
         for (flags, expect) in [
             (&["--http", "localhost"][..], "--http localhost"),
@@ -343,11 +420,25 @@ mod tests {
             (&["--mark-proof-mask", "0x3fff0000"], "must not overlap"),
             (&["--mark-source-mask", "zebra"], "no 32-bit hexadecimal"),
             (
+                &["--mark-source-mask", "0xff00"],
+                "bits 0xc000 of the packet mark, which kube-proxy uses",
+            ),
+            (
+                &["--mark-proof-mask", "0x4000"],
+                "bits 0x4000 of the packet mark, which kube-proxy uses",
+            ),
+            (
+                &["--mark-source-mask", "0xff0"],
+                "bits 0x80 of the packet mark, which the AWS VPC CNI uses",
+            ),
+            (
                 &["--metadata-annotations", "team in infra"],
                 "--metadata-annotations team in infra",
             ),
             (&["--cell-entries", "0"], "--cell-entries 0"),
             (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
+            (&["--nri-timeout", "0"], "--nri-timeout 0"),
+            (&["--pod-processes", "on"], "--cgroup-root auto|DIR"),
         ] {
             let text = config(flags).unwrap_err().to_string();
             assert!(

@@ -26,6 +26,7 @@ pub mod watch;
 pub mod index;
 
 pub mod locate;
+pub mod nri;
 
 pub mod compile;
 pub mod dataplane;
@@ -35,4 +36,6 @@ pub mod metadata;
 pub mod admin;
 pub mod observe;
 
+pub mod check;
 pub mod lab;
+pub mod sysdump;

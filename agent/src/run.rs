@@ -34,6 +34,7 @@ use crate::{
     dataplane::Kernel,
     locate::{self, Devices, World},
     model::{Diagnostic, Snapshot},
+    nri,
     observe::{Recorder, metrics::Lasting},
     watch::Health,
 };
@@ -104,6 +105,8 @@ pub async fn run_until(
     let (placed_sender, placed) = watch::channel(None);
     let (devices_sender, devices) = watch::channel(Arc::new(Devices::default()));
     let (compiled_sender, compiled) = watch::channel(Vec::new());
+    let (sandboxes_sender, sandboxes) = watch::channel(Arc::default());
+    let (trouble, nri_trouble) = watch::channel(None);
     let shared = Arc::new(Shared {
         config,
         kernel: kernel.clone(),
@@ -114,6 +117,7 @@ pub async fn run_until(
         placed: placed.clone(),
         devices,
         compiled,
+        nri: nri_trouble,
         http: OnceLock::new(),
         started: SystemTime::now(),
     });
@@ -130,13 +134,20 @@ pub async fn run_until(
     let options = locate::Options {
         node: config.node.clone(),
         netns_prefix: config.netns_prefix.clone(),
+        netns_directories: config.netns_directories.clone(),
+        pod_processes: config.cgroup_root.clone().filter(|_| config.pod_processes),
     };
+    let inputs = locate::Inputs { world, sandboxes };
     stages.spawn(async move {
         (
             "locate",
-            locate::follow(options, world, placed_sender, devices_sender).await,
+            locate::follow(options, inputs, placed_sender, devices_sender).await,
         )
     });
+    if let Some(options) = config.nri.clone() {
+        let stage = nri::follow(options, Arc::clone(&shared), sandboxes_sender, trouble);
+        stages.spawn(async move { ("nri", stage.await) });
+    }
     let stage = stages::compile(compile, placed.clone(), kernel.clone(), compiled_sender);
     stages.spawn(async move { ("compile", stage.await) });
     let stage = stages::guard(shared.devices.clone(), kernel.clone());

@@ -1,6 +1,8 @@
 //! The built binary asks an agent that runs on a kernel of plain values.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+#[path = "cli_agent/cluster.rs"]
+mod cluster;
 mod common;
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 use ringfence_agent::{
-    locate::{self, Devices, Options, Placed, Role, World},
+    locate::{self, Devices, Inputs, Options, Placed, Role, Sandboxes, World},
     model::{Place, Pod, PodKey, Snapshot},
 };
 use rtnetlink::{
@@ -16,6 +16,9 @@ use rtnetlink::{
     packet_route::link::{InfoData, InfoVeth},
 };
 use tokio::sync::watch;
+
+/// How long a test waits for what must come to pass.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A namespace with a name, removed with the value.
 struct Namespace(String);
@@ -81,10 +84,13 @@ fn index(name: &str) -> u32 {
     nix::net::if_::if_nametoindex(name).unwrap()
 }
 
-/// Adds an address on a device of another namespace.
-fn address_inside(namespace: &Namespace, device: &'static str, address: IpAddr) {
+/// Does something in another namespace.
+fn inside<F: Future<Output = ()>>(
+    namespace: &Namespace,
+    act: impl FnOnce(Handle) -> F + Send + 'static,
+) {
     let file = namespace.open();
-    thread::spawn(move || {
+    let thread = thread::spawn(move || {
         setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -93,16 +99,33 @@ fn address_inside(namespace: &Namespace, device: &'static str, address: IpAddr) 
         runtime.block_on(async {
             let (connection, handle, _) = rtnetlink::new_connection().unwrap();
             tokio::spawn(connection);
-            handle
-                .address()
-                .add(index(device), address, 32)
-                .execute()
-                .await
-                .unwrap();
+            act(handle).await;
         });
-    })
-    .join()
-    .unwrap();
+    });
+    thread.join().unwrap();
+}
+
+/// Adds an address on a device of another namespace.
+fn address_inside(namespace: &Namespace, device: &'static str, address: IpAddr) {
+    inside(namespace, move |handle| async move {
+        let added = handle.address().add(index(device), address, 32).execute();
+        added.await.unwrap();
+    });
+}
+
+/// Sets a device of another namespace up, with a way to everybody.
+fn up_inside(namespace: &Namespace, device: &'static str) {
+    inside(namespace, move |handle| async move {
+        let link = LinkMessageBuilder::<LinkUnspec>::new()
+            .index(index(device))
+            .up()
+            .build();
+        handle.link().set(link).execute().await.unwrap();
+        let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+            .output_interface(index(device))
+            .build();
+        handle.route().add(route).execute().await.unwrap();
+    });
 }
 
 fn pod(name: &str, place: Option<Place>) -> Pod {
@@ -133,26 +156,41 @@ fn world(pods: Vec<Pod>) -> Arc<World> {
 
 struct Followed {
     world: watch::Sender<Arc<World>>,
+    _sandboxes: watch::Sender<Arc<Sandboxes>>,
     placed: watch::Receiver<Option<Arc<Placed>>>,
     devices: watch::Receiver<Arc<Devices>>,
 }
 
+fn options() -> Options {
+    Options {
+        node: Some("w1".into()),
+        netns_prefix: "rf-test-".to_owned(),
+        ..Options::default()
+    }
+}
+
 fn follow(first: Arc<World>) -> Followed {
+    follow_with(options(), first)
+}
+
+fn follow_with(options: Options, first: Arc<World>) -> Followed {
     let (world, worlds) = watch::channel(first);
     let (placed_sender, placed) = watch::channel(None);
     let (devices_sender, devices) = watch::channel(Arc::new(Devices::default()));
-    let options = Options {
-        node: Some("w1".into()),
-        netns_prefix: "rf-test-".to_owned(),
+    let (sandboxes_sender, sandboxes) = watch::channel(Arc::default());
+    let inputs = Inputs {
+        world: worlds,
+        sandboxes,
     };
     tokio::spawn(locate::follow(
         options,
-        worlds,
+        inputs,
         placed_sender,
         devices_sender,
     ));
     Followed {
         world,
+        _sandboxes: sandboxes_sender,
         placed,
         devices,
     }
@@ -160,12 +198,11 @@ fn follow(first: Arc<World>) -> Followed {
 
 impl Followed {
     async fn placed(&mut self, fits: impl Fn(&Placed) -> bool) -> Arc<Placed> {
-        self.placed
-            .wait_for(|placed| placed.as_ref().is_some_and(|placed| fits(placed)))
-            .await
-            .unwrap()
-            .clone()
-            .unwrap()
+        let there = self
+            .placed
+            .wait_for(|placed| placed.as_ref().is_some_and(|placed| fits(placed)));
+        let there = tokio::time::timeout(PATIENCE, there).await;
+        there.expect("it comes to pass").unwrap().clone().unwrap()
     }
 
     async fn role(&mut self, name: &str, role: Option<Role>) {
@@ -341,5 +378,135 @@ fn devices_are_told_apart_by_what_they_are_for() {
             .await
             .unwrap();
         followed.role("vx0", Some(Role::Tunnel)).await;
+    });
+}
+
+/// Only what the node itself knows leads to pods.
+fn without_directories() -> Options {
+    Options {
+        netns_directories: Vec::new(),
+        ..options()
+    }
+}
+
+#[test]
+fn a_pod_that_says_nothing_is_found_by_the_namespace_that_holds_its_address_and_one_that_ended_is_not()
+ {
+    let name = "a_pod_that_says_nothing_is_found_by_the_namespace_that_holds_its_address_and_one_that_ended_is_not";
+    if !is_root(name) {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let (one, two) = (Namespace::new("holds"), Namespace::new("holds-not"));
+        lay(&handle, "veth-one", &one, "eth0").await;
+        lay(&handle, "veth-two", &two, "eth0").await;
+        let old = Pod {
+            terminating: true,
+            ..pod("a-old", None)
+        };
+        let elsewhere = Pod {
+            addresses: vec!["10.0.0.77".parse().unwrap()],
+            ..pod("lost", None)
+        };
+        let mut followed = follow(world(vec![old, pod("b-new", None), elsewhere]));
+        followed.placed(|placed| placed.unplaced.len() == 3).await;
+        address_inside(&one, "eth0", "10.0.0.9".parse().unwrap());
+        let placed = followed
+            .placed(|placed| !placed.snapshot.local.is_empty())
+            .await;
+        let found: Vec<_> = placed
+            .snapshot
+            .local
+            .iter()
+            .map(|(key, located)| (key.name.as_str(), located.interface.as_str()))
+            .collect();
+        assert_eq!(found, [("b-new", "veth-one")]);
+        let reasons: Vec<&String> = placed.unplaced.values().collect();
+        assert_eq!(
+            reasons[0],
+            "its interface veth-one is that of pod shop/b-new"
+        );
+        for way in [
+            "no container runtime",
+            "holds its address",
+            "--pod-processes off",
+            "no route",
+            "no neighbour has",
+            "no neighbour on a bridge",
+        ] {
+            assert!(reasons[1].contains(way), "{way}: {}", reasons[1]);
+        }
+    });
+}
+
+#[test]
+fn a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one() {
+    if !is_root("a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let namespace = Namespace::new("routed");
+        let ifindex = lay(&handle, "veth-routed", &namespace, "eth0").await;
+        let mut followed = follow_with(without_directories(), world(vec![pod("routed", None)]));
+        let key = pod("routed", None).key;
+        followed
+            .placed(|placed| placed.unplaced.contains_key(&key))
+            .await;
+        let route = || {
+            RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+                .destination_prefix("10.0.0.9".parse().unwrap(), 32)
+                .output_interface(ifindex)
+                .build()
+        };
+        handle.route().add(route()).execute().await.unwrap();
+        let placed = followed
+            .placed(|placed| placed.snapshot.local.contains_key(&key))
+            .await;
+        assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
+        handle.route().del(route()).execute().await.unwrap();
+        followed
+            .placed(|placed| placed.unplaced.contains_key(&key))
+            .await;
+    });
+}
+
+#[test]
+fn a_pod_that_says_nothing_is_found_behind_its_port_of_a_bridge() {
+    if !is_root("a_pod_that_says_nothing_is_found_behind_its_port_of_a_bridge") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let (namespace, other) = (Namespace::new("bridged"), Namespace::new("beside"));
+        handle
+            .link()
+            .add(rtnetlink::LinkBridge::new("br0").up().build())
+            .execute()
+            .await
+            .unwrap();
+        let bridge = index("br0");
+        handle
+            .address()
+            .add(bridge, "10.0.0.1".parse().unwrap(), 24)
+            .execute()
+            .await
+            .unwrap();
+        let beside = lay(&handle, "veth-beside", &other, "eth0").await;
+        let ifindex = lay(&handle, "veth-bridged", &namespace, "eth0").await;
+        for port in [beside, ifindex] {
+            let link = LinkMessageBuilder::<LinkUnspec>::new()
+                .index(port)
+                .controller(bridge)
+                .up()
+                .build();
+            handle.link().set(link).execute().await.unwrap();
+        }
+        up_inside(&namespace, "eth0");
+        address_inside(&namespace, "eth0", "10.0.0.9".parse().unwrap());
+        let key = pod("bridged", None).key;
+        let mut followed = follow_with(without_directories(), world(vec![pod("bridged", None)]));
+        let placed = followed
+            .placed(|placed| placed.snapshot.local.contains_key(&key))
+            .await;
+        assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
     });
 }

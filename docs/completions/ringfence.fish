@@ -28,6 +28,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -s h -l help -d 'Print
 complete -c ringfence -n "__fish_ringfence_needs_command" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "agent" -d 'Enforce the policies on this machine. Needs: root'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "lab" -d 'Pods made of network namespaces, to try things out on one machine. Needs: root'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "check" -d 'Say what on this node is in Ringfence\'s way, before it is installed or after. Needs: root, to see everything'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "status" -d 'Say how the agent is. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "endpoints" -d 'List the pods of this node as the kernel knows them. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "can" -d 'Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests)'
@@ -35,6 +36,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "matrix" -d 'Sho
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "observe" -d 'Show what was denied, and by which rule. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "ct" -d 'Look at or forget tracked connections. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "bpf" -d 'Look at maps and links in the kernel. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "sysdump" -d 'Collect what helps to find out what is wrong into one archive, secrets left out. Needs: root; a running agent only for what it alone knows'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
@@ -46,8 +48,18 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l state-dir 
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Needed for a cluster; with manifests and without it, every pod that says where it is on this machine is' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach. Without it there are none' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-directory -d 'Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be repeated' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l pod-processes -d 'Find pods by the processes in their cgroups too. Takes the node\'s process ids (hostPID), CAP_SYS_PTRACE and `--cgroup-root`' -r -f -a "on\t'Yes'
+off\t'No'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach: `auto` finds where the kubelet has it. Without it there are none' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node-cgroup -d 'Root of the cgroups (cgroup v2) whose sockets may be the node\'s own, where what pods send to them through a Service is judged: `auto` is the root of all' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri -d 'Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and there is a socket' -r -f -a "auto\t'Where there is one'
+on\t'Yes, and it is worth a word if there is none'
+off\t'No'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-socket -d 'The container runtime\'s NRI socket' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-timeout -d 'Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds unless it is told otherwise)' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-fail -d 'What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the kubelet tries again' -r -f -a "open\t'It starts'
+closed\t'It does not'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d 'Directory for pins; must be on a bpffs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r
@@ -109,18 +121,37 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -l die-with-parent -d 'Be killed when the parent ends'
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s h -l help -d 'Print help'
 complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen_subcommand_from enter" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l bpffs -d 'Directory where the pins shall be' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l cni-dir -d 'Directory of the container network\'s configuration' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-source-mask -d 'Bits of the packet mark that shall carry the sending pod' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-proof-mask -d 'Bit of the packet mark that shall prove a metadata grant' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l on-node -d 'Only the agent of this node; may be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l on-node -d 'Only the agent of this node; may be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s f -l filename -d 'Files or directories of YAML; `-` is standard input' -r -F
@@ -150,7 +181,10 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l last -d 
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 jsonl\t'One JSON object in each line'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l on-node -d 'Only the agent of this node; may be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s f -l follow -d 'Go on with what happens from now on'
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and not __fish_seen_subcommand_from list flush" -s h -l help -d 'Print help'
@@ -186,10 +220,20 @@ yaml\t'The same as YAML'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s o -l output -d 'The archive to write; `-` is standard output. Without it: ringfence-sysdump-TIME.tar.gz' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l bpffs -d 'Directory of the pins' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l pod-logs -d 'Directory of the logs of this node\'s pods' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l bpffs -d 'Directory of the pins' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l run-dir -d 'Directory of the agent\'s lock: a running agent is in the way' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l cgroup-root -d 'Root of the pods\' cgroup subtree' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l stay -d 'Keep running afterwards, and other agents from starting, until told to stop'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'For people'

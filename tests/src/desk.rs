@@ -3,7 +3,7 @@
 //! The kernel's test run gives a packet the loopback device of the caller's network namespace, so in its sandbox the
 //! pod's host-side device is `lo`.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io::Write as _, path::PathBuf};
 
 use aya::{TestRun as _, TestRunOptions, programs::SchedClassifier};
 use ringfence_agent::{
@@ -142,6 +142,7 @@ impl Desk {
     /// If the kernel cannot run the program, or it answers neither `TC_ACT_SHOT` nor `TC_ACT_UNSPEC`.
     #[must_use]
     pub fn hook(&self, name: &str, frame: &[u8], ingress: u32, mark: u32) -> Option<u32> {
+        collect(name, frame);
         let program: &SchedClassifier = self
             .kernel
             .ebpf()
@@ -187,4 +188,22 @@ impl Desk {
     pub fn events(&mut self) -> Vec<EventView> {
         self.kernel.events()
     }
+}
+
+/// Where a file for it is named, frames are collected as seeds for fuzzing: a line each, the program and hexadecimal bytes.
+fn collect(program: &str, frame: &[u8]) {
+    let Some(file) = std::env::var_os("RINGFENCE_FRAMES") else {
+        return;
+    };
+    let mut line = format!("{program} ");
+    for byte in frame {
+        line.push_str(&format!("{byte:02x}"));
+    }
+    line.push('\n');
+    fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&file)
+        .and_then(|mut file| file.write_all(line.as_bytes()))
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }

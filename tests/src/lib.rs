@@ -8,4 +8,5 @@ pub mod lab;
 pub mod node;
 pub mod packet;
 pub mod paged;
+pub mod runtime;
 pub mod sandbox;

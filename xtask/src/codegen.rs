@@ -1,4 +1,5 @@
-//! `cargo xtask codegen`: man pages, shell completions and docs/cli.md, all from the binary itself.
+//! `cargo xtask codegen`: man pages, shell completions and docs/cli.md from the binary itself, the kustomize base from the
+//! chart.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{build, paths};
+use crate::{build, chart, helm, paths};
 
 /// Options of `codegen`.
 #[derive(clap::Args)]
@@ -32,19 +33,28 @@ const REFERENCE: &str = "docs/cli.md";
 pub fn run(args: Args) -> Result<ExitCode> {
     let Args { check } = args;
     let binary = build::all(false)?;
-    let wanted = generate(&binary)?;
-    let stale = stale(&wanted)?;
+    let mut wanted = generate(&binary)?;
+    let mut folders = FOLDERS.to_vec();
+    // Without helm the base is left as it is; `find` says so.
+    if let Some(helm) = helm::find()? {
+        wanted.extend(chart::base(&helm)?);
+        folders.push(chart::BASE);
+    }
+    let stale = stale(&wanted, &folders)?;
     if check {
         for file in &stale {
             eprintln!("stale: {}", file.display());
         }
         if !stale.is_empty() {
             bail!(
-                "{} generated files do not match the binary: run `cargo xtask codegen` and commit",
+                "{} generated files do not match the binary or the chart: run `cargo xtask codegen` and commit",
                 stale.len()
             );
         }
-        eprintln!("codegen: {} files match the binary", wanted.len());
+        eprintln!(
+            "codegen: {} files match the binary and the chart",
+            wanted.len()
+        );
         return Ok(ExitCode::SUCCESS);
     }
     for file in &stale {
@@ -70,14 +80,14 @@ pub fn run(args: Args) -> Result<ExitCode> {
 }
 
 /// Files that differ from what is wanted, or that nobody wants.
-fn stale(wanted: &Files) -> Result<Vec<PathBuf>> {
+fn stale(wanted: &Files, folders: &[&str]) -> Result<Vec<PathBuf>> {
     let root = paths::root();
     let mut stale: Vec<_> = wanted
         .iter()
         .filter(|(file, content)| fs::read(root.join(file)).ok().as_ref() != Some(*content))
         .map(|(file, _)| file.clone())
         .collect();
-    for folder in FOLDERS {
+    for folder in folders {
         stale.extend(
             list(&root.join(folder))?
                 .into_iter()

@@ -7,12 +7,16 @@
 
 mod bench;
 mod build;
+mod chart;
 mod codegen;
 mod conformance;
 mod demo;
 mod doctor;
+mod e2e;
 mod envtest;
 mod fuzz;
+mod helm;
+mod image;
 mod linker;
 mod lint;
 mod needs;
@@ -71,9 +75,13 @@ enum Verb {
     },
     /// Find or build the API server and etcd that tests run against, and print where they are
     Envtest,
-    /// Give the packet parser any bytes for a while
+    /// Give the packet parser and the judge any bytes for a while, beside naive ones
     Fuzz(fuzz::Args),
-    /// Generate man pages, shell completions and docs/cli.md from the binary
+    /// Write a container image of a self-contained agent as an OCI archive, without a container engine
+    Image(image::Args),
+    /// Install image and chart into the cluster that KUBECONFIG names and run Ringfence's own tests there
+    E2e(e2e::Args),
+    /// Generate man pages, shell completions and docs/cli.md from the binary, the kustomize base from the chart
     Codegen(codegen::Args),
 }
 
@@ -89,6 +97,8 @@ fn main() -> ExitCode {
         Verb::Conformance { args } => conformance::run(&args),
         Verb::Envtest => envtest::run(),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Image(args) => image::run(&args),
+        Verb::E2e(args) => e2e::run(&args),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -71,6 +71,9 @@ pub struct Status {
     pub policies: usize,
     /// Where the socket hooks attach, or why there are none.
     pub socket_hooks: String,
+    /// Whether the container runtime asks before it starts pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nri: Option<String>,
     /// Directory of the pins.
     pub bpffs: String,
     /// Address of /metrics.

@@ -52,6 +52,8 @@ pub struct Shared {
     pub devices: watch::Receiver<Arc<Devices>>,
     /// What the compiler found wrong.
     pub compiled: watch::Receiver<Vec<Diagnostic>>,
+    /// What is wrong with the connection to the container runtime.
+    pub nri: watch::Receiver<Option<Diagnostic>>,
     /// Where metrics are really served.
     pub http: OnceLock<SocketAddr>,
     /// When the agent started.
@@ -72,6 +74,7 @@ impl Shared {
             &self.devices.borrow(),
             self.config.mark.mask(),
         ));
+        all.extend(self.nri.borrow().iter().cloned());
         if let Some(error) = &self.kernel.progress().borrow().error {
             all.push(Diagnostic {
                 message: error.clone(),

@@ -15,9 +15,12 @@ use crate::observe::metrics::{self, Sample};
 
 /// The routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    probes::routes()
-        .route("/metrics", get(serve_metrics))
-        .with_state(shared)
+    routes().with_state(shared)
+}
+
+/// Metrics and probes, the same on both servers.
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    probes::routes().route("/metrics", get(serve_metrics))
 }
 
 async fn serve_metrics(State(shared): State<Arc<Shared>>) -> Response {

@@ -21,7 +21,7 @@ use super::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
         Unplaced,
     },
-    probes,
+    probes, tcp,
 };
 use crate::{
     dataplane::ConnectionView,
@@ -34,7 +34,7 @@ use crate::{
 
 /// The routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    probes::routes()
+    tcp::routes()
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
         .route("/v1/connections", get(connections).delete(flush))
@@ -108,6 +108,14 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
             || "none: start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned(),
             |root| root.display().to_string(),
         ),
+        nri: config.nri.as_ref().map(|nri| {
+            let is = if shared.lasting.nri.is_connected() {
+                "asks before it starts pods"
+            } else {
+                "does not ask before it starts pods"
+            };
+            format!("the container runtime at {} {is}", nri.socket.display())
+        }),
         bpffs: config.bpffs.display().to_string(),
         http: shared.http.get().map(ToString::to_string),
         lost_events: lost_events + shared.recorder.missed_in_total(),

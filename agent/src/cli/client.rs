@@ -60,6 +60,20 @@ impl Client {
         self.call(Method::DELETE, path)
     }
 
+    /// Asks for whatever the agent says, as it is.
+    ///
+    /// # Errors
+    ///
+    /// The agent does not answer, or refuses.
+    pub fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.runtime.block_on(async {
+            let body = self.request(Method::GET, path).await?.into_body();
+            let body = body.collect().await;
+            let body = body.map_err(|error| self.broken(&error.to_string()))?;
+            Ok(body.to_bytes().to_vec())
+        })
+    }
+
     fn call<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Failure> {
         self.runtime.block_on(async {
             let body = self.request(method, path).await?.into_body();

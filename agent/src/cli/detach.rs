@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use ringfence_common::mark::MarkLayout;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::failure::{Failure, Outcome};
 use crate::{
@@ -18,6 +19,7 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         run_dir,
         netns,
         cgroup_root,
+        stay,
     } = args;
     if let Some(name) = &netns {
         super::enter(name)?;
@@ -36,7 +38,26 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
     };
     let removed = dataplane::detach(&options)
         .map_err(|error| Failure::new(error.to_string()).at(place.clone()))?;
-    drop(lock);
     eprintln!("{removed} pins and filters removed from {place}; nothing is enforced any more");
+    if stay {
+        until_told_to_stop()?;
+    }
+    drop(lock);
     Ok(ExitCode::SUCCESS)
+}
+
+/// A DaemonSet has no pods that end: those that detach stay until they are deleted.
+fn until_told_to_stop() -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
 }

@@ -5,44 +5,51 @@ use std::process::ExitCode;
 use super::{client::Client, failure::Outcome, output};
 use crate::{
     admin::api::{Endpoint, List},
-    args::ReadArgs,
+    args::EndpointsArgs,
 };
 
-pub(super) fn run(args: &ReadArgs) -> Outcome {
+/// The columns.
+pub(super) const HEADER: [&str; 8] = [
+    "ID",
+    "POD",
+    "INTERFACE",
+    "ADDRESSES",
+    "INGRESS",
+    "EGRESS",
+    "METADATA",
+    "GENERATION",
+];
+
+pub(super) fn run(args: &EndpointsArgs) -> Outcome {
+    let args = &args.read;
     let list: List<Endpoint> = Client::new(&args.at)?.get("/v1/endpoints")?;
     output::print(&args.output, "EndpointList", &list, |out| {
-        let header = [
-            "ID",
-            "POD",
-            "INTERFACE",
-            "ADDRESSES",
-            "INGRESS",
-            "EGRESS",
-            "METADATA",
-            "GENERATION",
-        ];
-        let mut table = output::table(&args.output, header);
+        let mut table = output::table(&args.output, HEADER);
         for endpoint in &list.items {
-            let addresses: Vec<String> =
-                endpoint.addresses.iter().map(ToString::to_string).collect();
-            let isolated = |isolated| if isolated { "isolated" } else { "open" };
-            table.add_row([
-                endpoint.id.to_string(),
-                endpoint.pod.clone(),
-                endpoint.interface.clone(),
-                addresses.join(","),
-                isolated(endpoint.ingress_isolated).to_owned(),
-                isolated(endpoint.egress_isolated).to_owned(),
-                if endpoint.metadata_granted {
-                    "granted"
-                } else {
-                    "denied"
-                }
-                .to_owned(),
-                endpoint.generation.to_string(),
-            ]);
+            table.add_row(cells(endpoint));
         }
         output::write_table(out, &mut table)
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One row.
+pub(super) fn cells(endpoint: &Endpoint) -> [String; 8] {
+    let addresses: Vec<String> = endpoint.addresses.iter().map(ToString::to_string).collect();
+    let isolated = |isolated| if isolated { "isolated" } else { "open" };
+    let granted = if endpoint.metadata_granted {
+        "granted"
+    } else {
+        "denied"
+    };
+    [
+        endpoint.id.to_string(),
+        endpoint.pod.clone(),
+        endpoint.interface.clone(),
+        addresses.join(","),
+        isolated(endpoint.ingress_isolated).to_owned(),
+        isolated(endpoint.egress_isolated).to_owned(),
+        granted.to_owned(),
+        endpoint.generation.to_string(),
+    ]
 }

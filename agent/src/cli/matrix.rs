@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     args::{MatrixArgs, OutputArgs},
-    compile::{Family, Party},
+    compile::{Family, Party, service_at},
     model::{Protocol, Snapshot},
 };
 
@@ -37,6 +37,9 @@ pub(super) fn run(args: &MatrixArgs) -> Outcome {
         .map(|text| parse_port(text))
         .collect::<Result<BTreeSet<_>, _>>()?;
     let snapshot = manifests::load(&args.manifests.files)?;
+    for (who, text) in outside.iter().zip(&args.outside) {
+        refuse_service(who, text, &snapshot)?;
+    }
     let everybody = everybody(&snapshot, outside);
     let columns = columns(&snapshot, &everybody, &ports);
     let oracle = Oracle::new(&snapshot);
@@ -86,6 +89,26 @@ fn parse_outside(text: &str) -> Result<Who, Failure> {
         name: name.to_owned(),
         party: Party::Address(address),
     })
+}
+
+/// What is sent to a service's address is judged as what goes to the pods behind it, which have columns of their own.
+fn refuse_service(who: &Who, text: &str, snapshot: &Snapshot) -> Result<(), Failure> {
+    let Party::Address(address) = who.party else {
+        return Ok(());
+    };
+    match service_at(snapshot, address, None) {
+        None => Ok(()),
+        Some(service) => {
+            let (namespace, name) = (&service.namespace, &service.name);
+            Err(Failure::new(format!(
+                "{address} is an address of service {namespace}/{name}, not of somebody outside"
+            ))
+            .at(format!("--outside {text}"))
+            .help(format!(
+                "look at the columns of the pods behind it, or ask `ringfence can POD svc/{namespace}/{name} PORT`"
+            )))
+        }
+    }
 }
 
 fn parse_port(text: &str) -> Result<Port, Failure> {

@@ -8,7 +8,9 @@ pub mod failure;
 mod agent;
 mod bpf;
 mod can;
+mod check;
 mod client;
+mod cluster;
 mod completion;
 mod ct;
 mod detach;
@@ -23,9 +25,10 @@ mod observe;
 mod output;
 mod question;
 mod status;
+mod sysdump;
 mod version;
 
-use std::{env, ffi::OsString, path::Path, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
@@ -59,12 +62,7 @@ pub fn main() -> ExitCode {
 
 /// The definition; as a kubectl plugin, usage lines read `kubectl ringfence`.
 fn command(program: Option<&OsString>) -> clap::Command {
-    let plugin = program.is_some_and(|program| {
-        Path::new(program)
-            .file_name()
-            .is_some_and(|name| name == "kubectl-ringfence")
-    });
-    if plugin {
+    if cluster::is_plugin(program) {
         Args::command().bin_name("kubectl ringfence")
     } else {
         Args::command()
@@ -74,11 +72,18 @@ fn command(program: Option<&OsString>) -> clap::Command {
 fn dispatch(verb: Verb) -> Outcome {
     match verb {
         Verb::Agent(args) => agent::run(*args),
+        Verb::Check(args) if cluster::is_meant(&args.cluster) => cluster::check(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Sysdump(args) if cluster::is_meant(&args.cluster) => cluster::sysdump(&args),
+        Verb::Sysdump(args) => sysdump::run(&args),
         Verb::Can(args) => can::run(&args),
         Verb::Matrix(args) => matrix::run(&args),
         Verb::Lab(args) => lab::run(args),
+        Verb::Status(args) if cluster::is_meant(&args.cluster) => cluster::status(&args),
         Verb::Status(args) => status::run(&args),
+        Verb::Endpoints(args) if cluster::is_meant(&args.cluster) => cluster::endpoints(&args),
         Verb::Endpoints(args) => endpoints::run(&args),
+        Verb::Observe(args) if cluster::is_meant(&args.cluster) => cluster::observe(&args),
         Verb::Observe(args) => observe::run(&args),
         Verb::Ct(args) => ct::run(args),
         Verb::Bpf(args) => bpf::run(args),

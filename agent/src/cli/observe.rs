@@ -26,6 +26,7 @@ pub(super) fn run(args: &ObserveArgs) -> Outcome {
         last,
         output,
         at,
+        cluster: _,
     } = args;
     let verdicts: Vec<String> = verdict
         .iter()
@@ -70,7 +71,8 @@ pub(super) fn run(args: &ObserveArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn for_people(flow: &Flow, color: bool) -> String {
+/// One line.
+pub(super) fn for_people(flow: &Flow, color: bool) -> String {
     let time = flow
         .time
         .split_once('T')
@@ -96,7 +98,8 @@ fn for_people(flow: &Flow, color: bool) -> String {
     )
 }
 
-fn not_a_flow(line: &[u8]) -> String {
+/// What a line that is no flow says.
+pub(super) fn not_a_flow(line: &[u8]) -> String {
     let value: Result<serde_json::Value, _> = serde_json::from_slice(line);
     match value
         .ok()

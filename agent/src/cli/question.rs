@@ -244,7 +244,11 @@ impl<'a> Oracle<'a> {
     /// The pod that a party is, by name or by address.
     fn pod<'b>(&'b self, party: &'b Party) -> Option<&'b PodKey> {
         match party {
-            Party::Pod(key) => Some(key),
+            // With its node's network it is the node, about which no policy is.
+            Party::Pod(key) => {
+                let pod = self.snapshot.pods.get(key);
+                pod.is_none_or(|pod| !pod.host_network).then_some(key)
+            }
             Party::Address(address) => self
                 .snapshot
                 .pods

@@ -60,6 +60,9 @@ fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         writeln!(out, "           - {}: {}", pod.pod, pod.reason)?;
     }
     writeln!(out, "Sockets    {}", status.socket_hooks)?;
+    if let Some(nri) = &status.nri {
+        writeln!(out, "NRI        {nri}")?;
+    }
     let devices: Vec<String> = status
         .devices
         .iter()

@@ -147,10 +147,7 @@ impl Compiler {
             ingress: table_of(Direction::Ingress),
             egress: table_of(Direction::Egress),
             metadata_granted: metadata::granted(pod, key, snapshot, &self.options),
-            cgroup: pod
-                .cgroup
-                .clone()
-                .unwrap_or_else(|| format!("{}_{}", key.namespace, key.name)),
+            cgroup: pod.cgroup_name(),
         };
         if let Some(surplus) = surplus_addresses(pod, &endpoint) {
             self.surplus.insert(key.clone(), surplus);

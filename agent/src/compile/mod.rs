@@ -46,7 +46,7 @@ pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
 pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;
-pub use service::resolve_service;
+pub use service::{resolve_service, service_at};
 
 /// What the compiler is told besides the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,31 @@
 //! Services: the pods and ports behind them.
 
-use crate::model::{Pod, PodKey, Protocol, ServicePort, Snapshot, TargetPort};
+use std::net::IpAddr;
+
+use crate::model::{Pod, PodKey, Protocol, Service, ServicePort, Snapshot, TargetPort};
+
+/// The service that has this address, of any kind, and serves this port there; without a port any that has the address.
+///
+/// An address's other ports lead nowhere: what is sent there is judged as it stands.
+#[must_use]
+pub fn service_at(
+    snapshot: &Snapshot,
+    address: IpAddr,
+    port: Option<(Protocol, u16)>,
+) -> Option<&Service> {
+    let address = address.to_canonical();
+    let serves = |service: &Service| match port {
+        Some(port) => service
+            .ports
+            .iter()
+            .any(|it| (it.protocol, it.port) == port),
+        None => true,
+    };
+    snapshot.services.values().find(|service| {
+        let mut addresses = service.addresses.iter();
+        serves(service) && addresses.any(|own| own.to_canonical() == address)
+    })
+}
 
 /// The pods behind a service's port, each with the port that it listens on; sorted.
 ///

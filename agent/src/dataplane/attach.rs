@@ -38,6 +38,14 @@ const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
     ("from_host_l3", TcAttachType::Ingress),
 ];
 
+/// Names of all programs that devices carry.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3]
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+}
+
 /// Attaches the programs of pods, of the node's own devices, and of the cgroup roots.
 #[derive(Debug)]
 pub struct Attacher {
@@ -179,11 +187,16 @@ impl Attacher {
             } else {
                 clsact(program, &device, side)
             };
-            done.map_err(|error| {
-                KernelError::Other(format!(
+            if let Err(error) = done {
+                // It may have gone meanwhile.
+                if device_name(ifindex).is_none() {
+                    self.forget(ifindex)?;
+                    return Ok(false);
+                }
+                return Err(KernelError::Other(format!(
                     "cannot attach {name} to {device} (index {ifindex}): {error}"
-                ))
-            })?;
+                )));
+            }
         }
         self.attached
             .extend(programs.map(|(name, _)| (ifindex, name)));
@@ -299,7 +312,8 @@ fn open_cgroup(root: &Path, flag: &str) -> Result<fs::File, KernelError> {
 
 fn device_name(ifindex: u32) -> Option<String> {
     let name = nix::net::if_::if_indextoname(ifindex).ok()?;
-    name.into_string().ok()
+    // nix 0.31 takes the null pointer, which says that there is none, for a name.
+    name.into_string().ok().filter(|name| !name.is_empty())
 }
 
 /// Attaches by a TCX link, before all other programs of the device, or updates the link that is pinned.

@@ -27,6 +27,7 @@ use super::{
     views,
 };
 use crate::{
+    cgroup2,
     compile::Desired,
     diff::{Full, Installed, Limits, Op, Planner, Wanted},
     metadata,
@@ -234,7 +235,8 @@ impl Dataplane {
         let mut grants = BTreeMap::new();
         for (pod, endpoint) in &desired.endpoints {
             // A pod's cgroup may come later than the pod: the next audit finds it. Until then it has no grant.
-            let Ok(found) = root.join(&endpoint.cgroup).metadata() else {
+            let found = cgroup2::pod_directory(root, &endpoint.cgroup, &endpoint.uid);
+            let Some(Ok(found)) = found.map(|path| path.metadata()) else {
                 continue;
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());

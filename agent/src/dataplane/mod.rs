@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "system calls that no crate wraps")]
 
 mod attach;
+mod attached;
 mod clock;
 mod events;
 pub mod fake;
@@ -16,7 +17,9 @@ mod spec;
 mod view;
 mod views;
 
+pub use attached::{AttachedProgram, attached, is_absent, is_ours};
 pub use kernel::{Dataplane, detach, open};
+pub use objects::pinned;
 pub use options::{Attach, Options};
 pub use view::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,

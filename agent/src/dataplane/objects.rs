@@ -1,8 +1,9 @@
 //! Pinned objects, for those who look at them with bpftool.
 
 use std::{
-    fs,
+    fs, io,
     os::fd::{AsFd as _, AsRawFd as _},
+    path::{Path, PathBuf},
 };
 
 use aya::{
@@ -43,26 +44,80 @@ pub fn list(pins: &Pins, limits: &Limits, maps: &Maps) -> Result<Vec<ObjectView>
     let mut links = pins.link_names();
     links.sort();
     for name in links {
-        let path = pins.link(&name);
-        let Ok(link) = PinnedLink::from_pin(&path) else {
-            continue;
-        };
-        let Ok(info) = FdLink::from(link).info() else {
-            continue;
-        };
-        objects.push(ObjectView {
-            pin: path.display().to_string(),
-            kind: "link",
-            object_type: info.link_type().map_or("other".to_owned(), |kind| {
-                format!("{kind:?}").to_lowercase()
-            }),
-            id: info.id(),
-            entries: None,
-            max_entries: 0,
-            memory: None,
-        });
+        objects.extend(link(&pins.link(&name)));
     }
     Ok(objects)
+}
+
+/// Everything that is pinned below a directory, whatever version of the layouts it is of and whether or not an agent runs.
+/// Entries are not counted.
+///
+/// # Errors
+///
+/// If the directory cannot be read.
+pub fn pinned(base: &Path) -> Result<Vec<ObjectView>, KernelError> {
+    let mut paths = Vec::new();
+    walk(base, &mut paths)
+        .map_err(|error| KernelError::Other(format!("cannot list {}: {error}", base.display())))?;
+    paths.sort();
+    Ok(paths.iter().map(|path| pin(path)).collect())
+}
+
+fn walk(directory: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            walk(&entry.path(), paths)?;
+        } else {
+            paths.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn pin(path: &Path) -> ObjectView {
+    let unknown = ObjectView {
+        pin: path.display().to_string(),
+        kind: "other",
+        object_type: "other".to_owned(),
+        id: 0,
+        entries: None,
+        max_entries: 0,
+        memory: None,
+    };
+    let in_links = path
+        .parent()
+        .is_some_and(|parent| parent.ends_with("links"));
+    if in_links {
+        return link(path).unwrap_or(unknown);
+    }
+    let Ok(info) = MapInfo::from_pin(path) else {
+        return unknown;
+    };
+    ObjectView {
+        kind: "map",
+        object_type: info.map_type().map_or("other", type_name).to_owned(),
+        id: info.id(),
+        max_entries: info.max_entries(),
+        memory: memory(&info),
+        ..unknown
+    }
+}
+
+fn link(path: &Path) -> Option<ObjectView> {
+    let link = PinnedLink::from_pin(path).ok()?;
+    let info = FdLink::from(link).info().ok()?;
+    Some(ObjectView {
+        pin: path.display().to_string(),
+        kind: "link",
+        object_type: info.link_type().map_or("other".to_owned(), |kind| {
+            format!("{kind:?}").to_lowercase()
+        }),
+        id: info.id(),
+        entries: None,
+        max_entries: 0,
+        memory: None,
+    })
 }
 
 /// Entries in use, where counting them is what the map is for.

@@ -36,6 +36,7 @@ use crate::{
 
 pub use follow::{State, follow};
 pub use keep::Keeper;
+pub(crate) use pod::METADATA_REQUESTS;
 
 /// The state of all objects.
 #[derive(Debug, Default)]

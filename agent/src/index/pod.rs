@@ -14,7 +14,8 @@ pub(super) const INTERFACE: &str = "ringfence.dev/interface";
 /// The pod's cgroup, below the pods' root.
 pub(super) const CGROUP: &str = "ringfence.dev/cgroup";
 /// What may count as a request for metadata access.
-const METADATA_REQUESTS: [&str; 2] = ["metadata.ringfence.dev/access", "iam.amazonaws.com/role"];
+pub(crate) const METADATA_REQUESTS: [&str; 2] =
+    ["metadata.ringfence.dev/access", "iam.amazonaws.com/role"];
 
 pub(super) fn convert(object: &v1::Pod, findings: &mut Findings<'_>) -> Pod {
     let default = (v1::PodSpec::default(), v1::PodStatus::default());

@@ -6,7 +6,7 @@ use crate::model::Located;
 /// The pod whose namespace holds `inside` and has number `namespace` on the node.
 pub(super) fn by_namespace(
     inside: &Stack,
-    namespace: Option<i32>,
+    namespace: i32,
     node: &Stack,
 ) -> Result<Located, String> {
     let mut pairs: Vec<(&Link, &Link)> = Vec::new();
@@ -15,11 +15,7 @@ pub(super) fn by_namespace(
         let outer = inner
             .peer
             .and_then(|peer| node.links.get(&peer))
-            .filter(|outer| {
-                outer.peer == Some(inner.index)
-                    && outer.peer_netns.is_some()
-                    && outer.peer_netns == namespace
-            });
+            .filter(|outer| outer.peer == Some(inner.index) && outer.peer_netns == Some(namespace));
         match outer {
             Some(outer) => pairs.push((outer, inner)),
             None => others.push(&inner.name),
@@ -111,20 +107,14 @@ mod tests {
         let name = |found: Result<Located, String>| found.map(|located| located.interface);
 
         assert_eq!(
-            name(by_namespace(
-                &stack(&[(2, "eth0", 7, Some(0))]),
-                Some(3),
-                &node
-            )),
+            name(by_namespace(&stack(&[(2, "eth0", 7, Some(0))]), 3, &node)),
             Ok("veth7".to_owned())
         );
         // The same index in another namespace.
-        let elsewhere = by_namespace(&stack(&[(2, "eth0", 7, Some(0))]), Some(4), &node);
+        let elsewhere = by_namespace(&stack(&[(2, "eth0", 7, Some(0))]), 4, &node);
         assert!(elsewhere.is_err_and(|reason| reason.contains("(eth0) has its other end")));
-        // A namespace that the node has no number for has nothing in common with it.
-        assert!(by_namespace(&stack(&[(2, "eth0", 7, Some(0))]), None, &node).is_err());
         assert!(
-            by_namespace(&Stack::default(), Some(3), &node)
+            by_namespace(&Stack::default(), 3, &node)
                 .is_err_and(|reason| reason.contains("no interface yet"))
         );
     }
@@ -134,7 +124,7 @@ mod tests {
         let node = stack(&[(7, "veth7", 2, Some(3)), (9, "veth9", 3, Some(3))]);
         let found = by_namespace(
             &stack(&[(2, "net1", 7, None), (3, "eth0", 9, None)]),
-            Some(3),
+            3,
             &node,
         );
         assert_eq!(
@@ -143,7 +133,7 @@ mod tests {
         );
         let found = by_namespace(
             &stack(&[(2, "net1", 7, None), (3, "net2", 9, None)]),
-            Some(3),
+            3,
             &node,
         );
         assert!(found.is_err_and(|reason| reason.contains("net1, net2")));

@@ -1,17 +1,33 @@
 //! Where things are on this machine: each local pod's host-side interface, and every device with its role.
 //!
 //! One task watches links, addresses and routes (of the pods' namespaces too, as far as the kernel tells)
-//! and the directory of network namespaces, so that a pod whose namespace appears later is found then.
+//! and the directories of network namespaces, so that a pod whose namespace appears later is found then.
+//!
+//! A pod that does not say where it is is looked for by several ways, in this order: the namespace that the container
+//! runtime told of (`sandbox`), the namespace in a directory that holds its address (`namespaces`), a process of its
+//! cgroup (`process`), the node's route to its address or the neighbour that has it (`route`), the port of a bridge
+//! that has learned its hardware address (`bridge`).
 //!
 //! **Invariants.** A pod that cannot be found is named with the reason, never left out in silence. A
 //! pod's interface is taken only if both ends name each other and the namespace is the pod's: an index alone
-//! could be anybody's. Threads that enter other namespaces end there and never serve anything else.
+//! could be anybody's. An address is trusted only where a namespace, a route or a neighbour has it now. One interface is
+//! never two pods' (`claims`). Other namespaces are asked about, never entered.
 
+mod bridge;
+mod claims;
 mod find;
+mod machine;
+mod namespaces;
+mod neighbour;
 mod netlink;
 mod netns;
 mod others;
+mod overlay;
+mod process;
 mod roles;
+mod route;
+mod sandbox;
+mod search;
 mod watch;
 
 use std::{
@@ -20,8 +36,9 @@ use std::{
 };
 
 pub use netns::enter;
-pub use others::mark_conflicts;
-pub use watch::{Options, follow};
+pub use others::{mark_conflicts, mark_users};
+pub use sandbox::{Sandbox, Sandboxes};
+pub use watch::{Inputs, Options, follow};
 
 use crate::model::{Diagnostic, HostDevice, PodKey, Snapshot};
 
@@ -39,6 +56,8 @@ pub struct World {
 pub struct Placed {
     /// The state of everything, local pods and the node's own addresses included.
     pub snapshot: Arc<Snapshot>,
+    /// The sandboxes that were laid over it.
+    pub sandboxes: Arc<Sandboxes>,
     /// Local pods that could not be found, and why.
     pub unplaced: BTreeMap<PodKey, String>,
     /// What is wrong with objects.

@@ -10,15 +10,18 @@ use anyhow::{Context as _, anyhow};
 use futures::{StreamExt as _, TryStreamExt as _};
 use rtnetlink::{
     Handle, RouteMessageBuilder,
-    packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
+    packet_core::{DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
         address::{AddressAttribute, AddressScope},
         link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
         nsid::{NsidAttribute, NsidMessage},
-        route::{RouteAttribute, RouteMessage, RouteType},
+        route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
+
+/// `IFLA_TARGET_NETNSID` of `linux/if_link.h`.
+const IFLA_TARGET_NETNSID: u16 = 46;
 
 /// One interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,17 +51,51 @@ pub(super) struct Stack {
     pub global: BTreeMap<u32, BTreeSet<IpAddr>>,
     /// Devices with a default route, or any route through a gateway.
     pub leading_out: BTreeSet<u32>,
+    /// Devices of routes to one address without a gateway.
+    pub host_routes: BTreeMap<IpAddr, BTreeSet<u32>>,
 }
 
-/// Reads the namespace that the handle's socket belongs to.
-pub(super) async fn read(handle: &Handle, routes: bool) -> anyhow::Result<Stack> {
+/// Reads the namespace that the handle's socket belongs to, with its routes.
+pub(super) async fn read(handle: &Handle) -> anyhow::Result<Stack> {
+    let mut stack = read_inside(handle, None).await?;
+    for request in [
+        RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
+    ] {
+        let mut routes = handle.route().get(request).execute();
+        while let Some(route) = routes.try_next().await.context("cannot list routes")? {
+            leading_out(&route, &mut stack.leading_out);
+            if let Some((address, device)) = host_route(&route) {
+                stack.host_routes.entry(address).or_default().insert(device);
+            }
+        }
+    }
+    Ok(stack)
+}
+
+/// Reads links and addresses of the namespace that has this number here; `None`: of the handle's own.
+///
+/// Asking about another namespace takes CAP_NET_ADMIN only (entering it would take CAP_SYS_ADMIN), and a handle that
+/// checks strictly: else the kernel ignores the question's restriction and answers about its own.
+pub(super) async fn read_inside(handle: &Handle, namespace: Option<i32>) -> anyhow::Result<Stack> {
     let mut stack = Stack::default();
-    let mut links = handle.link().get().execute();
+    let mut request = handle.link().get();
+    if let Some(namespace) = namespace {
+        let number = namespace.to_ne_bytes().to_vec();
+        let target = LinkAttribute::Other(DefaultNla::new(IFLA_TARGET_NETNSID, number));
+        request.message_mut().attributes.push(target);
+    }
+    let mut links = request.execute();
     while let Some(message) = links.try_next().await.context("cannot list interfaces")? {
         let link = link(&message);
         stack.links.insert(link.index, link);
     }
-    let mut addresses = handle.address().get().execute();
+    let mut request = handle.address().get();
+    if let Some(namespace) = namespace {
+        let target = AddressAttribute::TargetNetNsId(namespace);
+        request.message_mut().attributes.push(target);
+    }
+    let mut addresses = request.execute();
     while let Some(message) = addresses
         .try_next()
         .await
@@ -90,17 +127,6 @@ pub(super) async fn read(handle: &Handle, routes: bool) -> anyhow::Result<Stack>
     for addresses in stack.addresses.values_mut() {
         addresses.sort_unstable();
         addresses.dedup();
-    }
-    if routes {
-        for request in [
-            RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-            RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-        ] {
-            let mut routes = handle.route().get(request).execute();
-            while let Some(route) = routes.try_next().await.context("cannot list routes")? {
-                leading_out(&route, &mut stack.leading_out);
-            }
-        }
     }
     Ok(stack)
 }
@@ -161,8 +187,63 @@ fn leading_out(route: &RouteMessage, devices: &mut BTreeSet<u32>) {
     }
 }
 
+/// The address and the device of a route to one address that needs no gateway.
+fn host_route(route: &RouteMessage) -> Option<(IpAddr, u32)> {
+    if route.header.kind != RouteType::Unicast {
+        return None;
+    }
+    let mut address = None;
+    let mut device = None;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(to)) => {
+                address = Some(IpAddr::V4(*to));
+            }
+            RouteAttribute::Destination(RouteAddress::Inet6(to)) => {
+                address = Some(IpAddr::V6(*to));
+            }
+            RouteAttribute::Oif(index) => device = Some(*index),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_) => {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    let address = address?;
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    (route.header.destination_prefix_length == whole).then_some((address, device?))
+}
+
+/// The number that the handle's namespace has for another one; it is given one if it has none.
+pub(super) async fn number_of(
+    handle: &mut Handle,
+    namespace: BorrowedFd<'_>,
+) -> anyhow::Result<Option<i32>> {
+    if let Some(number) = namespace_id(handle, namespace).await? {
+        return Ok(Some(number));
+    }
+    let mut message = NsidMessage::default();
+    message.attributes = vec![
+        NsidAttribute::Fd(u32::try_from(namespace.as_raw_fd())?),
+        // Any that is free.
+        NsidAttribute::Id(-1),
+    ];
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::NewNsId(message));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut answers = handle.request(request)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(error) = answer.payload
+            && error.code.is_some()
+            && error.raw_code() != -libc::EEXIST
+        {
+            return Err(anyhow!(error.to_io())).context("cannot give the namespace a number");
+        }
+    }
+    namespace_id(handle, namespace).await
+}
+
 /// The number that the handle's namespace has for another one; `None` if it has none.
-pub(super) async fn namespace_id(
+async fn namespace_id(
     handle: &mut Handle,
     namespace: BorrowedFd<'_>,
 ) -> anyhow::Result<Option<i32>> {

@@ -1,14 +1,14 @@
-//! Looks into other network namespaces, on a thread that ends with the look.
+//! Looks into other network namespaces, without entering them.
 
 use std::{
     fs::File,
     io,
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
-    thread,
 };
 
 use nix::sched::{CloneFlags, setns};
-use tokio::sync::oneshot;
+use rtnetlink::Handle;
 
 use super::netlink::{self, Stack};
 
@@ -24,48 +24,43 @@ pub fn path_of(prefix: &str, name: &str) -> PathBuf {
     }
 }
 
-/// A namespace as it was found, and the file that kept it from going while it was read.
-pub(super) type Look = Result<(File, Stack), String>;
-
-/// Looks into each of these namespaces, in order. A reason stands for each that cannot be read.
-pub(super) async fn look(paths: Vec<PathBuf>) -> anyhow::Result<Vec<Look>> {
-    let (answer, looks) = oneshot::channel();
-    thread::Builder::new()
-        .name("netns".to_owned())
-        .spawn(move || {
-            let looks = match tokio::runtime::Builder::new_current_thread()
-                .enable_io()
-                .build()
-            {
-                Ok(runtime) => paths.iter().map(|path| look_into(&runtime, path)).collect(),
-                Err(error) => paths
-                    .iter()
-                    .map(|_| Err(format!("cannot start a runtime: {error}")))
-                    .collect(),
-            };
-            // Nobody waits any more if the agent is stopping.
-            let _: Result<(), Vec<Look>> = answer.send(looks);
-        })?;
-    Ok(looks.await?)
+/// A namespace as it was found.
+#[derive(Clone, Debug)]
+pub(super) struct Look {
+    /// The number that the node has for it.
+    pub number: i32,
+    /// What is in it.
+    pub inside: Stack,
 }
 
-fn look_into(runtime: &tokio::runtime::Runtime, path: &Path) -> Look {
+/// Looks into a namespace. Needs a handle that checks strictly.
+///
+/// # Errors
+///
+/// The reason why it cannot be read.
+pub(super) async fn look(handle: &mut Handle, path: &Path) -> Result<Look, String> {
+    // Keeps the namespace, and with it its number, from going while it is read.
     let file = open(path)?;
-    setns(&file, CloneFlags::CLONE_NEWNET)
-        .map_err(|errno| refusal(path, io::Error::from(errno)))?;
-    let stack = runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        let connection = tokio::spawn(connection);
-        let stack = netlink::read(&handle, false).await;
-        connection.abort();
-        stack
-    });
-    stack.map(|stack| (file, stack)).map_err(|error| {
-        format!(
+    let refused = |error: anyhow::Error| match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error)
+    {
+        Some(libc::EINVAL) => format!("{} is not a network namespace", path.display()),
+        _ => format!(
             "cannot read network namespace {}: {error:#}",
             path.display()
-        )
-    })
+        ),
+    };
+    let number = netlink::number_of(handle, file.as_fd())
+        .await
+        .map_err(refused)?;
+    let Some(number) = number else {
+        return Err(format!("{} has no number on this node", path.display()));
+    };
+    let inside = netlink::read_inside(handle, Some(number))
+        .await
+        .map_err(refused)?;
+    Ok(Look { number, inside })
 }
 
 fn open(path: &Path) -> Result<File, String> {

@@ -3,8 +3,8 @@
 use super::Devices;
 use crate::model::Diagnostic;
 
-/// What a CNI's devices are called, who it is, the bits of the mark that it uses by default, and where that is set.
-const CNIS: [(&str, &str, u32, &str); 2] = [
+/// What its devices are called, who it is, the bits of the mark that it uses by default, and where that is set.
+const SOFTWARE: [(&str, &str, u32, &str); 5] = [
     (
         "cali",
         "Calico",
@@ -17,31 +17,55 @@ const CNIS: [(&str, &str, u32, &str); 2] = [
         0x80,
         "AWS_VPC_K8S_CNI_CONNMARK of aws-node",
     ),
+    (
+        "cilium_host",
+        "Cilium",
+        0xffff_0f00,
+        "its marks cannot be moved",
+    ),
+    (
+        "kube-bridge",
+        "kube-router",
+        0x0003_0000,
+        "--run-firewall=false of kube-router",
+    ),
+    (
+        "tailscale",
+        "Tailscale",
+        0x00ff_0000,
+        "--netfilter-mode=off of tailscale",
+    ),
 ];
 
-/// What is wrong with these bits of the mark on a node with these devices: a CNI that is there uses some of them by
-/// default. Whether it was told not to cannot be seen from here.
+/// Who uses some of these bits of the mark by default on a node with devices of these names, and what to do about it.
+/// Whether it was told not to cannot be seen from here.
 #[must_use]
-pub fn mark_conflicts(devices: &Devices, mask: u32) -> Vec<Diagnostic> {
-    let there = |prefix: &str| {
-        let mut devices = devices.by_index.values();
-        devices.find(|device| device.name.starts_with(prefix))
-    };
-    CNIS.iter()
+pub fn mark_users<'a>(devices: impl Iterator<Item = &'a str> + Clone, mask: u32) -> Vec<String> {
+    SOFTWARE
+        .iter()
         .filter(|(_, _, bits, _)| mask & bits != 0)
         .filter_map(|(prefix, whose, bits, setting)| {
-            let device = there(prefix)?;
-            Some(Diagnostic {
-                object: "mark".to_owned(),
-                field: "--mark-source-mask".to_owned(),
-                message: format!(
-                    "{} is a device of {whose}, which by default writes to the bits {:#x} of the packet mark that are ours: what pods \
-                     with isolated egress send is dropped where it does; choose other bits, or keep it off them ({setting})",
-                    device.name,
-                    mask & bits,
-                ),
-                ..Diagnostic::default()
-            })
+            let device = devices.clone().find(|name| name.starts_with(prefix))?;
+            Some(format!(
+                "{device} is a device of {whose}, which by default writes to the bits {:#x} of the packet mark that are ours: what pods \
+                 with isolated egress send is dropped where it does; choose other bits, or keep it off them ({setting})",
+                mask & bits,
+            ))
+        })
+        .collect()
+}
+
+/// What is wrong with these bits of the mark on a node with these devices.
+#[must_use]
+pub fn mark_conflicts(devices: &Devices, mask: u32) -> Vec<Diagnostic> {
+    let names = devices.by_index.values().map(|device| device.name.as_str());
+    mark_users(names, mask)
+        .into_iter()
+        .map(|message| Diagnostic {
+            object: "mark".to_owned(),
+            field: "--mark-source-mask".to_owned(),
+            message,
+            ..Diagnostic::default()
         })
         .collect()
 }
@@ -65,6 +89,8 @@ mod tests {
             ("veth12345", 0x3fff_0000, false),
             ("eni12345", 0x3fff_0000, false),
             ("eni12345", 0x0000_0ff0, true),
+            ("tailscale0", 0x3fff_0000, true),
+            ("tailscale0", 0x3f00_0000, false),
         ] {
             let devices = Devices {
                 by_index: [(7, device(name))].into(),

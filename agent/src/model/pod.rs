@@ -61,6 +61,14 @@ impl Pod {
     pub const fn is_running(&self) -> bool {
         !matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
+
+    /// Name of its cgroup below the pods' root, if it has one of its own.
+    #[must_use]
+    pub fn cgroup_name(&self) -> String {
+        let PodKey { namespace, name } = &self.key;
+        let own = self.cgroup.clone();
+        own.unwrap_or_else(|| format!("{namespace}_{name}"))
+    }
 }
 
 /// `status.phase`.

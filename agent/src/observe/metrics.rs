@@ -63,9 +63,90 @@ struct ResultLabel {
     result: &'static str,
 }
 
+/// What became of a pod at the NRI gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gated {
+    /// It was protected before it started.
+    Protected,
+    /// It started unprotected.
+    LetThrough,
+    /// It did not start.
+    Refused,
+    /// It has the node's network.
+    NodeNetwork,
+}
+
+/// The NRI gate.
+#[derive(Clone, Debug)]
+pub struct NriMetrics {
+    connected: Gauge,
+    pods: Family<ResultLabel, Counter>,
+    unwatched: Counter,
+    waits: Histogram,
+}
+
+impl NriMetrics {
+    /// The runtime asks before it starts pods, or does not.
+    pub fn connected(&self, is: bool) {
+        self.connected.set(is.into());
+    }
+
+    /// The runtime asks before it starts pods.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.get() != 0
+    }
+
+    /// A pod has come to the gate and waited so long.
+    pub fn gated(&self, what: Gated, waited: Duration) {
+        let result = match what {
+            Gated::Protected => "protected",
+            Gated::LetThrough => "let_through",
+            Gated::Refused => "refused",
+            Gated::NodeNetwork => "node_network",
+        };
+        self.pods.get_or_create(&ResultLabel { result }).inc();
+        if what != Gated::NodeNetwork {
+            self.waits.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// So many pods have started while the runtime did not ask.
+    pub fn unwatched(&self, count: usize) {
+        self.unwatched
+            .inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "nri_connected",
+            "1 while the container runtime asks before it starts pods",
+            self.connected.clone(),
+        );
+        registry.register(
+            "nri_pods",
+            "Pods that the container runtime asked about, by what became of them",
+            self.pods.clone(),
+        );
+        registry.register(
+            "nri_unwatched_pods",
+            "Pods that had started before the container runtime asked, or while it did not",
+            self.unwatched.clone(),
+        );
+        registry.register_with_unit(
+            "nri_wait",
+            "How long pods waited until they were protected",
+            Unit::Seconds,
+            self.waits.clone(),
+        );
+    }
+}
+
 /// Metrics that live from scrape to scrape.
 #[derive(Clone, Debug)]
 pub struct Lasting {
+    /// The NRI gate.
+    pub nri: NriMetrics,
     programming: Histogram,
     realized: Histogram,
     results: Family<ResultLabel, Counter>,
@@ -79,6 +160,12 @@ impl Default for Lasting {
             programming: Histogram::new(buckets()),
             realized: Histogram::new(buckets()),
             results: Family::default(),
+            nri: NriMetrics {
+                connected: Gauge::default(),
+                pods: Family::default(),
+                unwatched: Counter::default(),
+                waits: Histogram::new(buckets()),
+            },
         }
     }
 }
@@ -249,6 +336,7 @@ pub fn encode(lasting: &Lasting, sample: &Sample) -> Result<String, std::fmt::Er
     if !sample.watches.is_empty() {
         register_watches(&mut registry, &sample.watches);
     }
+    lasting.nri.register(&mut registry);
 
     let mut out = String::new();
     text::encode(&mut out, &registry)?;
@@ -298,6 +386,11 @@ mod tests {
         let lasting = Lasting::default();
         lasting.programmed(Duration::from_millis(3));
         lasting.refused();
+        lasting.nri.connected(true);
+        lasting
+            .nri
+            .gated(Gated::LetThrough, Duration::from_millis(3));
+        lasting.nri.unwatched(2);
         let sample = Sample {
             counters: Counters {
                 packets: vec![(Hook::ToPod, Reason::Policy, Verdict::Deny, 7)],
@@ -344,6 +437,10 @@ mod tests {
             "ringfence_watch_errors_total{resource=\"Pod\"} 3",
             "ringfence_watch_last_sync_timestamp_seconds{resource=\"Pod\"} 5.0",
             "ringfence_policy_programming_total{result=\"refused\"} 1",
+            "ringfence_nri_connected 1",
+            "ringfence_nri_pods_total{result=\"let_through\"} 1",
+            "ringfence_nri_unwatched_pods_total 2",
+            "ringfence_nri_wait_seconds_count 1",
             "# EOF",
         ] {
             assert!(

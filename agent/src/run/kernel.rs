@@ -37,6 +37,8 @@ const WAITING: usize = 64;
 pub struct Progress {
     /// The last success.
     pub applied: Option<Applied>,
+    /// What is in force since then.
+    pub in_force: Option<Arc<Desired>>,
     /// When that was.
     pub at: Option<SystemTime>,
     /// Why the latest state is not in force; the one before is.
@@ -73,8 +75,12 @@ pub struct KernelHandle {
     wanted: watch::Sender<Option<Wanted>>,
     hosts: watch::Sender<BTreeSet<HostDevice>>,
     progress: watch::Receiver<Progress>,
+    inherited: watch::Receiver<Option<Inherited>>,
     beat: Arc<Beat>,
 }
+
+/// The pods, with the indexes of their interfaces, that were guarded already when the agent started.
+pub type Inherited = Arc<BTreeSet<(String, u32)>>;
 
 /// Signs of life.
 #[derive(Debug)]
@@ -114,6 +120,7 @@ impl KernelHandle {
         let (wanted, desired) = watch::channel(None);
         let (hosts, guarded) = watch::channel(BTreeSet::new());
         let (report, progress) = watch::channel(Progress::default());
+        let (legacy, inherited) = watch::channel(None);
         let (ended, end) = oneshot::channel();
         let beat = Arc::new(Beat {
             start: Instant::now(),
@@ -129,6 +136,10 @@ impl KernelHandle {
                 let mut events = events;
                 let result = open().map(|kernel| {
                     life.open.store(true, Ordering::Relaxed);
+                    // One that cannot be read is no reason not to serve; then none was guarded.
+                    let before = kernel.endpoints().unwrap_or_default();
+                    let before = before.into_iter().map(|view| (view.pod, view.ifindex));
+                    legacy.send_replace(Some(Arc::new(before.collect())));
                     let wishes = Wishes {
                         inbox: &inbox,
                         wanted: desired,
@@ -146,6 +157,7 @@ impl KernelHandle {
                 wanted,
                 hosts,
                 progress,
+                inherited,
                 beat,
             },
             end,
@@ -169,6 +181,12 @@ impl KernelHandle {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// Who was guarded already; `None` until the programs are loaded.
+    #[must_use]
+    pub fn inherited(&self) -> watch::Receiver<Option<Inherited>> {
+        self.inherited.clone()
     }
 
     /// True once the programs are loaded.
@@ -338,6 +356,7 @@ fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Prog
         match result {
             Ok(applied) => {
                 progress.applied = Some(applied);
+                progress.in_force = Some(Arc::clone(&wanted.desired));
                 progress.at = Some(SystemTime::now());
                 progress.error = None;
             }

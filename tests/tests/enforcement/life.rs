@@ -1,6 +1,8 @@
 //! The agent's life and death, and what packets notice of it.
 
-use ringfence_agent::lab::{Lab, wire::Transport};
+use std::process::Command;
+
+use ringfence_agent::lab::{Lab, names, state, wire::Transport};
 use ringfence_tests::{
     agent::Agent,
     lab::{addresses, eventually, small},
@@ -127,7 +129,7 @@ fn sigterm_leaves_everything_and_detach_takes_it_away() {
         reaches(&lab, &a, 2, 81).then_some(())
     });
     let version = format!("v{}", ringfence_common::ABI_VERSION);
-    let pins = ringfence_agent::lab::state::bpffs(lab.name()).join(version);
+    let pins = state::bpffs(lab.name()).join(version);
     assert!(!pins.exists(), "pins are left");
     lab.down().unwrap();
 }
@@ -169,9 +171,9 @@ fn clsact_filters_enforce_the_same_survive_a_crash_and_do_not_stack() {
 
 /// BPF filters on the devices of the node.
 fn filters(lab: &Lab) -> usize {
-    let netns = ringfence_agent::lab::names::node_netns(lab.name());
+    let netns = names::node_netns(lab.name());
     let run = |words: &[&str]| {
-        let output = std::process::Command::new("ip")
+        let output = Command::new("ip")
             .args(["netns", "exec", &netns])
             .args(words)
             .output()
@@ -208,6 +210,60 @@ fn an_unreadable_manifest_at_start_programs_nothing_and_keeps_what_is_pinned() {
     agent.edit("manifests.yaml", &manifests);
     agent.wait_until_ready();
     assert!(reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81));
+    drop(agent);
+    lab.down().unwrap();
+}
+
+/// The names of pinned links that begin so.
+fn links(lab: &Lab, prefix: &str) -> Vec<String> {
+    let versions =
+        std::fs::read_dir(state::bpffs(lab.name())).expect("the agent has pinned something");
+    versions
+        .flatten()
+        .filter_map(|version| std::fs::read_dir(version.path().join("links")).ok())
+        .flat_map(|links| links.flatten())
+        .map(|link| link.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(prefix))
+        .collect()
+}
+
+#[test]
+fn a_device_that_is_gone_takes_its_pins_with_it_and_holds_up_no_agent() {
+    let lab = Lab::up(&small("gone", &["a", "b", "c"], &[80, 81])).unwrap();
+    let manifests = world(&["a", "b", "c"]) + &lets_in("c", "a", 80);
+    let mut agent = Agent::start(&lab, &manifests, &[]);
+    let netns = names::node_netns(lab.name());
+    let device = |pod: &str| {
+        let endpoints = agent.json(&["endpoints"]);
+        let endpoints = endpoints["items"].as_array().unwrap().clone();
+        let endpoint = endpoints.iter().find(|it| it["pod"] == pod).unwrap();
+        (
+            endpoint["interface"].as_str().unwrap().to_owned(),
+            format!("{}-", endpoint["ifindex"]),
+        )
+    };
+    let remove = |device: &str| {
+        let removed = Command::new("ip")
+            .args(["-n", &netns, "link", "del", device])
+            .status();
+        assert!(removed.unwrap().success());
+    };
+    let ((a, _), (b, b_pins), (_, c_pins)) = (device("t/a"), device("t/b"), device("t/c"));
+    assert!(!links(&lab, &b_pins).is_empty());
+    remove(&b);
+    eventually("its pins are gone", || {
+        links(&lab, &b_pins).is_empty().then_some(())
+    });
+
+    let (_, a_pins) = device("t/a");
+    agent.kill();
+    remove(&a);
+    agent.spawn();
+    agent.wait_until_ready();
+    eventually("its pins are gone too", || {
+        links(&lab, &a_pins).is_empty().then_some(())
+    });
+    assert!(!links(&lab, &c_pins).is_empty(), "those of others stay");
     drop(agent);
     lab.down().unwrap();
 }

@@ -5,6 +5,8 @@ mod example;
 mod life;
 mod limits;
 mod metadata;
+mod mtu;
+mod nri;
 mod packets;
 mod pods;
 mod services;

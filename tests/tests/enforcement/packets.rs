@@ -23,7 +23,7 @@ use ringfence_tests::{
 use super::{PATIENT, SHORT, attempt, lets_in, pod, world};
 
 /// Does something in a pod's network namespace.
-fn inside<T: Send>(lab: &Lab, pod: &str, work: impl FnOnce() -> Result<T> + Send) -> T {
+pub(super) fn inside<T: Send>(lab: &Lab, pod: &str, work: impl FnOnce() -> Result<T> + Send) -> T {
     let netns = format!("{}{pod}", names::netns_prefix(lab.name()));
     inside_netns(&netns, work).expect("the pod's namespace")
 }

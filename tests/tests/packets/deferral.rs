@@ -251,6 +251,13 @@ fn a_service_that_leads_back_to_its_client_is_to_itself() {
             stamp(desk, "from_pod", &answer, Stamp::NONE),
             Some(Stamp::FINAL)
         );
+        let inherited = tcp(Way::In, port, (NODE, 50_000), ACK);
+        assert_eq!(
+            stamp(desk, "to_pod", &inherited, Stamp::NONE),
+            None,
+            "what the pod may send to itself is nobody else's"
+        );
+        assert!(stamp(desk, "to_pod", &inherited, source).is_some());
         let other = tcp(Way::Out, port, (NODE, 50_001), SYN | ACK);
         assert_eq!(stamp(desk, "from_pod", &other, Stamp::NONE), None);
         let foreign = tcp(Way::In, port, (NOWHERE[0], 50_000), SYN);

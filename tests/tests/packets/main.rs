@@ -3,10 +3,14 @@
 mod connections;
 mod deferral;
 mod errors;
+mod extensions;
+mod fragments;
 mod malformed;
 mod metadata;
 mod neighbours;
 mod policy;
+mod protocols;
+mod truncated;
 
 use std::net::SocketAddr;
 
@@ -85,6 +89,15 @@ fn tcp(way: Way, local: (&str, u16), remote: (&str, u16), flags: u8) -> Vec<u8> 
             Way::In => packet::tcp(remote, local, flags),
         },
     )
+}
+
+/// A packet of any protocol between the pod and somebody else, by the way.
+fn ip(way: Way, local: &str, remote: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let (local, remote) = (at(local, 0).ip(), at(remote, 0).ip());
+    match way {
+        Way::Out => packet::ip(local, remote, protocol, payload),
+        Way::In => packet::ip(remote, local, protocol, payload),
+    }
 }
 
 /// The same for UDP.

@@ -25,7 +25,7 @@ fn v6s() -> (Ipv6Addr, Ipv6Addr) {
 }
 
 /// Sends it from the pod; the reason of its denial, or `None` if it passed.
-fn denial(desk: &mut Desk, frame: &[u8]) -> Option<Reason> {
+pub(super) fn denial(desk: &mut Desk, frame: &[u8]) -> Option<Reason> {
     desk.events();
     if desk.passes(Way::Out, frame) {
         return None;
@@ -203,51 +203,6 @@ fn vlan_tags_in_band_hide_nothing() {
                 assert_eq!(desk.passes(Way::Out, frame), allowed, "port {port}");
             }
         }
-    });
-}
-
-#[test]
-fn fragments_have_the_ports_of_the_first() {
-    on_the_desk(&guarded(), |desk| {
-        let (pod, peer) = v4s();
-        let first = |port| {
-            frame(
-                Way::Out,
-                &v4(
-                    pod,
-                    peer,
-                    17,
-                    &[],
-                    0x2000,
-                    &udp_datagram(4000, port, b"12345678"),
-                ),
-            )
-        };
-        let later = frame(Way::Out, &v4(pod, peer, 17, &[], 2, b"rest"));
-        assert!(!desk.passes(Way::Out, &later), "before the first");
-        assert!(!desk.passes(Way::Out, &first(80)));
-        assert!(!desk.passes(Way::Out, &later), "the first was denied");
-        assert!(desk.passes(Way::Out, &first(53)));
-        assert!(desk.passes(Way::Out, &later));
-
-        let (pod, peer) = v6s();
-        let piece = |field: u16, payload: &[u8]| {
-            let mut bytes = vec![17, 0];
-            bytes.extend(field.to_be_bytes());
-            bytes.extend([0, 0, 0, 9]);
-            bytes.extend(payload);
-            frame(Way::Out, &v6(pod, peer, 44, 64, &bytes))
-        };
-        let later = piece(2 << 3, b"rest");
-        assert!(!desk.passes(Way::Out, &later));
-        assert!(!desk.passes(Way::Out, &piece(1, &udp_datagram(4000, 80, b"12345678"))));
-        assert!(!desk.passes(Way::Out, &later));
-        assert!(desk.passes(Way::Out, &piece(1, &udp_datagram(4000, 53, b"12345678"))));
-        assert!(desk.passes(Way::Out, &later));
-        assert!(
-            desk.passes(Way::Out, &piece(0, &udp_datagram(4001, 53, b"whole"))),
-            "an atomic fragment"
-        );
     });
 }
 

@@ -15,9 +15,10 @@ type Check = (&'static str, fn() -> Result<()>);
 ///
 /// Every check runs, so that one run shows all there is to mend.
 pub fn run() -> Result<ExitCode> {
-    let checks: [Check; 4] = [
+    let checks: [Check; 5] = [
         ("tidy", tidy::run),
         ("fmt", format),
+        ("fmt of the fuzz targets", format_fuzz),
         ("clippy", host),
         ("clippy for bpf", kernel_half),
     ];
@@ -39,6 +40,13 @@ fn format() -> Result<()> {
     let mut cargo = build::host_cargo("fmt");
     cargo.args(["--all", "--check"]);
     step::run("checking the format", cargo)
+}
+
+/// A workspace of its own.
+fn format_fuzz() -> Result<()> {
+    let mut cargo = build::host_cargo("fmt");
+    cargo.args(["--manifest-path", "fuzz/Cargo.toml", "--check"]);
+    step::run("checking the format of the fuzz targets", cargo)
 }
 
 fn host() -> Result<()> {

@@ -47,6 +47,12 @@ pub fn needs() -> Vec<Need> {
             Weight::Run,
         ),
         program(
+            "c++",
+            "g++",
+            "to build libFuzzer for `cargo xtask fuzz`",
+            Weight::Optional,
+        ),
+        program(
             "bpftool",
             "bpftool",
             "to look at maps and programs",

@@ -74,14 +74,17 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
         return judge_alone(tables, subject, &key, direction);
     }
     let check = A::check(&key);
+    // What the pod sends to itself does not become part of what it once sent to the node by the same ports.
+    let itself = arrival.bits & verdict::ITSELF;
     if let Some(entry) = tables.connection(&key)
         && let Some(mut word) = current(tables, subject, entry, &key, check)
+        && word.bits() & itself == itself
     {
-        if word.has(verdict::OWN_NODE)
-            && direction == Direction::Ingress
-            && !context.generated_here()
-        {
-            // A forwarded packet that was given the node's address does not inherit what the node itself may.
+        // A forwarded packet that was given the node's address does not inherit what the node itself may, nor what was
+        // sent by somebody else what the pod may send to itself.
+        let borrowed = word.has(verdict::OWN_NODE) && !context.generated_here()
+            || word.has(verdict::ITSELF) && itself == 0;
+        if direction == Direction::Ingress && borrowed {
             return judge_alone(tables, subject, &key, direction);
         }
         if word.bits() & arrival.bits != arrival.bits {

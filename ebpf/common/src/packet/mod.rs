@@ -160,6 +160,13 @@ pub enum Fragment {
     Later = 2,
 }
 
+/// True for a later fragment that begins inside the TCP header, before its flags, at this offset in units of 8 bytes: put
+/// over the first one, which was judged, it would make another segment of it (RFC 3128). Ports cannot be reached so.
+#[inline(always)]
+const fn overlaps_flags(protocol: u8, offset: u16) -> bool {
+    protocol == protocol::TCP && offset == 1
+}
+
 /// What the judge needs to know of an IP packet. Addresses in network order, ports in the machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<A> {
@@ -287,13 +294,15 @@ const fn icmp_has_identifier(protocol: u8, kind: u8) -> bool {
     }
 }
 
-/// True for ICMP messages that carry the packet they are about (RFC 792, RFC 4443 section 2.1).
+/// True for ICMP messages that tell of trouble with the packet they carry: unreachable, too big, time exceeded, bad header
+/// (RFC 792, RFC 4443). Redirects and source quench (deprecated, RFC 6633) ask for something and pass by policy only, and so
+/// does what nobody has defined.
 #[must_use]
 #[inline(always)]
 pub const fn is_icmp_error(protocol: u8, kind: u8) -> bool {
     match protocol {
-        protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
-        protocol::ICMPV6 => kind < 128,
+        protocol::ICMP => matches!(kind, 3 | 11 | 12),
+        protocol::ICMPV6 => matches!(kind, 1..=4),
         _ => false,
     }
 }

@@ -1,6 +1,8 @@
 //! IPv4 (RFC 791) and ARP (RFC 826).
 
-use super::{Bytes, Embedded, Fragment, Packet, Transport, embedded_ports, transport};
+use super::{
+    Bytes, Embedded, Fragment, Packet, Transport, embedded_ports, overlaps_flags, transport,
+};
 use crate::{V4, event::Reason};
 
 /// Reads the IPv4 packet at `offset`.
@@ -21,7 +23,8 @@ pub fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V4>, Rea
         0 if room > 0xffff => room,
         total => total,
     };
-    if total < header {
+    let fragmentation = u16::from_be_bytes([head[6], head[7]]);
+    if total < header || overlaps_flags(head[9], fragmentation & 0x1fff) {
         return Err(Reason::Malformed);
     }
     if total > room {
@@ -30,7 +33,6 @@ pub fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V4>, Rea
     if header > 20 && bytes.source_routed(offset + 20, offset + header) {
         return Err(Reason::Extensions);
     }
-    let fragmentation = u16::from_be_bytes([head[6], head[7]]);
     let (more, position) = (fragmentation & 0x2000 != 0, fragmentation & 0x1fff);
     let fragment = match (more, position) {
         (false, 0) => Fragment::Whole,

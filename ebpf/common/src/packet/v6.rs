@@ -1,6 +1,9 @@
 //! IPv6 (RFC 8200), its extension headers, and neighbour discovery's addresses (RFC 4861).
 
-use super::{Bytes, Embedded, Fragment, MAX_HEADERS, Packet, Transport, embedded_ports, transport};
+use super::{
+    Bytes, Embedded, Fragment, MAX_HEADERS, Packet, Transport, embedded_ports, overlaps_flags,
+    transport,
+};
 use crate::{V6, bits, event::Reason, protocol};
 
 /// Extension headers that one packet may have.
@@ -178,6 +181,9 @@ pub fn walk_extensions<B: Bytes + ?Sized>(
                 }
                 fragmented = true;
                 let field = u16::from_be_bytes([head[2], head[3]]);
+                if overlaps_flags(head[0], field >> 3) {
+                    return Err(Reason::Malformed);
+                }
                 chain.identification = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
                 chain.fragment = match (field & 1 != 0, field >> 3) {
                     (false, 0) => Fragment::Whole,

@@ -1,12 +1,19 @@
 //! Services: egress is judged as what a packet has become. The node translates as kube-proxy makes it, with nftables; with
 //! and without masquerade, and with somebody else's rule that writes over the mark.
 
+mod bridge;
+mod empty;
 mod exits;
 mod pods;
+mod proxy;
+mod remote;
+mod turns;
 
 use std::{fmt::Write as _, fs, net::IpAddr};
 
-use ringfence_agent::lab::{Actor, Lab, LabSpec, OutsideHost, OutsidePort, Probe, wire::Transport};
+use ringfence_agent::lab::{
+    Actor, Lab, LabSpec, Outcome, OutsideHost, OutsidePort, Probe, wire::Transport,
+};
 use ringfence_tests::lab::small;
 
 use super::{SHORT, pod};
@@ -133,8 +140,8 @@ fn translate_with_iptables(lab: &Lab, services: &[(u8, u16, [IpAddr; 2], u16)]) 
     }
 }
 
-/// Which transports and families of a Service answer.
-fn answers(lab: &Lab, from: &str, number: u8, port: u16) -> Vec<(IpAddr, Transport, bool)> {
+/// What becomes of each transport and family of a Service.
+fn outcomes(lab: &Lab, from: &str, number: u8, port: u16) -> Vec<(IpAddr, Transport, Outcome)> {
     let ends: Vec<(IpAddr, Transport)> = service(number)
         .into_iter()
         .flat_map(|to| Transport::ALL.map(|protocol| (to, protocol)))
@@ -151,15 +158,15 @@ fn answers(lab: &Lab, from: &str, number: u8, port: u16) -> Vec<(IpAddr, Transpo
         .collect();
     let outcomes = lab.probe_all(&probes).expect("the lab obeys");
     let told = ends.into_iter().zip(outcomes);
-    told.map(|((to, protocol), outcome)| (to, protocol, outcome.is_answered()))
+    told.map(|((to, protocol), outcome)| (to, protocol, outcome))
         .collect()
 }
 
 /// True if all of them answer, false if none does.
 fn reaches(lab: &Lab, from: &str, number: u8, port: u16) -> bool {
-    let answers = answers(lab, from, number, port);
-    let some = answers.iter().filter(|(.., answered)| *answered).count();
-    assert!(some == 0 || some == answers.len(), "{from} -> {answers:?}");
+    let all = outcomes(lab, from, number, port);
+    let some = all.iter().filter(|(.., it)| it.is_answered()).count();
+    assert!(some == 0 || some == all.len(), "{from} -> {all:?}");
     some > 0
 }
 

@@ -7,10 +7,10 @@ use ringfence_tests::{
 };
 
 use super::{
-    TO_B, Ways, lets_out, manifest, node, on_the_node, reaches, service, translate,
-    translate_with_iptables,
+    TO_B, Ways, lets_out, manifest, node, on_the_node, proxy::lay_nftables, reaches, service,
+    translate, translate_with_iptables,
 };
-use crate::{attempt, flows_on, pod, stands_still, stream, world};
+use crate::{attempt, flows_on, pod, pod_manifest, stands_still, stream, world};
 
 #[test]
 fn each_backend_and_each_target_port_is_judged_for_itself() {
@@ -116,6 +116,64 @@ fn a_node_port_is_judged_by_its_backend() {
     };
     assert!(asks("a", 30_001) && !asks("a", 30_002) && asks("b", 30_002));
     drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn external_addresses_and_host_ports_are_judged_by_their_backends() {
+    let lab = Lab::up(&small("external", &["a", "b", "c"], &[80])).unwrap();
+    let [external, balancer] = ["198.51.100.7", "198.51.100.8"];
+    // The policy's literal words about these addresses say nothing, for or against.
+    let peers = format!("{TO_B}, {{ ipBlock: {{ cidr: 198.51.100.0/24 }} }}");
+    let host_port = |number: u8| {
+        format!(
+            "spec: {{ containers: [ {{ name: it, ports: [ {{ containerPort: 80, hostPort: 3000{number} }} ] }} ] }}\n"
+        )
+    };
+    let with_host_port = |name: &str, number| {
+        let pod = pod_manifest(name, name, number, "");
+        pod.replace("status:", &(host_port(number) + "status:"))
+    };
+    let manifests = world(&["a"])
+        + &with_host_port("b", 2)
+        + &with_host_port("c", 3)
+        + &format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: outward, namespace: t }}\nspec:\n  \
+             type: LoadBalancer\n  clusterIP: 10.96.0.1\n  externalIPs: [ {external} ]\n  \
+             ports: [ {{ port: 8080 }}, {{ name: more, port: 8081 }} ]\n\
+             status: {{ loadBalancer: {{ ingress: [ {{ ip: {balancer} }} ] }} }}\n"
+        )
+        + &lets_out(&peers, 80);
+    let (b, c) = (addresses(2)[0], addresses(3)[0]);
+    let [node, _] = node();
+    let ends = [
+        (external, 8080, b),
+        (external, 8081, c),
+        (balancer, 8080, b),
+        (balancer, 8081, c),
+        (&node.to_string(), 30_002, b),
+        (&node.to_string(), 30_003, c),
+    ];
+    let rules = ends
+        .map(|(given, port, to)| format!("ip daddr {given} tcp dport {port} dnat ip to {to}:80\n"));
+    for masquerade in ["", "ct status dnat masquerade\n"] {
+        let table = format!(
+            "table inet proxy\ndelete table inet proxy\ntable inet proxy {{\n\
+             chain before {{ type nat hook prerouting priority dstnat\n{}}}\n\
+             chain after {{ type nat hook postrouting priority srcnat\n{masquerade}}}\n}}\n",
+            rules.concat()
+        );
+        lay_nftables(&lab, &table);
+        let agent = Agent::start(&lab, &manifests, &[]);
+        for (given, port, to) in ends {
+            let given = given.parse().unwrap();
+            let asks = |from| attempt(&lab, &pod(from), given, port, Transport::Tcp).is_answered();
+            assert_eq!(asks("a"), to == b, "{given}:{port}, {masquerade:?}");
+            let free = if to == b { "c" } else { "b" };
+            assert!(asks(free), "{free} is free, {given}:{port}");
+        }
+        drop(agent);
+    }
     lab.down().unwrap();
 }
 

@@ -1,6 +1,8 @@
 //! The built binary, without an agent: what it prints, where, and how it exits.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod services;
+
 use std::{
     fs,
     io::Write as _,
@@ -87,7 +89,7 @@ fn can_says_who_decides_on_either_side_and_where_that_is_written() {
     let (out, err, code) = can(&["shop/web", "svc/db/mysql", "sql"]);
     insta::assert_snapshot!(out, @r"
     ALLOWED  shop/web -> svc/db/mysql sql
-     IPv4 db/mysql-0 3306/tcp, IPv6 db/mysql-0 3306/tcp
+     IPv4 db/mysql-0 3306/tcp
       egress    allow  no policy selects pod shop/web for egress
       ingress   allow  NetworkPolicy/db/mysql ingress[0]  (all.yaml:26)
     ");

@@ -1,0 +1,86 @@
+//! `ringfence sysdump`.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{
+    check,
+    client::Client,
+    failure::{Failure, Outcome},
+};
+use crate::{
+    args::{
+        CNI_DIR, CheckArgs, ClusterArgs, Format, MARK_PROOF_MASK, MARK_SOURCE_MASK, OutputArgs,
+        SysdumpArgs,
+    },
+    sysdump::{self, Collect, Dump},
+};
+
+pub(super) fn run(args: &SysdumpArgs) -> Outcome {
+    let ask = |path: &str| {
+        Client::new(&args.at)
+            .and_then(|client| client.bytes(path))
+            .map_err(one_line)
+    };
+    let look = CheckArgs {
+        bpffs: args.bpffs.clone(),
+        cni_dir: CNI_DIR.into(),
+        mark_source_mask: MARK_SOURCE_MASK.to_owned(),
+        mark_proof_mask: MARK_PROOF_MASK.to_owned(),
+        output: OutputArgs {
+            output: Format::Json,
+            no_headers: false,
+        },
+        cluster: ClusterArgs::default(),
+    };
+    let dump = sysdump::collect(&Collect {
+        ask: &ask,
+        findings: check::look(&look).map_err(one_line),
+        bpffs: &args.bpffs,
+        pod_logs: &args.pod_logs,
+    });
+    finish(&dump, args.output.as_deref())
+}
+
+/// The list of what is missing has a line for each.
+fn one_line(failure: Failure) -> String {
+    let text = failure.to_string();
+    let parts: Vec<&str> = text.lines().map(str::trim).collect();
+    parts.join("; ")
+}
+
+/// Writes the archive, and says where it is and what is not in it.
+pub(super) fn finish(dump: &Dump, output: Option<&Path>) -> Outcome {
+    let now = SystemTime::now();
+    let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+    let name = format!("ringfence-sysdump-{seconds}");
+    if output == Some(Path::new("-")) {
+        dump.write(&name, seconds, io::stdout().lock())?;
+    } else {
+        let path = output.map_or_else(|| PathBuf::from(format!("{name}.tar.gz")), Path::to_owned);
+        let place = path.display().to_string();
+        let trouble = |error: io::Error| {
+            Failure::new(format!("cannot write the archive: {error}")).at(place.clone())
+        };
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(trouble)?;
+        dump.write(&name, seconds, &mut file).map_err(trouble)?;
+        file.flush().map_err(trouble)?;
+        eprintln!("{place}: {} files", dump.len());
+    }
+    for (path, reason) in dump.missing() {
+        eprintln!("not in it: {path}: {reason}");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,319 @@
+//! One connection with the runtime: registers, then answers what it asks.
+
+use std::{
+    collections::HashMap,
+    marker::PhantomData,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use prost::Message;
+use tokio::{net::UnixStream, sync::watch, time::Instant};
+use ttrpc::{
+    asynchronous::{
+        Client, MethodHandler, Server, Service, TtrpcContext,
+        transport::{Listener, Socket},
+    },
+    error::get_rpc_status,
+    proto::{Code, Request, Response},
+};
+
+use super::{
+    INDEX, NAME, Options, gate,
+    messages::{
+        self, ConfigureRequest, ConfigureResponse, Empty, PodRequest, PodSandbox,
+        RegisterPluginRequest, StateChangeEvent, SynchronizeRequest, SynchronizeResponse, event,
+    },
+    mux,
+    roll::Roll,
+    sandbox, unwatched,
+};
+use crate::{admin::Shared, locate::Sandboxes, observe::metrics::Gated};
+
+/// How long the runtime may take to accept the plugin.
+const REGISTRATION: Duration = Duration::from_secs(5);
+/// The events that are asked for.
+const EVENTS: [i32; 3] = [
+    event::RUN_POD_SANDBOX,
+    event::STOP_POD_SANDBOX,
+    event::REMOVE_POD_SANDBOX,
+];
+
+/// What is known beyond one connection.
+pub(super) struct Session {
+    options: Options,
+    shared: Arc<Shared>,
+    roll: Mutex<Roll>,
+    sandboxes: watch::Sender<Arc<Sandboxes>>,
+    /// How long a pod may wait, as agreed with this runtime.
+    patience: Mutex<Duration>,
+}
+
+impl Session {
+    pub fn new(
+        options: Options,
+        shared: Arc<Shared>,
+        sandboxes: watch::Sender<Arc<Sandboxes>>,
+    ) -> Self {
+        let patience = Mutex::new(options.timeout);
+        Self {
+            options,
+            shared,
+            roll: Mutex::default(),
+            sandboxes,
+            patience,
+        }
+    }
+
+    /// Registers and serves until the connection ends. `accepted` is called once the runtime has taken the plugin.
+    pub async fn serve(
+        self: &Arc<Self>,
+        stream: UnixStream,
+        accepted: impl FnOnce(),
+    ) -> anyhow::Result<()> {
+        let (connections, carry) = mux::divide(stream);
+        let carry = tokio::spawn(carry);
+        let incoming = futures::stream::iter([Ok(connections.plugin)]);
+        let service = HashMap::from([(messages::PLUGIN.to_owned(), self.service())]);
+        let mut server = Server::new()
+            .add_listener(Listener::new(incoming))
+            .register_service(service);
+        server.start().await.context("cannot serve the runtime")?;
+        let client = Client::new(Socket::new(connections.runtime));
+        let registration = Request {
+            service: messages::RUNTIME.to_owned(),
+            method: "RegisterPlugin".to_owned(),
+            timeout_nano: i64::try_from(REGISTRATION.as_nanos())?,
+            payload: RegisterPluginRequest {
+                plugin_name: NAME.to_owned(),
+                plugin_idx: INDEX.to_owned(),
+            }
+            .encode_to_vec(),
+            ..Request::default()
+        };
+        let registered = client.request(registration).await;
+        let result = match registered {
+            Ok(_empty) => {
+                tracing::info!(socket = %self.options.socket.display(), "the container runtime asks before it starts pods");
+                accepted();
+                carry.await.context("the connection's task has failed")?
+            }
+            Err(error) => {
+                carry.abort();
+                return Err(error).context("the runtime does not accept the plugin");
+            }
+        };
+        drop(client);
+        result.context("the connection to the runtime has failed")
+    }
+
+    /// The connection is gone.
+    pub fn lost(&self) {
+        self.change(Roll::lost);
+    }
+
+    fn roll(&self) -> MutexGuard<'_, Roll> {
+        // Whoever panicked has ended the agent.
+        self.roll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Roll) -> T) -> T {
+        let mut roll = self.roll();
+        let result = change(&mut roll);
+        let now = roll.sandboxes();
+        self.sandboxes.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+        result
+    }
+
+    fn patience(&self) -> MutexGuard<'_, Duration> {
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn service(self: &Arc<Self>) -> Service {
+        let mut methods: HashMap<String, Box<dyn MethodHandler + Send + Sync>> = HashMap::new();
+        let mut offer = |name: &str, handler: Box<dyn MethodHandler + Send + Sync>| {
+            methods.insert(name.to_owned(), handler);
+        };
+        offer("Configure", self.method(Self::configure));
+        offer("Synchronize", self.method(Self::synchronize));
+        offer("Shutdown", self.method(Self::shutdown));
+        offer("RunPodSandbox", self.method(Self::run_pod));
+        offer("StopPodSandbox", self.method(Self::end_pod));
+        offer("RemovePodSandbox", self.method(Self::end_pod));
+        offer("StateChange", self.method(Self::state_change));
+        Service {
+            methods,
+            streams: HashMap::new(),
+        }
+    }
+
+    fn method<Q, A, F, W>(self: &Arc<Self>, answer: F) -> Box<dyn MethodHandler + Send + Sync>
+    where
+        Q: Message + Default + 'static,
+        A: Message + 'static,
+        F: Fn(Arc<Self>, Q) -> W + Send + Sync + 'static,
+        W: Future<Output = Result<A, String>> + Send + 'static,
+    {
+        Box::new(Method {
+            session: Arc::clone(self),
+            answer,
+            question: PhantomData,
+        })
+    }
+
+    async fn configure(
+        self: Arc<Self>,
+        request: ConfigureRequest,
+    ) -> Result<ConfigureResponse, String> {
+        let theirs = u64::try_from(request.request_timeout).unwrap_or(0);
+        let patience = patience(self.options.timeout, Duration::from_millis(theirs));
+        *self.patience() = patience;
+        tracing::info!(
+            runtime = request.runtime_name,
+            version = request.runtime_version,
+            patience_ms = patience.as_millis(),
+            fail_closed = self.options.fail_closed,
+            "registered as an NRI plugin"
+        );
+        Ok(ConfigureResponse {
+            events: EVENTS.iter().fold(0, |bits, event| bits | 1 << (event - 1)),
+        })
+    }
+
+    async fn synchronize(
+        self: Arc<Self>,
+        request: SynchronizeRequest,
+    ) -> Result<SynchronizeResponse, String> {
+        let part = request.pods.iter().filter_map(sandbox::read).collect();
+        let more = request.more;
+        let new = self.change(|roll| {
+            let new = roll.list(part, more)?;
+            Some((new, roll.sandboxes()))
+        });
+        if let Some((new, listed)) = new {
+            // The runtime does not wait for that.
+            tokio::spawn(unwatched::count(Arc::clone(&self.shared), new, listed));
+        }
+        Ok(SynchronizeResponse { more })
+    }
+
+    async fn shutdown(self: Arc<Self>, _nothing: Empty) -> Result<Empty, String> {
+        Ok(Empty {})
+    }
+
+    async fn run_pod(self: Arc<Self>, request: PodRequest) -> Result<Empty, String> {
+        self.gate(request.pod).await
+    }
+
+    async fn end_pod(self: Arc<Self>, request: PodRequest) -> Result<Empty, String> {
+        self.ended(request.pod);
+        Ok(Empty {})
+    }
+
+    async fn state_change(self: Arc<Self>, change: StateChangeEvent) -> Result<Empty, String> {
+        match change.event {
+            event::RUN_POD_SANDBOX => return self.gate(change.pod).await,
+            event::STOP_POD_SANDBOX | event::REMOVE_POD_SANDBOX => self.ended(change.pod),
+            _ => {}
+        }
+        Ok(Empty {})
+    }
+
+    fn ended(&self, pod: Option<PodSandbox>) {
+        if let Some(pod) = pod {
+            self.change(|roll| roll.ended(&pod.id));
+        }
+    }
+
+    /// Answers when the pod is protected, or when it may wait no longer.
+    async fn gate(&self, pod: Option<PodSandbox>) -> Result<Empty, String> {
+        let start = Instant::now();
+        let metrics = &self.shared.lasting.nri;
+        let Some((key, sandbox)) = pod.as_ref().and_then(sandbox::read) else {
+            metrics.gated(Gated::NodeNetwork, start.elapsed());
+            return Ok(Empty {});
+        };
+        let id = sandbox.id.clone();
+        self.change(|roll| roll.runs(key.clone(), sandbox));
+        let patience = *self.patience();
+        let passed = gate::pass(&self.shared, &key, &id);
+        if tokio::time::timeout_at(start + patience, passed)
+            .await
+            .is_ok()
+        {
+            metrics.gated(Gated::Protected, start.elapsed());
+            tracing::info!(pod = %key, took_us = start.elapsed().as_micros(), "protected before it starts");
+            return Ok(Empty {});
+        }
+        let reason = gate::reason(&self.shared, &key);
+        if self.options.fail_closed {
+            metrics.gated(Gated::Refused, start.elapsed());
+            tracing::error!(pod = %key, reason, "not protected within {patience:?}: it must not start (--nri-fail closed)");
+            // The runtime takes it down again, and does not always tell of that.
+            self.change(|roll| roll.ended(&id));
+            return Err(format!(
+                "ringfence: pod {key} is not protected within {patience:?}: {reason}"
+            ));
+        }
+        metrics.gated(Gated::LetThrough, start.elapsed());
+        tracing::error!(pod = %key, reason, "not protected within {patience:?}: it starts unprotected (--nri-fail open)");
+        Ok(Empty {})
+    }
+}
+
+/// How long a pod may wait if the runtime waits so long: a plugin that answers late is thrown out.
+fn patience(ours: Duration, theirs: Duration) -> Duration {
+    if theirs.is_zero() {
+        ours
+    } else {
+        ours.min(theirs * 3 / 4)
+    }
+}
+
+/// A method of the service.
+struct Method<Q, F> {
+    session: Arc<Session>,
+    answer: F,
+    question: PhantomData<fn() -> Q>,
+}
+
+#[async_trait]
+impl<Q, A, F, W> MethodHandler for Method<Q, F>
+where
+    Q: Message + Default + 'static,
+    A: Message + 'static,
+    F: Fn(Arc<Session>, Q) -> W + Send + Sync + 'static,
+    W: Future<Output = Result<A, String>> + Send + 'static,
+{
+    async fn handler(&self, _context: TtrpcContext, request: Request) -> ttrpc::Result<Response> {
+        let refused = |message: String| get_rpc_status(Code::UNKNOWN, message);
+        let question = Q::decode(&*request.payload).map_err(|error| refused(error.to_string()))?;
+        let answer = (self.answer)(Arc::clone(&self.session), question)
+            .await
+            .map_err(refused)?;
+        Ok(Response {
+            payload: answer.encode_to_vec(),
+            ..Response::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_before_the_runtimes() {
+        let milliseconds = Duration::from_millis;
+        for (ours, theirs, expect) in [(1500, 2000, 1500), (1500, 1000, 750), (1500, 0, 1500)] {
+            let found = patience(milliseconds(ours), milliseconds(theirs));
+            assert_eq!(found, milliseconds(expect));
+        }
+    }
+}

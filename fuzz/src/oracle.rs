@@ -1,0 +1,500 @@
+//! What may pass and what must, said as simply as it can be: who is allowed by a rule, and who answers somebody that is.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use crate::{
+    naive::{Packet, Part, Read},
+    tables::{IFINDEX, UPLINK},
+    world::{HARDWARE, LINK_LOCAL, NODE_PORT, Peer, Policy, SERVICE_PORT, address, allows, peer},
+};
+
+/// Which way a packet goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the pod.
+    Out,
+    /// To the pod.
+    In,
+}
+
+impl Way {
+    fn other(self) -> Self {
+        match self {
+            Self::Out => Self::In,
+            Self::In => Self::Out,
+        }
+    }
+}
+
+/// How a packet comes to the hook.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The way.
+    pub way: Way,
+    /// The device that it came by; 0 is the node itself.
+    pub ingress: u32,
+    /// Its mark names the pod as its sender.
+    pub marked: bool,
+    /// It has any of our marks.
+    pub stamped: bool,
+}
+
+/// A flow, from the pod's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Flow {
+    local: IpAddr,
+    remote: IpAddr,
+    local_port: u16,
+    remote_port: u16,
+    protocol: u8,
+}
+
+/// What has passed of a flow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    out: bool,
+    into: bool,
+    syn_out: bool,
+    syn_in: bool,
+    /// It was taken over under way: who opened it is not known.
+    adopted: bool,
+    /// The pod's own, by way of the node.
+    itself: bool,
+    /// The node's own.
+    own_node: bool,
+    /// When the last packet passed.
+    last: u32,
+    /// The policy that saw it begin.
+    epoch: u32,
+    /// The first policy that ever saw it: that it was revoked is known for longer than the flow itself.
+    eldest: u32,
+}
+
+impl Past {
+    fn went(&self, way: Way) -> bool {
+        match way {
+            Way::Out => self.out,
+            Way::In => self.into,
+        }
+    }
+
+    fn opened(&self, way: Way) -> bool {
+        match way {
+            Way::Out => self.syn_out,
+            Way::In => self.syn_in,
+        }
+    }
+}
+
+/// The oracle.
+#[derive(Debug)]
+pub struct Oracle {
+    /// What holds.
+    pub policy: Policy,
+    /// The pod was granted metadata.
+    pub granted: bool,
+    /// Ticks in a second, rounded up.
+    pub per_second: u32,
+    epoch: u32,
+    past: BTreeMap<Flow, Past>,
+    fragments: BTreeMap<(bool, IpAddr, IpAddr, u32, u8), (u16, u16, u8)>,
+}
+
+/// What an IPv6 address leads to.
+fn forms(of: IpAddr) -> Vec<IpAddr> {
+    let mut forms = vec![of];
+    if let IpAddr::V6(six) = of {
+        let segments = six.segments();
+        let low = || Ipv6Addr::from(u128::from(six) & 0xffff_ffff | 0xffff_0000_0000);
+        if let Some(four) = six.to_ipv4() {
+            forms.push(four.into());
+        }
+        let found = match segments {
+            [0x64, 0xff9b, 0, 0, 0, 0, ..] => low().to_ipv4_mapped(),
+            [0x2002, high, low, ..] => Some((u32::from(high) << 16 | u32::from(low)).into()),
+            _ => None,
+        };
+        forms.extend(found.map(IpAddr::V4));
+    }
+    forms
+}
+
+/// The same address, a mapped one as what it maps.
+fn canonical(of: IpAddr) -> IpAddr {
+    of.to_canonical()
+}
+
+fn is_own(of: IpAddr) -> bool {
+    peer(of) == Peer::Own
+}
+
+impl Oracle {
+    /// Nothing has passed yet.
+    #[must_use]
+    pub fn new(policy: Policy, granted: bool, per_second: u32) -> Self {
+        Self {
+            policy,
+            granted,
+            per_second,
+            epoch: 0,
+            past: BTreeMap::new(),
+            fragments: BTreeMap::new(),
+        }
+    }
+
+    /// Another policy holds.
+    pub fn switch(&mut self, policy: Policy) {
+        self.policy = policy;
+        self.epoch += 1;
+    }
+
+    /// Another pod has the address.
+    pub fn bear(&mut self) {
+        self.past.clear();
+        self.epoch += 1;
+    }
+
+    /// True if a rule allows the flow to begin this way.
+    #[must_use]
+    pub fn literally(&self, way: Way, flow: &Flow) -> bool {
+        let (side, port) = match way {
+            Way::Out => (&self.policy.egress, flow.remote_port),
+            Way::In => (&self.policy.ingress, flow.local_port),
+        };
+        allows(side, peer(flow.remote), flow.protocol, port)
+    }
+
+    /// True if the node will send it somewhere else, where it is judged.
+    fn deferred(flow: &Flow) -> bool {
+        match peer(canonical(flow.remote)) {
+            Peer::Service => flow.remote_port == SERVICE_PORT && matches!(flow.protocol, 6 | 17),
+            Peer::Node => (flow.protocol, flow.remote_port) == (6, NODE_PORT),
+            _ => false,
+        }
+    }
+
+    fn allowed(&self, way: Way, flow: &Flow) -> bool {
+        self.literally(way, flow) || way == Way::Out && Self::deferred(flow)
+    }
+
+    /// The flow that a packet belongs to; a later fragment has the ports of the first.
+    #[must_use]
+    pub fn flow(&self, way: Way, packet: &Packet) -> Option<Flow> {
+        let (mut ports, mut protocol) = (
+            (packet.source_port, packet.destination_port),
+            packet.protocol,
+        );
+        if packet.part == Part::Later {
+            let first = self.fragments.get(&Self::whole(way, packet))?;
+            (ports, protocol) = ((first.0, first.1), first.2);
+        }
+        Some(Self::oriented(
+            way,
+            packet.source,
+            packet.destination,
+            ports,
+            protocol,
+        ))
+    }
+
+    fn whole(way: Way, packet: &Packet) -> (bool, IpAddr, IpAddr, u32, u8) {
+        let protocol = if packet.source.is_ipv4() {
+            packet.protocol
+        } else {
+            0
+        };
+        (
+            way == Way::Out,
+            packet.source,
+            packet.destination,
+            packet.identification,
+            protocol,
+        )
+    }
+
+    fn oriented(
+        way: Way,
+        source: IpAddr,
+        destination: IpAddr,
+        ports: (u16, u16),
+        protocol: u8,
+    ) -> Flow {
+        match way {
+            Way::Out => Flow {
+                local: source,
+                remote: destination,
+                local_port: ports.0,
+                remote_port: ports.1,
+                protocol,
+            },
+            Way::In => Flow {
+                local: destination,
+                remote: source,
+                local_port: ports.1,
+                remote_port: ports.0,
+                protocol,
+            },
+        }
+    }
+
+    /// What has passed of the flow, unless it has been silent for longer than any of its kind is remembered.
+    fn past(&self, flow: &Flow, now: u32) -> Option<&Past> {
+        let past = self.past.get(flow)?;
+        let seconds = match flow.protocol {
+            6 => 5 * 24 * 3600,
+            17 => 180,
+            1 | 58 => 30,
+            _ => 600,
+        };
+        (now - past.last <= (seconds + 2) * self.per_second).then_some(past)
+    }
+
+    fn is_closed_metadata(&self, packet: &Packet) -> bool {
+        let metadata = forms(packet.destination)
+            .iter()
+            .any(|form| peer(*form) == Peer::Metadata);
+        let open = packet.part != Part::Later
+            && match packet.destination_port {
+                53 => matches!(packet.protocol, 6 | 17),
+                123 => packet.protocol == 17,
+                _ => false,
+            };
+        metadata && !self.granted && !open
+    }
+
+    fn may_claim(packet: &Packet) -> bool {
+        if is_own(packet.source) {
+            return true;
+        }
+        let IpAddr::V6(source) = packet.source else {
+            return false;
+        };
+        let near = match packet.destination {
+            IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        };
+        source.is_unspecified() && packet.is_discovery()
+            || source == LINK_LOCAL && (packet.is_discovery() || near)
+    }
+
+    /// Neighbour and listener discovery: what may pass at most.
+    fn discovery_may_pass(way: Way, packet: &Packet) -> bool {
+        if !(133..=137).contains(&packet.kind) {
+            return packet.hops == 1;
+        }
+        if packet.hops != 255 || packet.part != Part::Whole {
+            return false;
+        }
+        if way == Way::In {
+            return true;
+        }
+        let target = || -> Option<Ipv6Addr> {
+            let octets: [u8; 16] = packet.body.get(8..24)?.try_into().ok()?;
+            Some(octets.into())
+        };
+        match packet.kind {
+            134 | 137 => false,
+            136 => target().is_some_and(|it| is_own(it.into()) || it == LINK_LOCAL),
+            _ => true,
+        }
+    }
+
+    /// True if the pod's packet comes back to the pod.
+    fn is_itself(arrival: Arrival, packet: &Packet) -> bool {
+        let from = peer(canonical(packet.source));
+        arrival.way == Way::In
+            && is_own(packet.destination)
+            && (arrival.ingress == IFINDEX || arrival.marked)
+            && matches!(from, Peer::Own | Peer::Node)
+    }
+
+    fn is_own_node(arrival: Arrival, packet: &Packet) -> bool {
+        arrival.way == Way::In
+            && arrival.ingress == 0
+            && peer(canonical(packet.source)) == Peer::Node
+    }
+
+    /// False for what must not pass.
+    #[must_use]
+    pub fn may_pass(&self, arrival: Arrival, read: &Read, hardware: [u8; 6], now: u32) -> bool {
+        let way = arrival.way;
+        if way == Way::Out && hardware != HARDWARE {
+            return false;
+        }
+        let packet = match read {
+            Read::Refused => return false,
+            Read::Arp(sender, address) => {
+                let own = *address == [0; 4] || is_own((*address).into());
+                return way == Way::In || own && *sender == HARDWARE;
+            }
+            Read::Ip(packet) => packet,
+        };
+        if way == Way::Out {
+            let tunnel = packet.is_tunnel() && peer(canonical(packet.destination)) == Peer::Node;
+            if self.is_closed_metadata(packet) || !Self::may_claim(packet) || tunnel {
+                return false;
+            }
+            if is_own(packet.destination) {
+                return true;
+            }
+        } else if Self::is_itself(arrival, packet) {
+            return true;
+        }
+        if packet.is_discovery() {
+            return Self::discovery_may_pass(way, packet);
+        }
+        let Some(flow) = self.flow(way, packet) else {
+            return false;
+        };
+        if Self::is_own_node(arrival, packet) || self.allowed(way, &flow) {
+            return true;
+        }
+        if packet.is_error() {
+            return self.is_about_something(way, packet, now);
+        }
+        is_own(flow.local) && self.answers(way, &flow, packet, now)
+    }
+
+    /// True if something that passed, and that somebody may still send, is what the error is about.
+    fn is_about_something(&self, way: Way, packet: &Packet, now: u32) -> bool {
+        let Some((source, destination, protocol, from, to)) = packet.about() else {
+            return false;
+        };
+        if source != packet.destination {
+            return false;
+        }
+        // It travelled the other way.
+        let flow = Self::oriented(way.other(), source, destination, (from, to), protocol);
+        let Some(past) = self.past(&flow, now) else {
+            return false;
+        };
+        past.itself
+            || past.own_node
+            || self.allowed(Way::Out, &flow)
+            || self.allowed(Way::In, &flow)
+    }
+
+    /// True if the packet belongs to a flow that the other side may begin.
+    fn answers(&self, way: Way, flow: &Flow, packet: &Packet, now: u32) -> bool {
+        let other = way.other();
+        if packet.is_midstream() && self.literally(other, flow) {
+            return true;
+        }
+        let Some(past) = self.past(flow, now) else {
+            return false;
+        };
+        if (past.itself || past.own_node) && way == Way::Out {
+            return true;
+        }
+        if !self.allowed(other, flow) || packet.is_query() {
+            return false;
+        }
+        if packet.is_syn() {
+            past.opened(other)
+        } else {
+            past.went(other) || past.adopted
+        }
+    }
+
+    /// True for what must pass: a whole packet without any extras, of a flow that a rule allows to begin so.
+    #[must_use]
+    pub fn must_pass(&self, arrival: Arrival, packet: &Packet, now: u32) -> bool {
+        let way = arrival.way;
+        let Some(flow) = self.flow(way, packet) else {
+            return false;
+        };
+        let usual = packet.plain
+            && is_own(flow.local)
+            && (matches!(packet.protocol, 6 | 17 | 132) || packet.is_query())
+            && self.literally(way, &flow);
+        let from_whom = match way {
+            Way::Out => {
+                let tunnel = packet.is_tunnel() && peer(canonical(flow.remote)) == Peer::Node;
+                packet.hardware == HARDWARE && !tunnel && !self.is_closed_metadata(packet)
+            }
+            Way::In => {
+                arrival.ingress == UPLINK
+                    && !arrival.stamped
+                    && !matches!(peer(canonical(flow.remote)), Peer::Own | Peer::Node)
+            }
+        };
+        // A flow from before a change of policy is over if its own first direction is not allowed any more.
+        let fresh = if packet.is_syn() || packet.is_query() {
+            true
+        } else if packet.protocol == 6 {
+            self.past
+                .get(&flow)
+                .is_none_or(|past| past.eldest == self.epoch)
+        } else {
+            self.past(&flow, now)
+                .is_none_or(|past| past.epoch == self.epoch)
+        };
+        usual && from_whom && fresh
+    }
+
+    /// True for a packet that is judged for good where it leaves the pod: to a pod, or in answer to somebody.
+    #[must_use]
+    pub fn may_be_final(&self, packet: &Packet, now: u32) -> bool {
+        let Some(flow) = self.flow(Way::Out, packet) else {
+            return false;
+        };
+        matches!(peer(flow.remote), Peer::Friend | Peer::Stranger)
+            || packet.is_error()
+            || packet.is_midstream() && self.literally(Way::In, &flow)
+            || self
+                .past(&flow, now)
+                .is_some_and(|past| past.into || past.adopted)
+    }
+
+    /// Remembers what has passed.
+    pub fn passed(&mut self, arrival: Arrival, packet: &Packet, now: u32) {
+        let way = arrival.way;
+        let Some(flow) = self.flow(way, packet) else {
+            return;
+        };
+        if packet.part == Part::First {
+            let ports = (packet.source_port, packet.destination_port, packet.protocol);
+            self.fragments.insert(Self::whole(way, packet), ports);
+        }
+        if packet.is_discovery() || packet.is_error() {
+            return;
+        }
+        let fresh = self.past(&flow, now).is_none();
+        let adopted = packet.is_midstream() && !self.literally(way, &flow);
+        let epoch = self.epoch;
+        let past = self.past.entry(flow).or_insert(Past {
+            eldest: epoch,
+            ..Past::default()
+        });
+        if fresh {
+            *past = Past {
+                epoch,
+                eldest: past.eldest,
+                ..Past::default()
+            };
+        }
+        past.last = now;
+        past.adopted |= adopted;
+        past.itself |= Self::is_itself(arrival, packet);
+        past.own_node |= Self::is_own_node(arrival, packet);
+        match way {
+            Way::Out => {
+                past.out = true;
+                past.syn_out |= packet.is_syn();
+            }
+            Way::In => {
+                past.into = true;
+                past.syn_in |= packet.is_syn();
+            }
+        }
+    }
+
+    /// An address of the pod's, for those who build packets.
+    #[must_use]
+    pub fn own(six: bool) -> IpAddr {
+        address(Peer::Own, six)
+    }
+}

@@ -1,0 +1,278 @@
+//! The chart renders with its defaults and with every value changed, and each value does something.
+
+use std::{collections::BTreeSet, env, fs, io::Write as _, sync::LazyLock};
+
+use serde_json::Value;
+
+use super::*;
+
+/// Helm, or a line in the list of what was skipped.
+fn helm(test: &str) -> Option<PathBuf> {
+    // Tests run side by side, and one of them builds it.
+    static FOUND: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| helm::find().expect("helm is built where Go is"));
+    let found = FOUND.clone();
+    if found.is_none()
+        && let Some(skips) = env::var_os("RINGFENCE_SKIPS")
+    {
+        let file = fs::OpenOptions::new().append(true).create(true).open(skips);
+        writeln!(
+            file.expect("the list can be written"),
+            "{test}: no helm and no Go"
+        )
+        .expect("the list can be written");
+    }
+    found
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    let all: Vec<Value> = serde_saphyr::from_multiple(text).expect("helm writes YAML");
+    all.into_iter().filter(|it| !it.is_null()).collect()
+}
+
+/// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
+/// round.
+const CHANGES: [(&str, &str); 64] = [
+    ("mode=detach", "--stay"),
+    ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
+    ("image.tag=t9", "ringfence:t9\""),
+    (
+        "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+        "ringfence@sha256:0",
+    ),
+    ("image.pullPolicy=Never", "imagePullPolicy: Never"),
+    ("imagePullSecrets[0].name=pull", "- name: pull"),
+    ("nameOverride=fence", "app.kubernetes.io/name: fence"),
+    ("fullnameOverride=rf", "  name: rf\n"),
+    ("agent.logFormat=text", "--log-format=text"),
+    ("agent.verbosity=1", "- --verbose"),
+    ("agent.cgroupRoot=off", "-cgroup-root="),
+    ("agent.cgroupRoot=/x", "--cgroup-root=/x"),
+    ("agent.tcx=off", "--tcx=off"),
+    (
+        "agent.metadataAnnotations=none",
+        "--metadata-annotations=none",
+    ),
+    ("agent.iamRoleAnnotation=true", "--iam-role-annotation"),
+    (
+        "agent.markSourceMask=0x0fff0000",
+        "--mark-source-mask=0x0fff0000",
+    ),
+    (
+        "agent.markProofMask=0x10000000",
+        "--mark-proof-mask=0x10000000",
+    ),
+    ("agent.eventRate=7", "--event-rate=7"),
+    (
+        "agent.entries.connection=2000000",
+        "--connection-entries=2000000",
+    ),
+    ("agent.extraArgs[0]=--own", "- --own"),
+    ("agent.extraEnv[0].name=RUST_LOG", "- name: RUST_LOG"),
+    ("http.address=127.0.0.1", "host: \"127.0.0.1\""),
+    ("http.port=19765", "containerPort: 19765"),
+    ("nri.mode=off", "-/var/run/nri"),
+    ("nri.mode=off,nri.socket=z", "-tolerate-missing"),
+    ("nri.failure=closed", "--nri-fail=closed"),
+    ("nri.timeoutMilliseconds=900", "--nri-timeout=900"),
+    ("nri.socketDirectory=/run/x", "path: /run/x"),
+    ("nri.socket=y.sock", "--nri-socket=/var/run/nri/y.sock"),
+    ("apiServer.host=api.example", "value: \"api.example\""),
+    ("apiServer.port=6443", "value: \"6443\""),
+    ("hostPaths.bpffs=/a", "path: /a\n"),
+    ("hostPaths.cgroup=/a", "path: /a\n"),
+    ("hostPaths.netns=/a", "path: /a\n"),
+    ("hostPaths.run=/a", "path: /a\n"),
+    ("hostPaths.state=/a", "path: /a\n"),
+    ("hostPaths.cni=/a", "path: /a\n"),
+    ("processes=true", "- SYS_PTRACE"),
+    ("processes=true", "--pod-processes=on"),
+    ("security.capabilities[0]=SYS_RESOURCE", "- SYS_RESOURCE"),
+    ("security.seccompProfile.type=Localhost", "type: Localhost"),
+    (
+        "security.appArmorProfile.type=RuntimeDefault",
+        "-type: Unconfined",
+    ),
+    ("security.seLinuxOptions.type=x_t", "type: x_t"),
+    ("priorityClassName=mine", "priorityClassName: mine"),
+    ("criticalPodsQuota.enabled=true", "kind: ResourceQuota"),
+    (
+        "criticalPodsQuota.enabled=true,criticalPodsQuota.pods=33",
+        "pods: \"33\"",
+    ),
+    (
+        "updateStrategy.type=OnDelete,updateStrategy.rollingUpdate=null",
+        "type: OnDelete",
+    ),
+    (
+        "updateStrategy.rollingUpdate.maxUnavailable=1",
+        "maxUnavailable: 1\n",
+    ),
+    (
+        "terminationGracePeriodSeconds=33",
+        "terminationGracePeriodSeconds: 33",
+    ),
+    ("resources.requests.cpu=77m", "cpu: 77m"),
+    ("resources.requests.memory=77Mi", "memory: 77Mi"),
+    ("tolerations=null", "-tolerations:"),
+    ("nodeSelector.a=b", "a: b"),
+    ("affinity.nodeAffinity.x=y", "nodeAffinity:"),
+    ("podAnnotations.a=b", "a: b"),
+    ("podLabels.a=b", "a: b"),
+    (
+        "serviceAccount.create=false",
+        "-kind: ServiceAccount\nmetadata",
+    ),
+    ("serviceAccount.name=own", "serviceAccountName: own"),
+    ("serviceAccount.annotations.a=b", "a: b"),
+    ("rbac.create=false", "-kind: ClusterRole\n"),
+    (
+        "podMonitor.enabled=true,podMonitor.interval=7s",
+        "interval: 7s",
+    ),
+    ("podMonitor.enabled=true,podMonitor.labels.a=b", "a: b"),
+    (
+        "serviceMonitor.enabled=true,serviceMonitor.interval=7s",
+        "interval: 7s",
+    ),
+    (
+        "serviceMonitor.enabled=true,serviceMonitor.labels.a=b",
+        "a: b",
+    ),
+];
+
+/// Paths of all values, a list or an empty object being one.
+fn paths_of(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value.as_object().filter(|object| !object.is_empty()) {
+        Some(object) => {
+            for (name, value) in object {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                paths_of(value, &path, found);
+            }
+        }
+        None => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_value_is_changed_here() {
+    let text = fs::read_to_string(paths::root().join(CHART).join("values.yaml"))
+        .expect("the chart has values");
+    let values: Value = serde_saphyr::from_str(&text).expect("they are YAML");
+    let mut found = BTreeSet::new();
+    paths_of(&values, "", &mut found);
+    let changed: BTreeSet<&str> = CHANGES
+        .iter()
+        .flat_map(|(set, _)| set.split(','))
+        .filter_map(|set| set.split(['=', '[']).next())
+        .collect();
+    for path in found {
+        let below = format!("{path}.");
+        let told = changed
+            .iter()
+            .any(|it| *it == path || it.starts_with(&below) || path.starts_with(&format!("{it}.")));
+        // Where the nodes are is not Ringfence's.
+        assert!(
+            told || path.starts_with("nodeSelector"),
+            "{path} is changed nowhere in this test"
+        );
+    }
+}
+
+#[test]
+fn every_value_does_what_it_says() {
+    let Some(helm) = helm("chart::tests::every_value_does_what_it_says") else {
+        return;
+    };
+    let plain = render(&helm, &[]).expect("the defaults render");
+    for (set, effect) in CHANGES {
+        let values: Vec<String> = set.split(',').map(str::to_owned).collect();
+        let changed = render(&helm, &values).expect("it renders");
+        documents(&changed);
+        let (with, without, text) = match effect.strip_prefix('-') {
+            Some(text) if !text.starts_with([' ', '-']) => (&plain, &changed, text),
+            _ => (&changed, &plain, effect),
+        };
+        assert!(with.contains(text), "{set}: no {text:?} in\n{with}");
+        assert!(
+            !without.contains(text),
+            "{set}: {text:?} is there in any case"
+        );
+    }
+}
+
+#[test]
+fn what_a_value_may_not_be_is_refused() {
+    let Some(helm) = helm("chart::tests::what_a_value_may_not_be_is_refused") else {
+        return;
+    };
+    for set in [
+        "mode=audit",
+        "nosuch=1",
+        "agent.nosuch=1",
+        "agent.entries.nosuch=1",
+        "agent.markSourceMask=abc",
+        "http.port=70000",
+        "hostPaths.run=relative",
+        "image.digest=sha256:1",
+        "nri.failure=perhaps",
+    ] {
+        render(&helm, &[set.to_owned()]).expect_err(set);
+    }
+}
+
+#[test]
+fn the_agent_may_do_no_more_than_it_needs() {
+    let Some(helm) = helm("chart::tests::the_agent_may_do_no_more_than_it_needs") else {
+        return;
+    };
+    let documents = documents(&render(&helm, &[]).expect("the defaults render"));
+    let find = |kind: &str| {
+        documents
+            .iter()
+            .find(|it| it["kind"] == kind)
+            .expect("it is rendered")
+    };
+    let pod = &find("DaemonSet")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["privileged"], false);
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["capabilities"]["drop"][0], "ALL");
+    let added: Vec<&str> = container["capabilities"]["add"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    assert_eq!(added, ["BPF", "NET_ADMIN", "PERFMON"]);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    assert_eq!(pod["hostNetwork"], true);
+    assert!(pod["hostPID"].is_null());
+    assert_eq!(pod["priorityClassName"], "system-node-critical");
+    assert_eq!(pod["tolerations"][0]["operator"], "Exists");
+    for rule in find("ClusterRole")["rules"].as_array().expect("a list") {
+        let verbs: Vec<&str> = rule["verbs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let resources = rule["resources"].to_string();
+        if resources == "[\"events\"]" {
+            assert_eq!(verbs, ["create", "patch"]);
+        } else {
+            assert_eq!(verbs, ["get", "list", "watch"], "{resources}");
+            assert!(!resources.contains("secret") && !resources.contains('*'));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What policy says of the cluster's own objects: asked offline of the binary under test.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, items};
+use crate::paths;
+
+/// A pod of the example.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pod {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Its first address.
+    pub address: String,
+    /// Its node.
+    pub node: String,
+    /// Ports of TCP.
+    pub ports: Vec<u64>,
+}
+
+impl Pod {
+    /// `namespace/name`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The objects that decide, as manifests: only the fields that matter, so that it does not matter how new the cluster is.
+pub fn objects(cluster: &Cluster) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for kind in ["nodes", "namespaces", "pods", "services", "networkpolicies"] {
+        let list = cluster.kubectl.json(&["get", kind, "--all-namespaces"])?;
+        all.extend(items(&list).iter().map(trim));
+    }
+    Ok(all)
+}
+
+fn trim(object: &Value) -> Value {
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let metadata = pick(&object["metadata"], &["name", "namespace", "labels"]);
+    let mut trimmed = json!({
+        "apiVersion": object["apiVersion"],
+        "kind": kind,
+        "metadata": metadata,
+    });
+    match kind {
+        "Pod" => {
+            let containers: Vec<Value> = object["spec"]["containers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|container| pick(container, &["name", "image", "ports"]))
+                .collect();
+            let mut spec = pick(&object["spec"], &["nodeName", "hostNetwork"]);
+            spec["containers"] = json!(containers);
+            trimmed["spec"] = spec;
+            trimmed["status"] = pick(&object["status"], &["phase", "podIP", "podIPs"]);
+        }
+        "Node" => trimmed["status"] = pick(&object["status"], &["addresses"]),
+        "Service" => {
+            trimmed["spec"] = pick(
+                &object["spec"],
+                &["clusterIP", "clusterIPs", "ports", "selector", "type"],
+            );
+        }
+        "NetworkPolicy" => trimmed["spec"] = object["spec"].clone(),
+        _ => {}
+    }
+    trimmed
+}
+
+fn pick(object: &Value, fields: &[&str]) -> Value {
+    fields
+        .iter()
+        .filter(|field| !object[**field].is_null())
+        .map(|field| ((*field).to_owned(), object[*field].clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// The example's pods that run.
+pub fn pods(objects: &[Value], namespaces: &[String]) -> Vec<Pod> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut pods: Vec<Pod> = objects
+        .iter()
+        .filter(|it| it["kind"] == "Pod" && it["status"]["phase"] == "Running")
+        .map(|pod| Pod {
+            namespace: text(&pod["metadata"]["namespace"]),
+            name: text(&pod["metadata"]["name"]),
+            address: text(&pod["status"]["podIP"]),
+            node: text(&pod["spec"]["nodeName"]),
+            ports: pod["spec"]["containers"][0]["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|port| port["containerPort"].as_u64())
+                .collect(),
+        })
+        .filter(|pod| namespaces.contains(&pod.namespace))
+        .collect();
+    pods.sort();
+    pods
+}
+
+/// Whether each pod may reach each other one on each port: (from, to, port) -> allowed.
+pub fn matrix(objects: &[Value]) -> Result<BTreeMap<(String, String, u64), bool>> {
+    let answer = ringfence(&["matrix", "-f", "-", "-o", "json"], objects)?;
+    let mut expected = BTreeMap::new();
+    for row in items(&answer).iter().filter(|row| row["family"] != "IPv6") {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let Some(port) = text("port")
+            .strip_suffix("/tcp")
+            .and_then(|it| it.parse().ok())
+        else {
+            continue;
+        };
+        expected.insert((text("from"), text("to"), port), row["verdict"] == "allow");
+    }
+    if expected.is_empty() {
+        bail!("`ringfence matrix` knows no way at all");
+    }
+    Ok(expected)
+}
+
+fn ringfence(words: &[&str], objects: &[Value]) -> Result<Value> {
+    let mut child = Command::new(paths::ringfence(false))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot run the binary under test")?;
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(list.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!(
+            "ringfence {}: {}: {}",
+            words.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
