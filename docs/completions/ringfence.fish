@@ -41,8 +41,11 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Tak
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "man" -d 'Write man pages into a directory. Needs: nothing'
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'Files or directories of YAML to enforce, watched for changes; `-` is standard input' -r -F
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Without it, every pod that says where it is on this machine is' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'Files or directories of YAML to enforce, watched for changes; `-` is standard input. Without it, the objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kubeconfig -d 'File that names the cluster to read, and who to be there' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l context -d 'The context of the kubeconfig; without it, its current one' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l state-dir -d 'Directory where the last known state of a cluster is kept, for a node that starts without its API server; `off` for none. Without it: /var/lib/ringfence' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Needed for a cluster; with manifests and without it, every pod that says where it is on this machine is' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-directory -d 'Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be repeated' -r -f -a "(__fish_complete_directories)"

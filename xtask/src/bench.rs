@@ -25,7 +25,7 @@ pub fn run(args: &[OsString]) -> Result<ExitCode> {
     step::run("building the benchmark", cargo)?;
     let bench = paths::target().join("release/ringfence-bench");
     let error = Command::new(&bench)
-        .env("RINGFENCE_BIN", binary)
+        .env("RINGFENCE_BINARY", binary)
         .args(args)
         .exec();
     Err(error).with_context(|| format!("cannot run {}", bench.display()))

@@ -70,7 +70,7 @@ fn tests(args: &Args, report: &mut Report) -> Result<()> {
 fn cargo_test(binary: &std::path::Path, skips: &Skips) -> Command {
     let mut cargo = build::host_cargo("test");
     cargo
-        .env("RINGFENCE_BIN", binary)
+        .env("RINGFENCE_BINARY", binary)
         .env("RINGFENCE_SKIPS", &skips.0)
         // The lines are read by `report`.
         .env("CARGO_TERM_COLOR", "never")
