@@ -235,6 +235,13 @@ impl Packet {
             || self.protocol == 58 && self.kind == 128
     }
 
+    /// True for what answers it.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.protocol == 1 && [0, 14].contains(&self.kind)
+            || self.protocol == 58 && self.kind == 129
+    }
+
     /// True for an ICMP error.
     #[must_use]
     pub fn is_error(&self) -> bool {

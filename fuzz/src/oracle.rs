@@ -57,8 +57,9 @@ pub struct Flow {
 struct Past {
     out: bool,
     into: bool,
-    syn_out: bool,
-    syn_in: bool,
+    /// With a bare SYN or a question.
+    begun_out: bool,
+    begun_in: bool,
     /// It was taken over under way: who opened it is not known.
     adopted: bool,
     /// The pod's own, by way of the node.
@@ -83,8 +84,8 @@ impl Past {
 
     fn opened(&self, way: Way) -> bool {
         match way {
-            Way::Out => self.syn_out,
-            Way::In => self.syn_in,
+            Way::Out => self.begun_out,
+            Way::In => self.begun_in,
         }
     }
 }
@@ -389,8 +390,11 @@ impl Oracle {
         if (past.itself || past.own_node) && way == Way::Out {
             return true;
         }
-        if !self.allowed(other, flow) || packet.is_query() {
+        if !self.allowed(other, flow) {
             return false;
+        }
+        if matches!(flow.protocol, 1 | 58) {
+            return past.opened(other) && (packet.is_answer() || packet.part == Part::Later);
         }
         if packet.is_syn() {
             past.opened(other)
@@ -483,11 +487,11 @@ impl Oracle {
         match way {
             Way::Out => {
                 past.out = true;
-                past.syn_out |= packet.is_syn();
+                past.begun_out |= packet.is_syn() || packet.is_query();
             }
             Way::In => {
                 past.into = true;
-                past.syn_in |= packet.is_syn();
+                past.begun_in |= packet.is_syn() || packet.is_query();
             }
         }
     }

@@ -198,15 +198,27 @@ fn what_is_behind_options_is_judged() {
                 );
             }
         }
-        // An option of length zero hides what follows it.
-        let packet = v4(
-            pod,
-            friend,
-            UDP,
-            &[7, 0, 131, 7, 4, 203, 0, 113],
-            0,
-            &udp_datagram(4000, 53, b"data"),
-        );
-        assert!(!desk.passes(Way::Out, &frame(Way::Out, &packet)));
+        // Options that cannot be read hide what follows them.
+        for unreadable in [
+            [7, 0, 131, 7, 4, 203, 0, 113],
+            [7, 1, 131, 7, 4, 203, 0, 113],
+            [7, 9, 4, 0, 0, 0, 0, 0],
+            [68, 255, 0, 0, 0, 0, 0, 0],
+            [1, 1, 1, 1, 1, 1, 222, 3],
+            [1, 1, 1, 1, 1, 1, 1, 7],
+        ] {
+            let packet = v4(
+                pod,
+                friend,
+                UDP,
+                &unreadable,
+                0,
+                &udp_datagram(4000, 53, b"data"),
+            );
+            assert!(
+                !desk.passes(Way::Out, &frame(Way::Out, &packet)),
+                "{unreadable:?}"
+            );
+        }
     });
 }

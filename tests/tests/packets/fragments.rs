@@ -184,6 +184,15 @@ fn a_fragment_that_overlaps_what_was_judged_is_dropped() {
                 denial_in(desk, &flags.frame(family)),
                 Some(Reason::Malformed)
             );
+            let urgent = Piece {
+                offset: 2,
+                payload: &[0; 8],
+                ..first
+            };
+            assert_eq!(
+                denial_in(desk, &urgent.frame(family)),
+                Some(Reason::Malformed)
+            );
             // Another first one is judged by its own ports, whatever the one before was.
             let closed = [segment(4000, 81), vec![0; 12]].concat();
             let ports = Piece {
@@ -269,5 +278,38 @@ fn an_atomic_fragment_is_a_whole_packet() {
                 "it has no later fragments"
             );
         }
+    });
+}
+
+#[test]
+fn a_first_fragment_has_its_ports_where_nothing_can_be_put_over_them() {
+    on_the_desk(super::WORLD, |desk| {
+        let datagram = udp_datagram(4000, 53, b"12345678");
+        let behind = [&[UDP, 0, 1, 4, 0, 0, 0, 0][..], &datagram].concat();
+        let first = Piece {
+            way: Way::Out,
+            remote: FRIEND[1],
+            id: 6,
+            offset: 0,
+            more: true,
+            protocol: 60,
+            payload: &behind,
+        };
+        assert_eq!(denial(desk, &first.frame(1)), Some(Reason::Extensions));
+        let whole = Piece {
+            more: false,
+            ..first
+        };
+        assert_eq!(
+            denial(desk, &whole.frame(1)),
+            None,
+            "it has no later fragments"
+        );
+        let usual = Piece {
+            protocol: UDP,
+            payload: &datagram,
+            ..first
+        };
+        assert_eq!(denial(desk, &usual.frame(1)), None);
     });
 }

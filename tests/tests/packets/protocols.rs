@@ -95,6 +95,59 @@ fn an_echo_is_answered_where_it_may_be_sent_and_an_answer_alone_opens_nothing() 
 }
 
 #[test]
+fn a_question_without_a_number_lets_in_its_answer_and_no_other_message() {
+    let outwards = any_port().replace(
+        "  ingress:\n  - from: [ { podSelector: { matchLabels: { app: friend } } } ]\n",
+        "",
+    );
+    on_the_desk(&outwards, |desk| {
+        for (family, (ask, answer)) in [(8, 0), (128, 129)].into_iter().enumerate() {
+            let (pod, friend) = (at(POD[family], 0).ip(), at(FRIEND[family], 0).ip());
+            let from_friend = |kind: u8| frame(Way::In, &icmp(friend, pod, kind, 0, &[0; 60]));
+            assert!(desk.passes(
+                Way::Out,
+                &frame(Way::Out, &icmp(pod, friend, ask, 0, &[0, 0, 0, 1]))
+            ));
+            assert!(desk.passes(Way::In, &from_friend(answer)));
+            let others: &[u8] = if family == 0 {
+                &[4, 5, 8, 9, 10, 13, 15, 17, 40, 253]
+            } else {
+                &[0, 5, 100, 127, 128, 138, 139, 140, 200]
+            };
+            for &kind in others {
+                assert!(
+                    !desk.passes(Way::In, &from_friend(kind)),
+                    "type {kind}, family {family}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn the_other_familys_icmp_is_nobodys() {
+    on_the_desk(WORLD, |desk| {
+        for (family, (own, other)) in [(1, 58), (58, 1)].into_iter().enumerate() {
+            let echo = if family == 0 { 8 } else { 128 };
+            let message = |protocol| {
+                frame(
+                    Way::Out,
+                    &ip(
+                        Way::Out,
+                        POD[family],
+                        FRIEND[family],
+                        protocol,
+                        &[echo, 0, 0, 0, 0, 1, 0, 1],
+                    ),
+                )
+            };
+            assert_eq!(denial(desk, &message(own)), None);
+            assert_eq!(denial(desk, &message(other)), Some(Reason::Malformed));
+        }
+    });
+}
+
+#[test]
 fn what_goes_to_many_is_judged_as_what_it_is() {
     let many = [
         ["224.0.0.251", "ff02::fb"],

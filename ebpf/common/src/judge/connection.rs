@@ -6,7 +6,9 @@
 
 use super::{
     Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables,
-    lifetime::{begins, first_state, is_midstream, is_query, next_state, opens, timeout},
+    lifetime::{
+        begins, first_state, is_answer, is_midstream, is_query, next_state, opens, timeout,
+    },
     policy::{Judged, OWN_NODE},
     sender::{self, Arrival},
 };
@@ -17,7 +19,7 @@ use crate::{
     endpoint::EndpointRecord,
     event::Reason,
     mark::Stamp,
-    packet::{Bytes, Packet},
+    packet::{Bytes, Fragment, Packet},
     protocol,
 };
 
@@ -120,7 +122,7 @@ fn stamp(subject: Subject<'_>, word: ConnectionWord) -> Stamp {
 }
 
 /// What a packet gets from the connection that it belongs to; `None` for one that opens a connection of its own, or
-/// none: a bare SYN in either direction (ports are used again), a query against the direction of the first one.
+/// none: a bare SYN in either direction (ports are used again), an ICMP message that is neither the question nor its answer.
 #[inline(always)]
 fn pursue<C: ConnectionRef, A>(
     now: u32,
@@ -139,7 +141,17 @@ fn pursue<C: ConnectionRef, A>(
                 return None;
             }
         }
-        protocol::ICMP | protocol::ICMPV6 if !forward && is_query(packet) => return None,
+        // Messages of other kinds have no identifier, and may not go by a question that has none either.
+        protocol::ICMP | protocol::ICMPV6
+            if packet.fragment != Fragment::Later
+                && !(if forward {
+                    is_query(packet)
+                } else {
+                    is_answer(packet)
+                }) =>
+        {
+            return None;
+        }
         _ => {}
     }
     // What is dropped keeps a connection alive only where a new one can be told from it, by its SYN: a revoked flow

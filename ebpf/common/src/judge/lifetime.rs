@@ -41,6 +41,16 @@ pub(super) fn is_query<A>(packet: &Packet<A>) -> bool {
     }
 }
 
+/// True for what answers such a message.
+#[inline(always)]
+pub(super) fn is_answer<A>(packet: &Packet<A>) -> bool {
+    match packet.protocol {
+        protocol::ICMP => matches!(packet.icmp_type, 0 | 14),
+        protocol::ICMPV6 => packet.icmp_type == 129,
+        _ => false,
+    }
+}
+
 #[inline(always)]
 pub(super) fn first_state<A>(packet: &Packet<A>) -> u32 {
     if opens(packet) {

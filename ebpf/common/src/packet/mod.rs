@@ -160,11 +160,15 @@ pub enum Fragment {
     Later = 2,
 }
 
-/// True for a later fragment that begins inside the TCP header, before its flags, at this offset in units of 8 bytes: put
-/// over the first one, which was judged, it would make another segment of it (RFC 3128). Ports cannot be reached so.
+/// True for a later fragment that begins inside the transport header, at this offset in units of 8 bytes: put over the
+/// first one, which was judged, it would make another packet of it (RFC 3128). Ports are in the first 8 bytes.
 #[inline(always)]
-const fn overlaps_flags(protocol: u8, offset: u16) -> bool {
-    protocol == protocol::TCP && offset == 1
+const fn overlaps_header(protocol: u8, offset: u16) -> bool {
+    match protocol {
+        protocol::TCP => offset == 1 || offset == 2,
+        protocol::SCTP => offset == 1,
+        _ => false,
+    }
 }
 
 /// What the judge needs to know of an IP packet. Addresses in network order, ports in the machine's.

@@ -1,9 +1,9 @@
 //! IPv4 (RFC 791) and ARP (RFC 826).
 
 use super::{
-    Bytes, Embedded, Fragment, Packet, Transport, embedded_ports, overlaps_flags, transport,
+    Bytes, Embedded, Fragment, Packet, Transport, embedded_ports, overlaps_header, transport,
 };
-use crate::{V4, event::Reason};
+use crate::{V4, event::Reason, protocol};
 
 /// Reads the IPv4 packet at `offset`.
 ///
@@ -24,7 +24,11 @@ pub fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V4>, Rea
         total => total,
     };
     let fragmentation = u16::from_be_bytes([head[6], head[7]]);
-    if total < header || overlaps_flags(head[9], fragmentation & 0x1fff) {
+    // The other family's ICMP is nobody's here.
+    if total < header
+        || head[9] == protocol::ICMPV6
+        || overlaps_header(head[9], fragmentation & 0x1fff)
+    {
         return Err(Reason::Malformed);
     }
     if total > room {
@@ -118,7 +122,8 @@ pub fn is_source_routed<B: Bytes + ?Sized>(bytes: &B, offset: usize, end: usize)
     let mut at = offset;
     for _ in 0..MAX_OPTIONS {
         if at >= end {
-            return false;
+            // One that goes beyond the header cannot be read.
+            return at > end;
         }
         let Some(&[kind]) = bytes.window(at) else {
             return true;
@@ -133,7 +138,7 @@ pub fn is_source_routed<B: Bytes + ?Sized>(bytes: &B, offset: usize, end: usize)
             },
         };
     }
-    at < end
+    at != end
 }
 
 /// Who an ARP packet says it is from.

@@ -1,7 +1,7 @@
 //! IPv6 (RFC 8200), its extension headers, and neighbour discovery's addresses (RFC 4861).
 
 use super::{
-    Bytes, Embedded, Fragment, MAX_HEADERS, Packet, Transport, embedded_ports, overlaps_flags,
+    Bytes, Embedded, Fragment, MAX_HEADERS, Packet, Transport, embedded_ports, overlaps_header,
     transport,
 };
 use crate::{V6, bits, event::Reason, protocol};
@@ -27,7 +27,7 @@ fn address(bytes: &[u8; 40], at: usize) -> V6 {
 /// # Errors
 ///
 /// Why it cannot be judged. A chain that is longer than [`MAX_EXTENSIONS`], has hop-by-hop options anywhere but
-/// first, a second fragment header, or a routing header that still has segments to visit (the judged
+/// first, a second fragment header, more headers behind that of a first fragment, or a routing header that still has segments to visit (the judged
 /// destination would not be the last one) is [`Reason::Extensions`].
 #[inline(always)]
 pub fn v6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V6>, Reason> {
@@ -46,6 +46,9 @@ pub fn v6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Packet<V6>, Rea
     }
     let end = offset + 40 + payload;
     let chain = extensions(bytes, head[6], offset + 40, end)?;
+    if chain.protocol == protocol::ICMP {
+        return Err(Reason::Malformed);
+    }
     let transport = match chain.fragment {
         Fragment::Later => Transport::NONE,
         _ => transport(bytes, chain.protocol, chain.offset, end)?,
@@ -181,7 +184,7 @@ pub fn walk_extensions<B: Bytes + ?Sized>(
                 }
                 fragmented = true;
                 let field = u16::from_be_bytes([head[2], head[3]]);
-                if overlaps_flags(head[0], field >> 3) {
+                if overlaps_header(head[0], field >> 3) {
                     return Err(Reason::Malformed);
                 }
                 chain.identification = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
@@ -203,6 +206,10 @@ pub fn walk_extensions<B: Bytes + ?Sized>(
             return Err(Reason::Malformed);
         }
         if chain.offset > MAX_HEADERS {
+            return Err(Reason::Extensions);
+        }
+        // Behind further headers a later fragment could be put over the ports; nobody sends that (RFC 7112).
+        if chain.fragment == Fragment::First && is_extension(chain.protocol) {
             return Err(Reason::Extensions);
         }
         // What follows the fragment header of a later fragment is data.
