@@ -57,7 +57,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
         .filter(|device| device.kind.as_deref() == Some("netkit"))
         .map(|device| device.name.as_str())
         .collect();
-    let is = |plugin: &str| plugins.iter().any(|it| *it == plugin);
+    let is = |plugin: &str| plugins.contains(&plugin);
     if let Some(first) = netkit.first() {
         findings.push(Finding::blocking(
             NAME,
