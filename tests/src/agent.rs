@@ -149,19 +149,6 @@ impl Agent {
     /// If the machine has no cgroup2 hierarchy.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
-        command
-            .arg("agent")
-            .args(self.place())
-            .args(["--netns-prefix", &names::netns_prefix(&self.lab)]);
-        if !self.more.iter().any(|word| word == "--http") {
-            command.args(["--http", "off"]);
-        }
-        if self.cluster.is_empty() {
-            command.arg("--manifests").arg(self.manifests());
-        } else {
-            command.args(&self.cluster);
-        }
         let place = self.place();
         let (mut command, place) = match self.under.as_slice() {
             [] => (Command::new(binary()), &place[..]),
@@ -172,14 +159,18 @@ impl Agent {
                 (command, &place[2..])
             }
         };
-        command.arg("agent").args(place).args([
-            "--netns-prefix",
-            &names::netns_prefix(&self.lab),
-            "--http",
-            "off",
-            "--manifests",
-        ]);
-        command.arg(self.manifests());
+        command
+            .arg("agent")
+            .args(place)
+            .args(["--netns-prefix", &names::netns_prefix(&self.lab)]);
+        if !self.more.iter().any(|word| word == "--http") {
+            command.args(["--http", "off"]);
+        }
+        if self.cluster.is_empty() {
+            command.arg("--manifests").arg(self.manifests());
+        } else {
+            command.args(&self.cluster);
+        }
         if !self.more.iter().any(|word| word == "--cgroup-root") {
             let root = names::pods_cgroup(&self.lab).expect("cgroup2");
             command.arg("--cgroup-root").arg(root);
