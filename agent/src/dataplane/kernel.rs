@@ -41,7 +41,12 @@ pub struct Dataplane {
     pins: Pins,
     limits: Limits,
     cgroup_root: Option<PathBuf>,
+    node_cgroup: Option<PathBuf>,
     attacher: Attacher,
+    /// What agents with other layouts have left, and in force until the first state is in our maps.
+    earlier: Vec<Pins>,
+    /// Devices that lead off the node and wait for that.
+    waiting: Option<BTreeSet<HostDevice>>,
     /// Places in `SOURCES` whose endpoints this agent has noted as guarded.
     guarded: BTreeMap<u16, SourceWord>,
     planner: Planner,
@@ -75,34 +80,77 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
         ));
     }
     let pins = Pins::at(&options.bpffs);
+    let earlier = pins.others();
+    if !earlier.is_empty() && pins.link_names().is_empty() {
+        let removed = pins.clear()?;
+        if removed > 0 {
+            tracing::info!(
+                version = pins.version(),
+                pins = removed,
+                "maps that an agent did not come to put into force are removed"
+            );
+        }
+    }
+    let ours_is_new = !pins.exist();
+    open_beside(options, &pins, earlier.clone()).map_err(|error| {
+        if ours_is_new && let Err(error) = pins.clear() {
+            tracing::warn!(%error, "something of this agent is left");
+        }
+        match earlier.as_slice() {
+            [] => error,
+            versions => KernelError::Other(format!(
+                "{error}\n  note: layouts {} stay in force as the agent before this one left them",
+                versions_of(versions)
+            )),
+        }
+    })
+}
+
+/// [`open`], with the pins of other layouts untouched.
+fn open_beside(
+    options: &Options,
+    pins: &Pins,
+    earlier: Vec<Pins>,
+) -> Result<Dataplane, KernelError> {
     pins.create()?;
-    let (mut ebpf, limits) = load::load(options, &pins)?;
+    let (mut ebpf, limits) = load::load(options, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
     configure(&mut maps, &ebpf, options)?;
     fill_metadata(&mut maps)?;
     let installed = installed::read(&maps)?;
     let mut attacher = Attacher::new(pins.clone(), options.attach);
     attacher.adopt(&mut ebpf)?;
-    if let Some(root) = &options.cgroup_root {
-        attacher.sockets(&mut ebpf, root)?;
-    }
-    if let Some(root) = &options.node_cgroup {
-        attacher.node(&mut ebpf, root)?;
-    }
     let mut names = Names::default();
     names.learn_all(&installed);
-    let cgroup_root = options.cgroup_root.clone();
-    Ok(Dataplane {
+    let mut dataplane = Dataplane {
         ebpf,
         maps,
-        pins,
+        pins: pins.clone(),
         limits,
-        cgroup_root,
+        cgroup_root: options.cgroup_root.clone(),
+        node_cgroup: options.node_cgroup.clone(),
         attacher,
+        earlier,
+        waiting: None,
         planner: Planner::new(installed),
         guarded: BTreeMap::new(),
         names,
-    })
+    };
+    if dataplane.earlier.is_empty() {
+        dataplane.attach_cgroups()?;
+    } else {
+        tracing::info!(
+            from = versions_of(&dataplane.earlier),
+            to = pins.version(),
+            "pins of other layouts stay in force until every source has synced and our maps are filled"
+        );
+    }
+    Ok(dataplane)
+}
+
+fn versions_of(pins: &[Pins]) -> String {
+    let versions: Vec<String> = pins.iter().map(Pins::version).collect();
+    versions.join(", ")
 }
 
 /// Removes all enforcement, and only this does. How many pins and filters there were.
@@ -298,6 +346,62 @@ impl Dataplane {
         self.maps.execute(&Op::Source(state.record.source, word))
     }
 
+    /// Attaches to the cgroups.
+    fn attach_cgroups(&mut self) -> Result<(), KernelError> {
+        if let Some(root) = &self.cgroup_root {
+            self.attacher.sockets(&mut self.ebpf, root)?;
+        }
+        if let Some(root) = &self.node_cgroup {
+            self.attacher.node(&mut self.ebpf, root)?;
+        }
+        Ok(())
+    }
+
+    /// Goes over from other layouts to ours, whose maps are filled: every hook runs our programs before theirs go.
+    fn migrate(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        for earlier in &self.earlier {
+            self.attacher.take_over(&mut self.ebpf, earlier)?;
+        }
+        self.attach(desired)?;
+        self.attach_cgroups()?;
+        if let Some(devices) = self.waiting.take()
+            && let Err(error) = self.guard_hosts(&devices)
+        {
+            self.waiting = Some(devices);
+            return Err(error);
+        }
+        self.attacher.drop_filters();
+        for earlier in &self.earlier {
+            let removed = earlier.clear()?;
+            tracing::info!(
+                from = earlier.version(),
+                to = self.pins.version(),
+                pins = removed,
+                "every hook runs the programs of our layouts; what the others left is removed"
+            );
+        }
+        self.earlier.clear();
+        Ok(())
+    }
+
+    fn guard_hosts(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
+        let mut first = Ok(());
+        for ifindex in self.attacher.hosts() {
+            if !devices.iter().any(|device| device.ifindex == ifindex) {
+                first = first.and(self.attacher.no_host(ifindex));
+            }
+        }
+        for device in devices {
+            let attached = self
+                .attacher
+                .host(&mut self.ebpf, device.ifindex, device.ethernet);
+            if let Err(error) = attached {
+                first = first.and(Err(error));
+            }
+        }
+        first
+    }
+
     /// Attaches to every wanted device, whatever becomes of the others.
     fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
         let mut first = Ok(());
@@ -321,6 +425,12 @@ impl Kernel for Dataplane {
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         // A pod whose tables do not fit still gets its programs: without tables they let nothing through.
         let programmed = self.program(desired);
+        if !self.earlier.is_empty() {
+            // Theirs judge until ours can.
+            let applied = programmed?;
+            self.migrate(desired)?;
+            return Ok(applied);
+        }
         let attached = self.attach(desired);
         let applied = programmed?;
         attached?;
@@ -328,21 +438,11 @@ impl Kernel for Dataplane {
     }
 
     fn guard(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
-        let mut first = Ok(());
-        for ifindex in self.attacher.hosts() {
-            if !devices.iter().any(|device| device.ifindex == ifindex) {
-                first = first.and(self.attacher.no_host(ifindex));
-            }
+        if !self.earlier.is_empty() {
+            self.waiting = Some(devices.clone());
+            return Ok(());
         }
-        for device in devices {
-            let attached = self
-                .attacher
-                .host(&mut self.ebpf, device.ifindex, device.ethernet);
-            if let Err(error) = attached {
-                first = first.and(Err(error));
-            }
-        }
-        first
+        self.guard_hosts(devices)
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {
