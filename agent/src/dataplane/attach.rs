@@ -20,6 +20,7 @@ use aya::{
 use super::{
     Attach, KernelError, load,
     pins::{Pins, remove},
+    sys,
 };
 
 /// Priority and handle of our clsact filters: fixed, so that a restart replaces them and does not stack others.
@@ -131,6 +132,74 @@ impl Attacher {
             self.guard(ebpf, ifindex, programs)?;
         }
         Ok(())
+    }
+
+    /// Looks whether every device that is guarded still runs our programs, and attaches where not; what was wrong.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn audit(&mut self, ebpf: &mut Ebpf) -> Result<Vec<String>, KernelError> {
+        let mut wrong = Vec::new();
+        for programs in [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3] {
+            let on = |it: &&(u32, &'static str)| it.1 == programs[0].0;
+            let devices: Vec<u32> = self.attached.iter().filter(on).map(|it| it.0).collect();
+            for ifindex in devices {
+                let Some(device) = device_name(ifindex) else {
+                    continue;
+                };
+                let mut found = Vec::new();
+                for (name, side) in programs {
+                    let program: &mut SchedClassifier = load::program(ebpf, name)?;
+                    let is_ours = if self.tcx {
+                        let pin = self.pins.link(&format!("{ifindex}-{name}"));
+                        runs(&pin, program_id(program)?, Some(ifindex.into()))?
+                    } else {
+                        replace_filter(program, &device, side)
+                    };
+                    if !is_ours {
+                        found.push(format!("{name} on {device} (index {ifindex})"));
+                    }
+                }
+                if !found.is_empty() {
+                    self.attached.retain(|it| {
+                        it.0 != ifindex || programs.iter().all(|(name, _)| *name != it.1)
+                    });
+                    self.guard(ebpf, ifindex, programs)?;
+                }
+                wrong.extend(found);
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// The programs of cgroups that are no longer attached.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be looked at.
+    pub fn audit_cgroups(
+        &self,
+        ebpf: &mut Ebpf,
+        sockets: bool,
+        node: bool,
+    ) -> Result<Vec<String>, KernelError> {
+        let mut wrong = Vec::new();
+        for name in load::SOCKET_PROGRAMS.into_iter().filter(|_| sockets) {
+            let program: &mut CgroupSockAddr = load::program(ebpf, name)?;
+            let id = program.info().map_err(|error| unknown(&error))?.id();
+            if !runs(&self.pins.link(name), id, None)? {
+                wrong.push(format!("{name} on its cgroup"));
+            }
+        }
+        if node {
+            let program: &mut CgroupSkb = load::program(ebpf, load::NODE_PROGRAM)?;
+            let id = program.info().map_err(|error| unknown(&error))?.id();
+            if !runs(&self.pins.link(load::NODE_PROGRAM), id, None)? {
+                wrong.push(format!("{} on its cgroup", load::NODE_PROGRAM));
+            }
+        }
+        Ok(wrong)
     }
 
     /// Removes the clsact filters beside our TCX links: an earlier agent may have had no TCX.
@@ -381,6 +450,29 @@ fn tcx(
     Ok(())
 }
 
+fn unknown(error: &ProgramError) -> KernelError {
+    KernelError::Other(format!("cannot ask about a program: {error}"))
+}
+
+fn program_id(program: &SchedClassifier) -> Result<u32, KernelError> {
+    Ok(program.info().map_err(|error| unknown(&error))?.id())
+}
+
+/// Whether a pinned link is attached there, or anywhere, and runs this program. One that is attached nowhere goes.
+fn runs(pin: &Path, program: u32, target: Option<u64>) -> Result<bool, KernelError> {
+    let state = sys::pinned_link(pin).map_err(|error| {
+        KernelError::Other(format!("cannot look at the pin {}: {error}", pin.display()))
+    })?;
+    let Some(state) = state else {
+        return Ok(false);
+    };
+    if state.target == 0 || target.is_some_and(|target| target != state.target) {
+        remove(pin)?;
+        return Ok(false);
+    }
+    Ok(state.program == program)
+}
+
 /// Makes a pinned link run this program. `false`: there is none, or its device is gone and another one may have its index; then
 /// the pin is gone too. Any error leaves the old program in force.
 fn update(program: &mut SchedClassifier, pin: &Path) -> anyhow::Result<bool> {
@@ -431,22 +523,27 @@ fn clsact(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> an
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let ours = || SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None);
-    let replaced = ours().map(|link| program.attach_to_link(link));
-    let id = match replaced {
-        Ok(Ok(id)) => id,
-        _ => {
-            let options = NlOptions {
-                priority: CLSACT_PRIORITY,
-                handle: CLSACT_HANDLE,
-                classid: None,
-            };
-            program.attach_with_options(device, side, TcAttachOptions::Netlink(options))?
-        }
+    if replace_filter(program, device, side) {
+        return Ok(());
+    }
+    let options = NlOptions {
+        priority: CLSACT_PRIORITY,
+        handle: CLSACT_HANDLE,
+        classid: None,
     };
+    let id = program.attach_with_options(device, side, TcAttachOptions::Netlink(options))?;
     // Dropping it would detach it; filters outlive the process that made them.
     mem::forget(program.take_link(id)?);
     Ok(())
+}
+
+/// Replaces our filter; false if there is none.
+fn replace_filter(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> bool {
+    let ours = SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None);
+    let Ok(Ok(id)) = ours.map(|link| program.attach_to_link(link)) else {
+        return false;
+    };
+    program.take_link(id).map(mem::forget).is_ok()
 }
 
 /// Removes all enforcement: links first, then maps. How many pins there were.

@@ -20,11 +20,12 @@ use super::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
     Options,
     attach::{self, Attacher},
+    audit::{Auditor, Turn},
     clock, events, installed, load,
     maps::{Maps, mapped},
     objects,
     pins::Pins,
-    views,
+    spec, views,
 };
 use crate::{
     cgroup2,
@@ -50,6 +51,8 @@ pub struct Dataplane {
     /// Places in `SOURCES` whose endpoints this agent has noted as guarded.
     guarded: BTreeMap<u16, SourceWord>,
     planner: Planner,
+    auditor: Auditor,
+    config: Config,
     /// Names of rules and endpoints since this agent started, also of those that are gone: events name them late.
     names: Names,
 }
@@ -115,7 +118,7 @@ fn open_beside(
     pins.create()?;
     let (mut ebpf, limits) = load::load(options, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
-    configure(&mut maps, &ebpf, options)?;
+    let config = configure(&mut maps, &ebpf, options)?;
     fill_metadata(&mut maps)?;
     let installed = installed::read(&maps)?;
     let mut attacher = Attacher::new(pins.clone(), options.attach);
@@ -133,6 +136,8 @@ fn open_beside(
         earlier,
         waiting: None,
         planner: Planner::new(installed),
+        auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
+        config,
         guarded: BTreeMap::new(),
         names,
     };
@@ -146,6 +151,10 @@ fn open_beside(
         );
     }
     Ok(dataplane)
+}
+
+fn names_of(limits: &Limits) -> impl Iterator<Item = &'static str> {
+    spec::maps(limits).into_iter().map(|map| map.name)
 }
 
 fn versions_of(pins: &[Pins]) -> String {
@@ -163,16 +172,16 @@ pub fn detach(options: &Options) -> Result<usize, KernelError> {
 }
 
 /// Tells the programs what they must know. A jiffy is measured once: the pinned configuration keeps it.
-fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<(), KernelError> {
+fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, KernelError> {
     let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
     let before = maps.config.get(&0, 0).map_err(trouble)?;
     let hz = match before.ticks_per_64s {
         0 => clock::measure_hz(ebpf)?,
         ticks => (ticks << before.tick_shift) / 64,
     };
-    maps.config
-        .set(0, Config::for_hz(hz, options.mark, options.event_rate), 0)
-        .map_err(trouble)
+    let config = Config::for_hz(hz, options.mark, options.event_rate);
+    maps.config.set(0, config, 0).map_err(trouble)?;
+    Ok(config)
 }
 
 /// Fills the metadata firewall's set: the sieve first, for what it does not let through is not looked up.
@@ -384,6 +393,46 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Looks at what a round looks at in one step: attachments, pins, and what no plan writes.
+    fn audit_hooks(&mut self) -> Result<(), KernelError> {
+        self.auditor.begin(&self.planner);
+        self.auditor.pins(&self.pins)?;
+        let wrong = self.attacher.audit(&mut self.ebpf)?;
+        let (sockets, node) = (self.cgroup_root.is_some(), self.node_cgroup.is_some());
+        let off = self.attacher.audit_cgroups(&mut self.ebpf, sockets, node)?;
+        if !off.is_empty() {
+            self.attach_cgroups()?;
+        }
+        for what in wrong.iter().chain(&off) {
+            self.auditor.found("attachment", what);
+        }
+        let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
+        if self.maps.config.get(&0, 0).map_err(trouble)? != self.config {
+            self.maps.config.set(0, self.config, 0).map_err(trouble)?;
+            self.auditor.found("changed", "CONFIG");
+        }
+        // A place that is another endpoint's by now is noted when that one is guarded.
+        let guarded: Vec<(u16, SourceWord)> = self
+            .installed()
+            .endpoints
+            .iter()
+            .map(|(&ifindex, state)| {
+                let word = SourceWord::new(ifindex, state.record.endpoint).guarded();
+                (state.record.source, word)
+            })
+            .filter(|(place, word)| self.guarded.get(place) == Some(word))
+            .collect();
+        for (place, word) in guarded {
+            let trouble = |error| KernelError::Other(format!("map SOURCES: {error}"));
+            let found = self.maps.sources.get(&place.into(), 0).map_err(trouble)?;
+            if found != word {
+                self.maps.execute(&Op::Source(place, word))?;
+                self.auditor.found("changed", &format!("source {place}"));
+            }
+        }
+        Ok(())
+    }
+
     fn guard_hosts(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
         let mut first = Ok(());
         for ifindex in self.attacher.hosts() {
@@ -462,7 +511,22 @@ impl Kernel for Dataplane {
     }
 
     fn counters(&self) -> Result<Counters, KernelError> {
-        views::counters(&self.maps)
+        let mut counters = views::counters(&self.maps)?;
+        counters.drift.clone_from(self.auditor.drift());
+        Ok(counters)
+    }
+
+    fn audit(&mut self) {
+        // Before the first state, and while another version of the layouts judges, nothing is to be compared.
+        let turn = self.auditor.turn();
+        let done = match turn {
+            Turn::Begin if self.earlier.is_empty() => self.audit_hooks(),
+            Turn::Step => self.auditor.step(&self.planner, &mut self.maps),
+            Turn::Begin | Turn::Rest => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the audit of what the kernel holds could not go on");
+        }
     }
 
     fn objects(&self) -> Result<Vec<ObjectView>, KernelError> {
