@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use ringfence_agent::lab::{Lab, state, wire::Transport};
 use ringfence_common::ABI_VERSION;
 use ringfence_tests::{
-    agent::Agent,
+    agent::{Agent, get},
     lab::{addresses, eventually, small},
 };
 
@@ -175,6 +175,43 @@ fn maps_of_an_agent_that_died_while_it_filled_them_are_collected() {
     assert!(!older.exists());
     all_flow(&lab);
     nothing_was_noticed(&lab);
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn what_somebody_detaches_or_removes_under_a_running_agent_is_counted_and_put_right() {
+    let lab = Lab::up(&small("drift", &["a", "b", "c"], &[80, 81])).unwrap();
+    let agent = Agent::start(&lab, &manifests(), &["--audit-interval", "1"]);
+    let (a, c) = (pod("a"), pod("c"));
+    let counted = |kind: &str| {
+        let metrics = get(&agent.run_dir(), "/metrics").unwrap_or_default();
+        let start = format!("ringfence_drift_total{{kind=\"{kind}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&start));
+        line.and_then(|count| count.trim().parse::<u64>().ok())
+    };
+    assert_eq!(counted("attachment"), Some(0));
+    let pins = version(&lab, ABI_VERSION);
+    let links: Vec<PathBuf> = fs::read_dir(pins.join("links"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(links.len() > 6, "{links:?}");
+    for link in &links {
+        fs::remove_file(link).unwrap();
+    }
+    fs::remove_file(pins.join("maps/CLASSES")).unwrap();
+    eventually("all of them are back", || {
+        let all = links.iter().all(|link| link.exists());
+        (all && pins.join("maps/CLASSES").exists()).then_some(())
+    });
+    eventually("they are counted", || {
+        let attachments = counted("attachment")?;
+        (attachments >= u64::try_from(links.len()).ok()? && counted("pin")? >= 1).then_some(())
+    });
+    assert!(agent.said().contains("repaired"), "{}", agent.said());
+    assert!(reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81));
+    assert!(!reaches(&lab, &c, 2, 80));
     drop(agent);
     lab.down().unwrap();
 }

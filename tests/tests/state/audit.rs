@@ -60,10 +60,7 @@ fn nothing_is_found_where_nothing_is_wrong_whatever_is_edited_meanwhile() {
                 only("egress", "friend", 443),
             ]),
             with(&[]),
-            with(&[
-                only("ingress", "friend", 81),
-                only("ingress", "stranger", 5),
-            ]),
+            with(&[only("egress", "stranger", 5)]),
         ];
         audit(desk);
         for round in 0..40 {
@@ -158,10 +155,11 @@ fn links_and_pins_that_somebody_removed_come_back() {
         assert_eq!((drift(&desk, "attachment"), drift(&desk, "pin")), (1, 2));
         assert_eq!(ours(), 2);
         assert!(judged(&desk, 1000));
+        let rules = desk.kernel.installed().rules.clone();
         drop(desk);
         // Who comes after finds everything.
         let heir = dataplane::open(&options).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(heir.installed().rules.len(), 1);
+        assert_eq!(heir.installed().rules, rules);
         assert!(!heir.installed().tables.is_empty());
     });
 }
