@@ -35,11 +35,16 @@ fn audit(desk: &mut Desk) {
 }
 
 fn drift(desk: &Desk, kind: &str) -> u64 {
-    desk.kernel.counters().unwrap().drift[kind]
+    desk.kernel.counters().expect("the maps can be read").drift[kind]
 }
 
 fn total(desk: &Desk) -> u64 {
-    desk.kernel.counters().unwrap().drift.values().sum()
+    desk.kernel
+        .counters()
+        .expect("the maps can be read")
+        .drift
+        .values()
+        .sum()
 }
 
 /// A SYN from a new port each time; true if the friend's passes. The stranger's never does.
@@ -75,7 +80,7 @@ fn nothing_is_found_where_nothing_is_wrong_whatever_is_edited_meanwhile() {
             total(desk),
             0,
             "{:?}",
-            desk.kernel.counters().unwrap().drift
+            desk.kernel.counters().expect("the maps can be read").drift
         );
     });
 }
