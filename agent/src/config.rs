@@ -54,6 +54,8 @@ pub struct Config {
     pub mark: MarkLayout,
     /// Events a second from each CPU.
     pub event_rate: u32,
+    /// Between two audits of the kernel.
+    pub audit_interval: Duration,
     /// How to attach.
     pub attach: Attach,
     /// How to log.
@@ -124,6 +126,7 @@ impl Config {
             mark_source_mask,
             mark_proof_mask,
             event_rate,
+            audit_interval,
             tcx,
             log_format,
             verbose,
@@ -199,6 +202,7 @@ impl Config {
             },
             mark,
             event_rate,
+            audit_interval: parse_audit_interval(audit_interval)?,
             attach: match tcx {
                 Tcx::Auto => Attach::Auto,
                 Tcx::On => Attach::Tcx,
@@ -264,6 +268,17 @@ fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
         return Err(Failure::new("a map needs at least one entry").at(format!("{flag} 0")));
     }
     Ok(value)
+}
+
+fn parse_audit_interval(seconds: u64) -> Result<Duration, Failure> {
+    if !(1..=86_400).contains(&seconds) {
+        return Err(
+            Failure::new("an audit begins every second at most and every day at least")
+                .at(format!("--audit-interval {seconds}"))
+                .help("give 1 to 86400 seconds; 180 unless told otherwise"),
+        );
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn parse_nri_timeout(milliseconds: u64) -> Result<Duration, Failure> {
@@ -446,6 +461,7 @@ mod tests {
             (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
             (&["--nri-timeout", "0"], "--nri-timeout 0"),
             (&["--nri", "on"], "--node NAME"),
+            (&["--audit-interval", "0"], "--audit-interval 0"),
             (&["--pod-processes", "on"], "--cgroup-root auto|DIR"),
         ] {
             let text = config(flags).unwrap_err().to_string();

@@ -50,6 +50,7 @@ pub fn options(bpffs: PathBuf) -> Options {
         },
         mark: ringfence_common::mark::MarkLayout::DEFAULT,
         event_rate: 100_000,
+        audit_interval: std::time::Duration::from_secs(180),
         attach: Attach::Auto,
     }
 }

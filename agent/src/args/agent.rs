@@ -123,6 +123,9 @@ pub struct AgentArgs {
     /// Most events a second from each CPU; what is over is counted, never dropped traffic.
     #[arg(long, value_name = "N", default_value_t = 500)]
     pub event_rate: u32,
+    /// Seconds between looks at whether the kernel still holds what was put there; what does not is counted and repaired.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub audit_interval: u64,
     /// Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline.
     #[arg(long, value_enum, default_value_t = Tcx::Auto)]
     pub tcx: Tcx,

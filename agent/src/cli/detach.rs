@@ -34,6 +34,7 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         limits: Limits::default(),
         mark: MarkLayout::DEFAULT,
         event_rate: 0,
+        audit_interval: std::time::Duration::MAX,
         attach: Attach::Auto,
     };
     let removed = dataplane::detach(&options)

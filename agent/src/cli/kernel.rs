@@ -18,6 +18,7 @@ pub(super) fn options(config: &Config) -> dataplane::Options {
         limits: config.limits,
         mark: config.mark,
         event_rate: config.event_rate,
+        audit_interval: config.audit_interval,
         attach: config.attach,
     }
 }

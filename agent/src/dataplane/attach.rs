@@ -1,6 +1,10 @@
 //! Attaches programs and keeps them attached: every link is pinned, and updated in place.
 
-use std::{collections::BTreeSet, fs, io, mem, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io, mem,
+    path::Path,
+};
 
 use aya::{
     Ebpf,
@@ -13,7 +17,11 @@ use aya::{
     util::KernelVersion,
 };
 
-use super::{Attach, KernelError, load, pins::Pins};
+use super::{
+    Attach, KernelError, load,
+    pins::{Pins, remove},
+    sys,
+};
 
 /// Priority and handle of our clsact filters: fixed, so that a restart replaces them and does not stack others.
 const CLSACT_PRIORITY: u16 = 1;
@@ -80,21 +88,128 @@ impl Attacher {
     ///
     /// What the kernel refused.
     pub fn adopt(&mut self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
-        let devices: BTreeSet<(u32, String)> = self
-            .pins
-            .link_names()
-            .iter()
-            .filter_map(|name| {
-                let (ifindex, program) = name.split_once('-')?;
-                Some((ifindex.parse().ok()?, program.to_owned()))
-            })
-            .collect();
-        for programs in [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3] {
-            for (ifindex, _) in devices.iter().filter(|(_, name)| name == programs[0].0) {
-                self.guard(ebpf, *ifindex, programs)?;
+        for name in self.pins.link_names() {
+            // An agent that died while it put a link in the place of another one.
+            if name.ends_with("-new") {
+                remove(&self.pins.link(&name))?;
             }
         }
+        for (ifindex, programs) in guarded(&self.pins) {
+            self.guard(ebpf, ifindex, programs)?;
+        }
         Ok(())
+    }
+
+    /// Makes every link of an agent with other layouts run this agent's programs, in place: each packet is judged by the
+    /// one or by the other. Links that are not taken over stay until their pins go.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused. What has been taken over by then stays so; calling it again goes on.
+    pub fn take_over(&mut self, ebpf: &mut Ebpf, earlier: &Pins) -> Result<(), KernelError> {
+        for (ifindex, programs) in guarded(earlier) {
+            for (name, _) in programs.into_iter().filter(|_| self.tcx) {
+                let link = format!("{ifindex}-{name}");
+                let (theirs, ours) = (earlier.link(&link), self.pins.link(&link));
+                if ours.exists() || !theirs.exists() {
+                    continue;
+                }
+                let program: &mut SchedClassifier = load::program(ebpf, name)?;
+                let taken = update(program, &theirs).and_then(|updated| {
+                    if updated {
+                        // An agent that dies before this does it again, to the same end.
+                        fs::rename(&theirs, &ours)?;
+                    }
+                    Ok(())
+                });
+                taken.map_err(|error| {
+                    KernelError::Other(format!(
+                        "cannot replace the program of {}: {error:#}",
+                        theirs.display()
+                    ))
+                })?;
+            }
+            self.guard(ebpf, ifindex, programs)?;
+        }
+        Ok(())
+    }
+
+    /// Looks whether every device that is guarded still runs our programs, and attaches where not; what was wrong.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn audit(&mut self, ebpf: &mut Ebpf) -> Result<Vec<String>, KernelError> {
+        let mut wrong = Vec::new();
+        for programs in [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3] {
+            let on = |it: &&(u32, &'static str)| it.1 == programs[0].0;
+            let devices: Vec<u32> = self.attached.iter().filter(on).map(|it| it.0).collect();
+            for ifindex in devices {
+                let Some(device) = device_name(ifindex) else {
+                    continue;
+                };
+                let mut found = Vec::new();
+                for (name, side) in programs {
+                    let program: &mut SchedClassifier = load::program(ebpf, name)?;
+                    let is_ours = if self.tcx {
+                        let pin = self.pins.link(&format!("{ifindex}-{name}"));
+                        runs(&pin, program_id(program)?, Some(ifindex.into()))?
+                    } else {
+                        replace_filter(program, &device, side)
+                    };
+                    if !is_ours {
+                        found.push(format!("{name} on {device} (index {ifindex})"));
+                    }
+                }
+                if !found.is_empty() {
+                    self.attached.retain(|it| {
+                        it.0 != ifindex || programs.iter().all(|(name, _)| *name != it.1)
+                    });
+                    self.guard(ebpf, ifindex, programs)?;
+                }
+                wrong.extend(found);
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// The programs of cgroups that are no longer attached.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be looked at.
+    pub fn audit_cgroups(
+        &self,
+        ebpf: &mut Ebpf,
+        sockets: bool,
+        node: bool,
+    ) -> Result<Vec<String>, KernelError> {
+        let mut wrong = Vec::new();
+        for name in load::SOCKET_PROGRAMS.into_iter().filter(|_| sockets) {
+            let program: &mut CgroupSockAddr = load::program(ebpf, name)?;
+            let id = program.info().map_err(|error| unknown(&error))?.id();
+            if !runs(&self.pins.link(name), id, None)? {
+                wrong.push(format!("{name} on its cgroup"));
+            }
+        }
+        if node {
+            let program: &mut CgroupSkb = load::program(ebpf, load::NODE_PROGRAM)?;
+            let id = program.info().map_err(|error| unknown(&error))?.id();
+            if !runs(&self.pins.link(load::NODE_PROGRAM), id, None)? {
+                wrong.push(format!("{} on its cgroup", load::NODE_PROGRAM));
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Removes the clsact filters beside our TCX links: an earlier agent may have had no TCX.
+    pub fn drop_filters(&self) {
+        if self.tcx {
+            let devices: BTreeSet<u32> = self.attached.iter().map(|&(of, _)| of).collect();
+            for device in devices.into_iter().filter_map(device_name) {
+                detach_filters_of(&device);
+            }
+        }
     }
 
     /// Guards a pod's host-side device. `false` if there is no such device (any more).
@@ -325,34 +440,80 @@ fn tcx(
     name: &str,
 ) -> anyhow::Result<()> {
     let pin = pins.link(name);
-    match PinnedLink::from_pin(&pin) {
-        Ok(link) => {
-            let link = FdLink::from(link);
-            match program.attach_to_link(link.try_into()?) {
-                Ok(id) => {
-                    // Dropping the descriptor keeps a pinned link.
-                    let _: SchedClassifierLink = program.take_link(id)?;
-                    return Ok(());
-                }
-                // The device is gone and another one has its index: the old link is defunct. Any other error leaves
-                // the old programs in force.
-                Err(ProgramError::SyscallError(error))
-                    if error.io_error.raw_os_error() == Some(libc::ENOLINK) =>
-                {
-                    remove(&pin)?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
-        }
-        Err(error) => return Err(error.into()),
+    if update(program, &pin)? {
+        return Ok(());
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program.attach_with_options(device, side, options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(&pin)?;
     Ok(())
+}
+
+fn unknown(error: &ProgramError) -> KernelError {
+    KernelError::Other(format!("cannot ask about a program: {error}"))
+}
+
+fn program_id(program: &SchedClassifier) -> Result<u32, KernelError> {
+    Ok(program.info().map_err(|error| unknown(&error))?.id())
+}
+
+/// Whether a pinned link is attached there, or anywhere, and runs this program. One that is attached nowhere goes.
+fn runs(pin: &Path, program: u32, target: Option<u64>) -> Result<bool, KernelError> {
+    let state = sys::pinned_link(pin).map_err(|error| {
+        KernelError::Other(format!("cannot look at the pin {}: {error}", pin.display()))
+    })?;
+    let Some(state) = state else {
+        return Ok(false);
+    };
+    if state.target == 0 || target.is_some_and(|target| target != state.target) {
+        remove(pin)?;
+        return Ok(false);
+    }
+    Ok(state.program == program)
+}
+
+/// Makes a pinned link run this program. `false`: there is none, or its device is gone and another one may have its index; then
+/// the pin is gone too. Any error leaves the old program in force.
+fn update(program: &mut SchedClassifier, pin: &Path) -> anyhow::Result<bool> {
+    let link = match PinnedLink::from_pin(pin) {
+        Ok(link) => FdLink::from(link),
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match program.attach_to_link(link.try_into()?) {
+        Ok(id) => {
+            // Dropping the descriptor keeps a pinned link.
+            let _: SchedClassifierLink = program.take_link(id)?;
+            Ok(true)
+        }
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOLINK) =>
+        {
+            remove(pin)?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The devices that pinned links are on, and the programs that they carry.
+fn guarded(pins: &Pins) -> Vec<(u32, [(&'static str, TcAttachType); 2])> {
+    let links = pins.link_names();
+    let found = links.iter().filter_map(|link| {
+        let (ifindex, program) = link.split_once('-')?;
+        let programs = [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3]
+            .into_iter()
+            .find(|programs| programs.iter().any(|(name, _)| *name == program))?;
+        Some(((ifindex.parse().ok()?, programs[0].0), programs))
+    });
+    let devices: BTreeMap<(u32, &str), _> = found.collect();
+    devices
+        .into_iter()
+        .map(|((ifindex, _), programs)| (ifindex, programs))
+        .collect()
 }
 
 /// Attaches by a clsact filter, or replaces the one that an earlier agent left.
@@ -362,34 +523,27 @@ fn clsact(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> an
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let ours = || SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None);
-    let replaced = ours().map(|link| program.attach_to_link(link));
-    let id = match replaced {
-        Ok(Ok(id)) => id,
-        _ => {
-            let options = NlOptions {
-                priority: CLSACT_PRIORITY,
-                handle: CLSACT_HANDLE,
-                classid: None,
-            };
-            program.attach_with_options(device, side, TcAttachOptions::Netlink(options))?
-        }
+    if replace_filter(program, device, side) {
+        return Ok(());
+    }
+    let options = NlOptions {
+        priority: CLSACT_PRIORITY,
+        handle: CLSACT_HANDLE,
+        classid: None,
     };
+    let id = program.attach_with_options(device, side, TcAttachOptions::Netlink(options))?;
     // Dropping it would detach it; filters outlive the process that made them.
     mem::forget(program.take_link(id)?);
     Ok(())
 }
 
-/// Removes a pin; that it is not there is as good.
-fn remove(pin: &Path) -> Result<(), KernelError> {
-    match fs::remove_file(pin) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(KernelError::Other(format!(
-            "cannot remove the pin {}: {error}",
-            pin.display()
-        ))),
-    }
+/// Replaces our filter; false if there is none.
+fn replace_filter(program: &mut SchedClassifier, device: &str, side: TcAttachType) -> bool {
+    let ours = SchedClassifierLink::attached(device, side, CLSACT_PRIORITY, CLSACT_HANDLE, None);
+    let Ok(Ok(id)) = ours.map(|link| program.attach_to_link(link)) else {
+        return false;
+    };
+    program.take_link(id).map(mem::forget).is_ok()
 }
 
 /// Removes all enforcement: links first, then maps. How many pins there were.
@@ -399,27 +553,16 @@ fn remove(pin: &Path) -> Result<(), KernelError> {
 /// If a pin cannot be removed.
 pub fn detach(pins: &Pins) -> Result<usize, KernelError> {
     let mut removed = 0;
-    for name in pins.link_names() {
-        remove(&pins.link(&name))?;
-        removed += 1;
+    let versions = Pins::all(pins.base());
+    for version in &versions {
+        for name in version.link_names() {
+            remove(&version.link(&name))?;
+            removed += 1;
+        }
     }
     removed += detach_filters();
-    let Ok(versions) = fs::read_dir(pins.base()) else {
-        return Ok(removed);
-    };
-    for version in versions
-        .flatten()
-        .filter(|entry| is_version(&entry.file_name().to_string_lossy()))
-    {
-        for kind in ["links", "maps"] {
-            let directory = version.path().join(kind);
-            for pin in fs::read_dir(&directory).into_iter().flatten().flatten() {
-                remove(&pin.path())?;
-                removed += 1;
-            }
-            let _: io::Result<()> = fs::remove_dir(&directory);
-        }
-        let _: io::Result<()> = fs::remove_dir(version.path());
+    for version in &versions {
+        removed += version.clear()?;
     }
     Ok(removed)
 }
@@ -432,19 +575,16 @@ fn detach_filters() -> usize {
         let Ok(name) = device.name().to_str() else {
             continue;
         };
-        for (program, side) in POD_PROGRAMS
-            .into_iter()
-            .chain(HOST_PROGRAMS)
-            .chain(HOST_PROGRAMS_L3)
-        {
-            // An error says that there is none.
-            removed += usize::from(tc::qdisc_detach_program(name, side, program).is_ok());
-        }
+        removed += detach_filters_of(name);
     }
     removed
 }
 
-fn is_version(name: &str) -> bool {
-    name.strip_prefix('v')
-        .is_some_and(|number| number.parse::<u32>().is_ok())
+/// Removes our clsact filters from a device.
+fn detach_filters_of(device: &str) -> usize {
+    let programs = [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3];
+    let all = programs.into_iter().flatten();
+    // An error says that there is none.
+    all.filter(|(program, side)| tc::qdisc_detach_program(device, *side, program).is_ok())
+        .count()
 }

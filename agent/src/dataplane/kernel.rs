@@ -20,11 +20,12 @@ use super::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
     Options,
     attach::{self, Attacher},
+    audit::{Auditor, Turn},
     clock, events, installed, load,
     maps::{Maps, mapped},
     objects,
     pins::Pins,
-    views,
+    spec, views,
 };
 use crate::{
     cgroup2,
@@ -41,10 +42,17 @@ pub struct Dataplane {
     pins: Pins,
     limits: Limits,
     cgroup_root: Option<PathBuf>,
+    node_cgroup: Option<PathBuf>,
     attacher: Attacher,
+    /// What agents with other layouts have left, and in force until the first state is in our maps.
+    earlier: Vec<Pins>,
+    /// Devices that lead off the node and wait for that.
+    waiting: Option<BTreeSet<HostDevice>>,
     /// Places in `SOURCES` whose endpoints this agent has noted as guarded.
     guarded: BTreeMap<u16, SourceWord>,
     planner: Planner,
+    auditor: Auditor,
+    config: Config,
     /// Names of rules and endpoints since this agent started, also of those that are gone: events name them late.
     names: Names,
 }
@@ -75,34 +83,83 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
         ));
     }
     let pins = Pins::at(&options.bpffs);
+    let earlier = pins.others();
+    if !earlier.is_empty() && pins.link_names().is_empty() {
+        let removed = pins.clear()?;
+        if removed > 0 {
+            tracing::info!(
+                version = pins.version(),
+                pins = removed,
+                "maps that an agent did not come to put into force are removed"
+            );
+        }
+    }
+    let ours_is_new = !pins.exist();
+    open_beside(options, &pins, earlier.clone()).map_err(|error| {
+        if ours_is_new && let Err(error) = pins.clear() {
+            tracing::warn!(%error, "something of this agent is left");
+        }
+        match earlier.as_slice() {
+            [] => error,
+            versions => KernelError::Other(format!(
+                "{error}\n  note: layouts {} stay in force as the agent before this one left them",
+                versions_of(versions)
+            )),
+        }
+    })
+}
+
+/// [`open`], with the pins of other layouts untouched.
+fn open_beside(
+    options: &Options,
+    pins: &Pins,
+    earlier: Vec<Pins>,
+) -> Result<Dataplane, KernelError> {
     pins.create()?;
-    let (mut ebpf, limits) = load::load(options, &pins)?;
+    let (mut ebpf, limits) = load::load(options, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
-    configure(&mut maps, &ebpf, options)?;
+    let config = configure(&mut maps, &ebpf, options)?;
     fill_metadata(&mut maps)?;
     let installed = installed::read(&maps)?;
     let mut attacher = Attacher::new(pins.clone(), options.attach);
     attacher.adopt(&mut ebpf)?;
-    if let Some(root) = &options.cgroup_root {
-        attacher.sockets(&mut ebpf, root)?;
-    }
-    if let Some(root) = &options.node_cgroup {
-        attacher.node(&mut ebpf, root)?;
-    }
     let mut names = Names::default();
     names.learn_all(&installed);
-    let cgroup_root = options.cgroup_root.clone();
-    Ok(Dataplane {
+    let mut dataplane = Dataplane {
         ebpf,
         maps,
-        pins,
+        pins: pins.clone(),
         limits,
-        cgroup_root,
+        cgroup_root: options.cgroup_root.clone(),
+        node_cgroup: options.node_cgroup.clone(),
         attacher,
+        earlier,
+        waiting: None,
         planner: Planner::new(installed),
+        auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
+        config,
         guarded: BTreeMap::new(),
         names,
-    })
+    };
+    if dataplane.earlier.is_empty() {
+        dataplane.attach_cgroups()?;
+    } else {
+        tracing::info!(
+            from = versions_of(&dataplane.earlier),
+            to = pins.version(),
+            "pins of other layouts stay in force until every source has synced and our maps are filled"
+        );
+    }
+    Ok(dataplane)
+}
+
+fn names_of(limits: &Limits) -> impl Iterator<Item = &'static str> {
+    spec::maps(limits).into_iter().map(|map| map.name)
+}
+
+fn versions_of(pins: &[Pins]) -> String {
+    let versions: Vec<String> = pins.iter().map(Pins::version).collect();
+    versions.join(", ")
 }
 
 /// Removes all enforcement, and only this does. How many pins and filters there were.
@@ -115,16 +172,16 @@ pub fn detach(options: &Options) -> Result<usize, KernelError> {
 }
 
 /// Tells the programs what they must know. A jiffy is measured once: the pinned configuration keeps it.
-fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<(), KernelError> {
+fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, KernelError> {
     let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
     let before = maps.config.get(&0, 0).map_err(trouble)?;
     let hz = match before.ticks_per_64s {
         0 => clock::measure_hz(ebpf)?,
         ticks => (ticks << before.tick_shift) / 64,
     };
-    maps.config
-        .set(0, Config::for_hz(hz, options.mark, options.event_rate), 0)
-        .map_err(trouble)
+    let config = Config::for_hz(hz, options.mark, options.event_rate);
+    maps.config.set(0, config, 0).map_err(trouble)?;
+    Ok(config)
 }
 
 /// Fills the metadata firewall's set: the sieve first, for what it does not let through is not looked up.
@@ -298,6 +355,102 @@ impl Dataplane {
         self.maps.execute(&Op::Source(state.record.source, word))
     }
 
+    /// Attaches to the cgroups.
+    fn attach_cgroups(&mut self) -> Result<(), KernelError> {
+        if let Some(root) = &self.cgroup_root {
+            self.attacher.sockets(&mut self.ebpf, root)?;
+        }
+        if let Some(root) = &self.node_cgroup {
+            self.attacher.node(&mut self.ebpf, root)?;
+        }
+        Ok(())
+    }
+
+    /// Goes over from other layouts to ours, whose maps are filled: every hook runs our programs before theirs go.
+    fn migrate(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        for earlier in &self.earlier {
+            self.attacher.take_over(&mut self.ebpf, earlier)?;
+        }
+        self.attach(desired)?;
+        self.attach_cgroups()?;
+        if let Some(devices) = self.waiting.take()
+            && let Err(error) = self.guard_hosts(&devices)
+        {
+            self.waiting = Some(devices);
+            return Err(error);
+        }
+        self.attacher.drop_filters();
+        for earlier in &self.earlier {
+            let removed = earlier.clear()?;
+            tracing::info!(
+                from = earlier.version(),
+                to = self.pins.version(),
+                pins = removed,
+                "every hook runs the programs of our layouts; what the others left is removed"
+            );
+        }
+        self.earlier.clear();
+        Ok(())
+    }
+
+    /// Looks at what a round looks at in one step: attachments, pins, and what no plan writes.
+    fn audit_hooks(&mut self) -> Result<(), KernelError> {
+        self.auditor.begin(&self.planner);
+        self.auditor.pins(&self.pins)?;
+        let wrong = self.attacher.audit(&mut self.ebpf)?;
+        let (sockets, node) = (self.cgroup_root.is_some(), self.node_cgroup.is_some());
+        let off = self.attacher.audit_cgroups(&mut self.ebpf, sockets, node)?;
+        if !off.is_empty() {
+            self.attach_cgroups()?;
+        }
+        for what in wrong.iter().chain(&off) {
+            self.auditor.found("attachment", what);
+        }
+        let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
+        if self.maps.config.get(&0, 0).map_err(trouble)? != self.config {
+            self.maps.config.set(0, self.config, 0).map_err(trouble)?;
+            self.auditor.found("changed", "CONFIG");
+        }
+        // A place that is another endpoint's by now is noted when that one is guarded.
+        let guarded: Vec<(u16, SourceWord)> = self
+            .installed()
+            .endpoints
+            .iter()
+            .map(|(&ifindex, state)| {
+                let word = SourceWord::new(ifindex, state.record.endpoint).guarded();
+                (state.record.source, word)
+            })
+            .filter(|(place, word)| self.guarded.get(place) == Some(word))
+            .collect();
+        for (place, word) in guarded {
+            let trouble = |error| KernelError::Other(format!("map SOURCES: {error}"));
+            let found = self.maps.sources.get(&place.into(), 0).map_err(trouble)?;
+            if found != word {
+                self.maps.execute(&Op::Source(place, word))?;
+                self.auditor.found("changed", &format!("source {place}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn guard_hosts(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
+        let mut first = Ok(());
+        for ifindex in self.attacher.hosts() {
+            if !devices.iter().any(|device| device.ifindex == ifindex) {
+                first = first.and(self.attacher.no_host(ifindex));
+            }
+        }
+        for device in devices {
+            let attached = self
+                .attacher
+                .host(&mut self.ebpf, device.ifindex, device.ethernet);
+            if let Err(error) = attached {
+                first = first.and(Err(error));
+            }
+        }
+        first
+    }
+
     /// Attaches to every wanted device, whatever becomes of the others.
     fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
         let mut first = Ok(());
@@ -321,6 +474,12 @@ impl Kernel for Dataplane {
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         // A pod whose tables do not fit still gets its programs: without tables they let nothing through.
         let programmed = self.program(desired);
+        if !self.earlier.is_empty() {
+            // Theirs judge until ours can.
+            let applied = programmed?;
+            self.migrate(desired)?;
+            return Ok(applied);
+        }
         let attached = self.attach(desired);
         let applied = programmed?;
         attached?;
@@ -328,21 +487,11 @@ impl Kernel for Dataplane {
     }
 
     fn guard(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
-        let mut first = Ok(());
-        for ifindex in self.attacher.hosts() {
-            if !devices.iter().any(|device| device.ifindex == ifindex) {
-                first = first.and(self.attacher.no_host(ifindex));
-            }
+        if !self.earlier.is_empty() {
+            self.waiting = Some(devices.clone());
+            return Ok(());
         }
-        for device in devices {
-            let attached = self
-                .attacher
-                .host(&mut self.ebpf, device.ifindex, device.ethernet);
-            if let Err(error) = attached {
-                first = first.and(Err(error));
-            }
-        }
-        first
+        self.guard_hosts(devices)
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {
@@ -362,7 +511,22 @@ impl Kernel for Dataplane {
     }
 
     fn counters(&self) -> Result<Counters, KernelError> {
-        views::counters(&self.maps)
+        let mut counters = views::counters(&self.maps)?;
+        counters.drift.clone_from(self.auditor.drift());
+        Ok(counters)
+    }
+
+    fn audit(&mut self) {
+        // Before the first state, and while another version of the layouts judges, nothing is to be compared.
+        let turn = self.auditor.turn();
+        let done = match turn {
+            Turn::Begin if self.earlier.is_empty() => self.audit_hooks(),
+            Turn::Step => self.auditor.step(&self.planner, &mut self.maps),
+            Turn::Begin | Turn::Rest => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the audit of what the kernel holds could not go on");
+        }
     }
 
     fn objects(&self) -> Result<Vec<ObjectView>, KernelError> {

@@ -355,7 +355,7 @@ pub fn unmapped(address: V6) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(address)).to_canonical()
 }
 
-fn named(name: &str) -> Result<NameEntry, KernelError> {
+pub(super) fn named(name: &str) -> Result<NameEntry, KernelError> {
     NameEntry::new(name).ok_or_else(|| {
         KernelError::Other(format!(
             "the name `{name}` is longer than {} bytes",
@@ -364,7 +364,7 @@ fn named(name: &str) -> Result<NameEntry, KernelError> {
     })
 }
 
-fn refused(map: &str, error: &MapError) -> KernelError {
+pub(super) fn refused(map: &str, error: &MapError) -> KernelError {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
     KernelError::Other(format!("map {map}: {error}{}", source.unwrap_or_default()))
 }

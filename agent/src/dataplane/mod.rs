@@ -3,9 +3,11 @@
 
 mod attach;
 mod attached;
+mod audit;
 mod clock;
 mod events;
 pub mod fake;
+mod held;
 mod installed;
 mod kernel;
 mod load;
@@ -14,10 +16,12 @@ mod objects;
 mod options;
 mod pins;
 mod spec;
+mod sys;
 mod view;
 mod views;
 
 pub use attached::{AttachedProgram, attached, is_absent, is_ours};
+pub use audit::{Drift, KINDS as DRIFT_KINDS};
 pub use kernel::{Dataplane, detach, open};
 pub use objects::pinned;
 pub use options::{Attach, Options};

@@ -1,6 +1,6 @@
 //! What the dataplane is told at start.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use ringfence_common::mark::MarkLayout;
 
@@ -21,6 +21,8 @@ pub struct Options {
     pub mark: MarkLayout,
     /// Events that one CPU may send per second.
     pub event_rate: u32,
+    /// How long after a look at what the kernel holds the next one begins.
+    pub audit_interval: Duration,
     /// How programs are attached to devices.
     pub attach: Attach,
 }

@@ -28,6 +28,72 @@ impl Pins {
         }
     }
 
+    /// The directories of every version of the layouts below `base`, this binary's included if it is there.
+    #[must_use]
+    pub fn all(base: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(base).into_iter().flatten().flatten();
+        let mut versions: Vec<Self> = entries
+            .filter(|entry| is_version(&entry.file_name().to_string_lossy()))
+            .map(|entry| Self {
+                base: base.to_owned(),
+                root: entry.path(),
+            })
+            .collect();
+        versions.sort_by(|one, other| one.root.cmp(&other.root));
+        versions
+    }
+
+    /// What agents with other layouts have left. Directories without a pin are removed at once.
+    #[must_use]
+    pub fn others(&self) -> Vec<Self> {
+        let mut others = Self::all(&self.base);
+        others.retain(|other| {
+            let empty = other.link_names().is_empty() && names(&other.maps()).is_empty();
+            if empty {
+                other.remove_directories();
+            }
+            other.root != self.root && !empty
+        });
+        others
+    }
+
+    /// Name of the directory, which is the version of the layouts.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let name = self.root.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// True if somebody has made the directory.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.root.exists()
+    }
+
+    /// Removes everything: links first, so that nothing judges by maps that are half gone. How many pins there were.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be removed.
+    pub fn clear(&self) -> Result<usize, KernelError> {
+        let mut removed = 0;
+        for directory in [self.links(), self.maps()] {
+            for name in names(&directory) {
+                remove(&directory.join(name))?;
+                removed += 1;
+            }
+        }
+        self.remove_directories();
+        Ok(removed)
+    }
+
+    /// Removes the directories if they are empty.
+    fn remove_directories(&self) {
+        for directory in [self.links(), self.maps(), self.root.clone()] {
+            let _: io::Result<()> = fs::remove_dir(&directory);
+        }
+    }
+
     /// Makes the directories.
     ///
     /// # Errors
@@ -91,11 +157,7 @@ impl Pins {
     /// Names of the links that are pinned.
     #[must_use]
     pub fn link_names(&self) -> Vec<String> {
-        let Ok(entries) = fs::read_dir(self.links()) else {
-            return Vec::new();
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.collect()
+        names(&self.links())
     }
 
     /// Compares a map's pin with the layout that this binary knows; the entries that the map has, if there is one.
@@ -123,6 +185,34 @@ impl Pins {
             )));
         }
         Ok(Some(info.max_entries()))
+    }
+}
+
+fn is_version(name: &str) -> bool {
+    name.strip_prefix('v')
+        .is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
+}
+
+/// Removes a pin; that it is not there is as good.
+///
+/// # Errors
+///
+/// If it is there and stays.
+pub fn remove(pin: &Path) -> Result<(), KernelError> {
+    match fs::remove_file(pin) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(KernelError::Other(format!(
+            "cannot remove the pin {}: {error}",
+            pin.display()
+        ))),
     }
 }
 

@@ -8,6 +8,7 @@ use ringfence_common::{
     event::Reason,
 };
 
+use super::Drift;
 use crate::{compile::Desired, model::HostDevice};
 
 /// The kernel's tables. One thread owns them (namespaces are per thread, and so are locks that are not needed).
@@ -49,6 +50,9 @@ pub trait Kernel: Send {
 
     /// Name (`namespace/name`) of an endpoint, also of one that has gone since the agent started.
     fn endpoint(&self, id: u32) -> Option<String>;
+
+    /// Looks at a little of what the kernel holds, if it is time, and puts right what is not as it should be. Call it often.
+    fn audit(&mut self) {}
 
     /// Takes the events that the kernel has sent since the last call.
     fn events(&mut self) -> Vec<EventView>;
@@ -152,6 +156,8 @@ pub struct Counters {
     pub packets: Vec<(Hook, Reason, Verdict, u64)>,
     /// Events that the rate limit or a full ring kept back.
     pub lost_events: u64,
+    /// What the audit found since the agent started, by kind.
+    pub drift: Drift,
 }
 
 /// A pinned object.

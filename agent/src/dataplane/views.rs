@@ -11,7 +11,9 @@ use ringfence_common::{
     event::{LOST_EVENTS, REASONS, Reason},
 };
 
-use super::{ConnectionView, Counters, EndpointView, KernelError, kernel::Names, maps::Maps};
+use super::{
+    ConnectionView, Counters, Drift, EndpointView, KernelError, kernel::Names, maps::Maps,
+};
 use crate::diff::Installed;
 
 fn trouble(map: &str, error: &MapError) -> KernelError {
@@ -181,6 +183,7 @@ pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
     let mut counters = Counters {
         packets: Vec::new(),
         lost_events: sum(LOST_EVENTS as usize)?,
+        drift: Drift::default(),
     };
     for hook in (0..=u8::MAX).map_while(Hook::from_u8) {
         for number in 0..u8::try_from(REASONS).unwrap_or(u8::MAX) {

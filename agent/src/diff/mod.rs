@@ -18,6 +18,7 @@ mod addresses;
 mod allocate;
 mod digest;
 mod endpoints;
+mod expected;
 mod installed;
 mod memory;
 mod plan;
@@ -28,6 +29,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 
+pub use expected::Expected;
 pub use installed::{
     EndpointState, GRANTS, Installed, LOCALS, Last, Limits, NODE_ADDRESSES, TableState,
 };

@@ -26,6 +26,10 @@ impl Planner {
         &self.installed
     }
 
+    pub(super) const fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+
     /// Plans the way to `wanted`. Costs what differs from the last state that was put in force, if there is one.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imbl::OrdMap;
 use ringfence_common::{
-    cell::Cell,
+    cell::{Cell, RuleId},
     identity::Identity,
     table::{DIRECTORIES, LOOKS_AT_NETWORKS, NO_PAGES, PAGE_PORTS, Page, TableRef, UNIFORM},
 };
@@ -146,17 +146,7 @@ impl Builder<'_> {
         table: &Table,
         digest: Digest,
     ) -> Result<u32, Full> {
-        let cells: Vec<_> = table
-            .rows
-            .iter()
-            .flatten()
-            .map(|cell| {
-                let rule = cell
-                    .rule
-                    .map_or(0, |rule| self.after.rules[&desired.rules[&rule]]);
-                Cell::new(cell.live, cell.staged, cell.tier, rule)
-            })
-            .collect();
+        let cells = cells(desired, table, &self.after.rules);
         let pages = pages(table);
         let taken = self.after.tables.iter().map(|(_, state)| state);
         let cells_at = place(
@@ -248,6 +238,18 @@ fn place(
             limit: limit as usize,
             flag,
         })
+}
+
+/// A table's cells, row by row, with the numbers that rules have.
+pub(super) fn cells(desired: &Desired, table: &Table, rules: &OrdMap<String, RuleId>) -> Vec<Cell> {
+    let rule = |number| rules.get(desired.rules.get(number)?).copied();
+    let cells = table.rows.iter().flatten();
+    cells
+        .map(|cell| {
+            let rule = cell.rule.as_ref().and_then(rule).unwrap_or(0);
+            Cell::new(cell.live, cell.staged, cell.tier, rule)
+        })
+        .collect()
 }
 
 /// The port map of a table: its directories, then its leaves; empty if all ports have column 0.

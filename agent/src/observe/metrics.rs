@@ -24,7 +24,7 @@ use ringfence_common::cell::Verdict;
 
 use super::flow::hook_name;
 use crate::{
-    dataplane::{Counters, ObjectView},
+    dataplane::{Counters, DRIFT_KINDS, ObjectView},
     watch::{Kind, KindHealth},
 };
 
@@ -46,6 +46,11 @@ struct ReasonLabel {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -256,6 +261,17 @@ pub fn encode(lasting: &Lasting, sample: &Sample) -> Result<String, std::fmt::Er
         lost,
     );
 
+    let drift = Family::<KindLabel, Counter>::default();
+    for kind in DRIFT_KINDS {
+        let count = sample.counters.drift.get(kind).copied().unwrap_or(0);
+        drift.get_or_create(&KindLabel { kind }).inc_by(count);
+    }
+    registry.register(
+        "drift",
+        "Attachments, pins and map elements that were not as this agent had left them; all were put right",
+        drift,
+    );
+
     let endpoints = Family::<StateLabel, Gauge>::default();
     endpoints
         .get_or_create(&StateLabel { state: "ready" })
@@ -395,6 +411,7 @@ mod tests {
             counters: Counters {
                 packets: vec![(Hook::ToPod, Reason::Policy, Verdict::Deny, 7)],
                 lost_events: 2,
+                drift: [("missing", 3)].into(),
             },
             objects: vec![ObjectView {
                 pin: "/sys/fs/bpf/ringfence/v1/maps/CELLS".to_owned(),
@@ -426,6 +443,8 @@ mod tests {
             "ringfence_packets_total{hook=\"to_pod\",verdict=\"denied\",reason=\"policy\"} 7",
             "ringfence_events_lost_total{reason=\"kernel\"} 2",
             "ringfence_events_lost_total{reason=\"slow_consumer\"} 1",
+            "ringfence_drift_total{kind=\"missing\"} 3",
+            "ringfence_drift_total{kind=\"attachment\"} 0",
             "ringfence_endpoints{state=\"ready\"} 5",
             "ringfence_endpoints{state=\"not_found\"} 1",
             "ringfence_policy_revision 41",

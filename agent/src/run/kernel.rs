@@ -310,6 +310,7 @@ fn serve(
             if !batch.is_empty() {
                 events(batch);
             }
+            kernel.audit();
             next_poll = Instant::now() + POLL;
         }
     }

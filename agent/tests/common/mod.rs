@@ -107,6 +107,7 @@ impl Kernel for FakeKernel {
         Ok(Counters {
             packets: vec![(Hook::ToPod, Reason::Policy, Verdict::Deny, 7)],
             lost_events: 2,
+            drift: Default::default(),
         })
     }
 

@@ -10,6 +10,7 @@ mod nri;
 mod packets;
 mod pods;
 mod services;
+mod upgrade;
 
 use std::{net::IpAddr, time::Duration};
 

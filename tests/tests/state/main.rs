@@ -2,6 +2,7 @@
 //! change. Single packets through the real programs, the judge on the host with a clock of its own, and the real agent
 //! in a lab.
 
+mod audit;
 mod before;
 mod clock;
 mod ends;

@@ -1,0 +1,127 @@
+//! System calls that aya 0.14 keeps to itself. None needs more than what loading programs needs.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+const MAP_GET_NEXT_KEY: libc::c_int = 4;
+const OBJ_GET: libc::c_int = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+
+/// What a pinned link says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LinkState {
+    /// The program that it runs.
+    pub(super) program: u32,
+    /// Index of the device (TCX) or number of the cgroup; 0 if it is attached nowhere any more.
+    pub(super) target: u64,
+}
+
+/// Looks at a pinned link; `None` if nothing is pinned there.
+pub(super) fn pinned_link(pin: &Path) -> io::Result<Option<LinkState>> {
+    let fd = match open(pin) {
+        Ok(fd) => fd,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    #[repr(C)]
+    struct Attributes {
+        fd: RawFd,
+        length: u32,
+        info: u64,
+    }
+    // `struct bpf_link_info`: type, id, program; at byte 16 what depends on the type. TCX and cgroup links begin there with
+    // the device's index (and the side) and with the cgroup's number.
+    let mut info = [0_u32; 64];
+    let mut attributes = Attributes {
+        fd: fd.as_raw_fd(),
+        length: 256,
+        info: info.as_mut_ptr() as u64,
+    };
+    // SAFETY: the kernel writes at most `length` bytes, which `info` has.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &mut attributes) }?;
+    const CGROUP: u32 = 3;
+    let target = match info[0] {
+        CGROUP => u64::from(info[4]) | u64::from(info[5]) << 32,
+        _ => u64::from(info[4]),
+    };
+    Ok(Some(LinkState {
+        program: info[2],
+        target,
+    }))
+}
+
+fn open(pin: &Path) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attributes = Attributes {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the path, which lives until after the call.
+    let fd = unsafe { bpf(OBJ_GET, &mut attributes) }?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The key of a map that follows this one, or the first; `None` after the last. A key that is gone meanwhile begins anew.
+pub(super) fn next_key(
+    map: impl AsFd,
+    bytes: usize,
+    after: Option<&[u8]>,
+) -> io::Result<Option<Vec<u8>>> {
+    #[repr(C)]
+    struct Attributes {
+        map: RawFd,
+        _pad: u32,
+        key: u64,
+        next: u64,
+    }
+    if after.is_some_and(|key| key.len() != bytes) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut next = vec![0_u8; bytes];
+    let mut attributes = Attributes {
+        map: map.as_fd().as_raw_fd(),
+        _pad: 0,
+        key: after.map_or(0, |key| key.as_ptr() as u64),
+        next: next.as_mut_ptr() as u64,
+    };
+    // SAFETY: the kernel reads and writes one key each; the caller says how long one is, and both are so long.
+    match unsafe { bpf(MAP_GET_NEXT_KEY, &mut attributes) } {
+        Ok(_) => Ok(Some(next)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// # Safety
+///
+/// The attributes must be those of the command, and what they point at must be as long as it says.
+unsafe fn bpf<A>(command: libc::c_int, attributes: &mut A) -> io::Result<RawFd> {
+    // SAFETY: the kernel touches as many bytes of the attributes as there are; the rest is the caller's promise.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attributes),
+            size_of::<A>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(result).map_err(|error| io::Error::other(error.to_string()))
+}
