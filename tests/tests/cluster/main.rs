@@ -2,6 +2,7 @@
 
 mod away;
 mod policies;
+mod told;
 
 use std::path::PathBuf;
 
