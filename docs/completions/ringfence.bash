@@ -112,7 +112,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__agent)
-            opts="-v -h -V --manifests --node --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --tcx --log-format --verbose --help --version"
+            opts="-v -h -V --manifests --kubeconfig --context --state-dir --node --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --kube-event-interval --tcx --log-format --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -120,6 +120,32 @@ _ringfence() {
             case "${prev}" in
                 --manifests)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kubeconfig)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
                     return 0
                     ;;
                 --node)
@@ -261,6 +287,10 @@ _ringfence() {
                     return 0
                     ;;
                 --event-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kube-event-interval)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -41,8 +41,11 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Tak
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "man" -d 'Write man pages into a directory. Needs: nothing'
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'Files or directories of YAML to enforce, watched for changes; `-` is standard input' -r -F
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Without it, every pod that says where it is on this machine is' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'Files or directories of YAML to enforce, watched for changes; `-` is standard input. Without it, the objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kubeconfig -d 'File that names the cluster to read, and who to be there' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l context -d 'The context of the kubeconfig; without it, its current one' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l state-dir -d 'Directory where the last known state of a cluster is kept, for a node that starts without its API server; `off` for none. Without it: /var/lib/ringfence' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Needed for a cluster; with manifests and without it, every pod that says where it is on this machine is' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-directory -d 'Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be repeated' -r -f -a "(__fish_complete_directories)"
@@ -75,6 +78,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l rule-entri
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-source-mask -d 'Bits of the packet mark that carry the sending pod: one run of bits' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l event-rate -d 'Most events a second from each CPU; what is over is counted, never dropped traffic' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kube-event-interval -d 'Least seconds between two words about the same thing as a Kubernetes Event (denied metadata access, policies that are not in force); 0 writes no Events. Without a cluster there are none' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l tcx -d 'Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline' -r -f -a "auto\t'By TCX where the kernel has it'
 on\t'By TCX or not at all'
 off\t'By clsact'"
