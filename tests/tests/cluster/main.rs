@@ -1,6 +1,7 @@
 //! The real agent on a real API server: what is said there is what real sockets meet.
 
 mod away;
+mod churn;
 mod policies;
 mod told;
 
