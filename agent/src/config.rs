@@ -82,6 +82,8 @@ pub struct Cluster {
     pub context: Option<String>,
     /// Where its last known state is kept; `None`: nowhere.
     pub state_dir: Option<PathBuf>,
+    /// Least time between two Events about the same thing; `None`: none are written.
+    pub event_interval: Option<Duration>,
 }
 
 impl Config {
@@ -127,13 +129,17 @@ impl Config {
             mark_proof_mask,
             event_rate,
             audit_interval,
+            kube_event_interval,
             tcx,
             log_format,
             verbose,
         } = args;
         let node = node.filter(|node| !node.is_empty());
         let source = if manifests.is_empty() {
-            parse_cluster(kubeconfig, context, state_dir, node.as_deref())?
+            let mut cluster = parse_cluster(kubeconfig, context, state_dir, node.as_deref())?;
+            cluster.event_interval =
+                (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
+            Source::Cluster(cluster)
         } else {
             parse_manifests(manifests)?
         };
@@ -238,7 +244,7 @@ fn parse_cluster(
     context: Option<String>,
     state_dir: Option<PathBuf>,
     node: Option<&str>,
-) -> Result<Source, Failure> {
+) -> Result<Cluster, Failure> {
     if node.is_none() {
         return Err(Failure::new(
             "without --manifests the objects of a cluster are enforced, and it must be known which of its nodes this is",
@@ -256,11 +262,12 @@ fn parse_cluster(
                 .help(format!("the default is {STATE_DIR}; off keeps nothing")),
         );
     }
-    Ok(Source::Cluster(Cluster {
+    Ok(Cluster {
         kubeconfig,
         context,
         state_dir: (state_dir.as_os_str() != "off").then_some(state_dir),
-    }))
+        event_interval: None,
+    })
 }
 
 fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
@@ -484,6 +491,15 @@ mod tests {
         };
         assert_eq!(cluster.kubeconfig, Some("k".into()));
         assert_eq!(cluster.state_dir, Some(STATE_DIR.into()));
+        assert_eq!(cluster.event_interval, Some(Duration::from_secs(300)));
+        let silent = parse(&["--kube-event-interval", "0", "--node", "n1"]).unwrap();
+        assert!(matches!(
+            silent.source,
+            Source::Cluster(Cluster {
+                event_interval: None,
+                ..
+            })
+        ));
         let off = parse(&["--state-dir", "off", "--node", "n1"]).unwrap();
         assert!(matches!(
             off.source,

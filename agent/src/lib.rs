@@ -35,6 +35,7 @@ pub mod metadata;
 
 pub mod admin;
 pub mod observe;
+pub mod tell;
 
 pub mod check;
 pub mod lab;

@@ -36,7 +36,8 @@ use crate::{
     model::{Diagnostic, Snapshot},
     nri,
     observe::{Recorder, metrics::Lasting},
-    watch::Health,
+    tell,
+    watch::{Connection, Health},
 };
 use kernel::KernelHandle;
 
@@ -64,6 +65,8 @@ pub struct Parts {
     pub compile: Compile,
     /// Loads the programs.
     pub open: Open,
+    /// Where Events are written, and the least time between two words about the same thing.
+    pub tell: Option<(Connection, Duration)>,
 }
 
 /// Runs until a signal or until a stage ends.
@@ -92,6 +95,7 @@ pub async fn run_until(
         health,
         compile,
         open,
+        tell,
     } = parts;
     let recorder = Arc::new(Recorder::default());
     let (batches, events) = mpsc::channel(BATCHES);
@@ -156,6 +160,10 @@ pub async fn run_until(
     stages.spawn(async move { ("measure", stage.await) });
     let stage = stages::flows(events, placed, Arc::clone(&shared));
     stages.spawn(async move { ("flows", stage.await) });
+    if let Some((connection, interval)) = tell {
+        let stage = tell::follow(connection, Arc::clone(&shared), interval);
+        stages.spawn(async move { ("tell", stage.await) });
+    }
     let stage = stages::tell_diagnostics(Arc::clone(&shared));
     stages.spawn(async move { ("diagnostics", stage.await) });
 

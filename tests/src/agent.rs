@@ -273,6 +273,22 @@ impl Agent {
             .unwrap_or_else(|error| panic!("{words:?}: {error}: {output:?}"))
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Where its pins are.
+    #[must_use]
+    pub fn bpffs(&self) -> PathBuf {
+        state::bpffs(&self.lab)
+    }
+
     /// Number of the state in force.
     #[must_use]
     pub fn revision(&self) -> u64 {

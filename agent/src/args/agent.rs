@@ -126,6 +126,10 @@ pub struct AgentArgs {
     /// Seconds between looks at whether the kernel still holds what was put there; what does not is counted and repaired.
     #[arg(long, value_name = "SECONDS", default_value_t = 180)]
     pub audit_interval: u64,
+    /// Least seconds between two words about the same thing as a Kubernetes Event (denied metadata access, policies that are not
+    /// in force); 0 writes no Events. Without a cluster there are none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub kube_event_interval: u64,
     /// Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline.
     #[arg(long, value_enum, default_value_t = Tcx::Auto)]
     pub tcx: Tcx,

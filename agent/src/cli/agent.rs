@@ -32,6 +32,7 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
     let result = runtime.block_on(async {
         let health = Arc::new(Health::default());
         let mut keeper = None;
+        let mut tell = None;
         let (world, source) = match &config.source {
             Source::Manifests(paths) => {
                 let manifests = Manifests::new(paths.clone(), Options::default());
@@ -40,6 +41,9 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
             Source::Cluster(cluster) => {
                 let connection =
                     Connection::find(cluster.kubeconfig.clone(), cluster.context.clone()).await?;
+                if let Some(interval) = cluster.event_interval {
+                    tell = Some((connection.clone(), interval));
+                }
                 let source = Kubernetes::new(connection, Arc::clone(&health));
                 match &cluster.state_dir {
                     None => follow(index::follow(source)),
@@ -57,6 +61,7 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
             health,
             compile: super::kernel::compiler(&config),
             open: super::kernel::opener(&config),
+            tell,
         };
         let result = run::run(config, parts).await;
         if let Some(keeper) = keeper

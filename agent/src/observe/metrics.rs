@@ -22,7 +22,7 @@ use prometheus_client::{
 };
 use ringfence_common::cell::Verdict;
 
-use super::flow::hook_name;
+use super::{flow::hook_name, told::ToldMetrics};
 use crate::{
     dataplane::{Counters, DRIFT_KINDS, ObjectView},
     watch::{Kind, KindHealth},
@@ -152,6 +152,8 @@ impl NriMetrics {
 pub struct Lasting {
     /// The NRI gate.
     pub nri: NriMetrics,
+    /// Kubernetes Events.
+    pub told: ToldMetrics,
     programming: Histogram,
     realized: Histogram,
     results: Family<ResultLabel, Counter>,
@@ -165,6 +167,7 @@ impl Default for Lasting {
             programming: Histogram::new(buckets()),
             realized: Histogram::new(buckets()),
             results: Family::default(),
+            told: ToldMetrics::default(),
             nri: NriMetrics {
                 connected: Gauge::default(),
                 pods: Family::default(),
@@ -353,6 +356,7 @@ pub fn encode(lasting: &Lasting, sample: &Sample) -> Result<String, std::fmt::Er
         register_watches(&mut registry, &sample.watches);
     }
     lasting.nri.register(&mut registry);
+    lasting.told.register(&mut registry);
 
     let mut out = String::new();
     text::encode(&mut out, &registry)?;

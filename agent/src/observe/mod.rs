@@ -5,5 +5,6 @@
 pub mod flow;
 pub mod metrics;
 mod recorder;
+pub mod told;
 
 pub use recorder::{Query, Recorder, Subscription};

@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     compile::Desired,
     dataplane::{Applied, EventView, Kernel, KernelError},
+    locate::Placed,
     model::HostDevice,
 };
 
@@ -39,6 +40,8 @@ pub struct Progress {
     pub applied: Option<Applied>,
     /// What is in force since then.
     pub in_force: Option<Arc<Desired>>,
+    /// What that was compiled from.
+    pub of: Option<Arc<Placed>>,
     /// When that was.
     pub at: Option<SystemTime>,
     /// Why the latest state is not in force; the one before is.
@@ -56,6 +59,8 @@ pub struct Progress {
 pub struct Wanted {
     /// The maps' content.
     pub desired: Arc<Desired>,
+    /// What it was compiled from.
+    pub of: Arc<Placed>,
     /// When the change arrived.
     pub changed: Instant,
 }
@@ -358,6 +363,7 @@ fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Prog
             Ok(applied) => {
                 progress.applied = Some(applied);
                 progress.in_force = Some(Arc::clone(&wanted.desired));
+                progress.of = Some(Arc::clone(&wanted.of));
                 progress.at = Some(SystemTime::now());
                 progress.error = None;
             }

@@ -35,6 +35,7 @@ pub(super) async fn compile(
         if let Some(now) = now {
             let changed = Instant::now();
             let compile = Arc::clone(&compile);
+            let of = Arc::clone(&now);
             let (desired, diagnostics) =
                 tokio::task::spawn_blocking(move || compile(&now.snapshot))
                     .await
@@ -47,7 +48,11 @@ pub(super) async fn compile(
             if last.as_deref() != Some(&desired) {
                 let desired = Arc::new(desired);
                 last = Some(Arc::clone(&desired));
-                kernel.want(Wanted { desired, changed });
+                kernel.want(Wanted {
+                    desired,
+                    of,
+                    changed,
+                });
             }
         }
         placed

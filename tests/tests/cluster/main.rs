@@ -1,7 +1,9 @@
 //! The real agent on a real API server: what is said there is what real sockets meet.
 
 mod away;
+mod churn;
 mod policies;
+mod told;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 mod edits;
 mod example;
+mod first;
 mod life;
 mod limits;
 mod metadata;

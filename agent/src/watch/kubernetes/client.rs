@@ -64,7 +64,11 @@ impl Connection {
 
     /// A client whose connections notice that nobody is at the other end any more: a watch may be silent for long, and a
     /// server that was replaced never says so.
-    pub(super) fn client(self) -> anyhow::Result<Client> {
+    ///
+    /// # Errors
+    ///
+    /// The kubeconfig asks for what is not supported.
+    pub fn client(self) -> anyhow::Result<Client> {
         const CONTEXT: &str = "cannot make a client of the Kubernetes API";
         let config = self.0;
         anyhow::ensure!(

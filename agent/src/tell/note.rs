@@ -1,0 +1,207 @@
+//! What is told, and about what.
+
+use std::net::IpAddr;
+
+use ringfence_common::event::Reason as Judged;
+
+use crate::{
+    metadata::{ACCESS_ANNOTATION, catalogue},
+    observe::flow::{Flow, FlowVerdict},
+    watch::Kind,
+};
+
+/// The object that an Event is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// [`Kind::Pod`] or [`Kind::NetworkPolicy`].
+    pub kind: Kind,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// Why there is an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A pod has tried to reach cloud metadata without a grant.
+    MetadataAccessDenied,
+    /// What the policy says is not enforced.
+    PolicyNotInForce,
+    /// It is again.
+    PolicyInForce,
+    /// Policies are not enforced at the pod, or not the latest.
+    PodNotEnforced,
+    /// They are again.
+    PodEnforced,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// About what.
+    pub subject: Subject,
+    /// Why.
+    pub reason: Reason,
+    /// What tells it from other things about the same object for the same reason.
+    pub about: String,
+    /// In words.
+    pub text: String,
+    /// True if every node says the same: then one Event is enough for all of them.
+    pub shared: bool,
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// The subject that a diagnostic names, `Kind/namespace/name`; `None` for what Events are not written about.
+    pub fn parse(object: &str) -> Option<Self> {
+        let mut words = object.split('/');
+        let kind = match words.next()? {
+            "Pod" => Kind::Pod,
+            "NetworkPolicy" => Kind::NetworkPolicy,
+            _ => return None,
+        };
+        let (namespace, name) = (words.next()?.to_owned(), words.next()?.to_owned());
+        words.next().is_none().then_some(Self {
+            kind,
+            namespace,
+            name,
+        })
+    }
+
+    /// A pod, by `namespace/name`.
+    pub fn pod(key: &str) -> Option<Self> {
+        Self::parse(&format!("Pod/{key}"))
+    }
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The word, as in the Event.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MetadataAccessDenied => "MetadataAccessDenied",
+            Self::PolicyNotInForce => "PolicyNotInForce",
+            Self::PolicyInForce => "PolicyInForce",
+            Self::PodNotEnforced => "PodNotEnforced",
+            Self::PodEnforced => "PodEnforced",
+        }
+    }
+
+    /// What was done, as in the Event.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::MetadataAccessDenied => "Deny",
+            _ => "Enforce",
+        }
+    }
+
+    /// `Warning` or `Normal`.
+    pub const fn severity(self) -> &'static str {
+        match self {
+            Self::PolicyInForce | Self::PodEnforced => "Normal",
+            _ => "Warning",
+        }
+    }
+
+    /// Something is wrong with this kind of object.
+    pub const fn trouble(kind: Kind) -> Self {
+        match kind {
+            Kind::NetworkPolicy => Self::PolicyNotInForce,
+            _ => Self::PodNotEnforced,
+        }
+    }
+
+    /// It is settled.
+    pub const fn settled(kind: Kind) -> Self {
+        match kind {
+            Kind::NetworkPolicy => Self::PolicyInForce,
+            _ => Self::PodEnforced,
+        }
+    }
+}
+
+/// What to tell of a flow: that it was denied access to metadata.
+pub(super) fn metadata_denied(flow: &Flow) -> Option<Note> {
+    if flow.reason != Judged::Metadata.as_str()
+        || !matches!(flow.verdict, FlowVerdict::Denied | FlowVerdict::WouldAllow)
+    {
+        return None;
+    }
+    let subject = match (&flow.endpoint, &flow.src.namespace, &flow.src.pod) {
+        (Some(pod), ..) => Subject::pod(pod)?,
+        (None, Some(namespace), Some(name)) => Subject {
+            kind: Kind::Pod,
+            namespace: namespace.clone(),
+            name: name.clone(),
+        },
+        (None, ..) => return None,
+    };
+    let address = flow.dst.ip.map(plain)?;
+    let clouds = catalogue()
+        .into_iter()
+        .find(|endpoint| endpoint.address == address)
+        .map_or_else(String::new, |endpoint| format!(" ({})", endpoint.clouds));
+    Some(Note {
+        subject,
+        reason: Reason::MetadataAccessDenied,
+        about: address.to_string(),
+        text: format!(
+            "Denied access to the cloud metadata service at {address}{clouds}: the pod has no grant. \
+             If it needs it, annotate it {ACCESS_ANNOTATION}, where the cluster counts that annotation"
+        ),
+        shared: false,
+    })
+}
+
+/// An IPv4 address in an IPv6 one is the same endpoint.
+fn plain(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::flow::FlowEnd;
+
+    #[test]
+    fn a_subject_is_a_pod_or_a_policy_with_a_name() {
+        assert!(Subject::parse("NetworkPolicy/t/b").is_some());
+        for other in ["kernel", "watch/Pod", "Service/t/b", "Pod/b", "Pod/t/b/c"] {
+            assert_eq!(Subject::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn only_denied_metadata_is_told_and_both_forms_of_an_address_are_one() {
+        let mut flow = Flow {
+            schema: String::new(),
+            time: String::new(),
+            node: String::new(),
+            verdict: FlowVerdict::Denied,
+            direction: "egress".to_owned(),
+            hook: "socket".to_owned(),
+            reason: "metadata".to_owned(),
+            step: None,
+            rule: None,
+            endpoint: Some("t/a".to_owned()),
+            src: FlowEnd::default(),
+            dst: FlowEnd {
+                ip: Some("::ffff:169.254.169.254".parse().unwrap()),
+                ..FlowEnd::default()
+            },
+            transport: "tcp".to_owned(),
+            length: 0,
+        };
+        let note = metadata_denied(&flow).unwrap();
+        assert_eq!(note.about, "169.254.169.254");
+        assert!(note.text.contains("AWS"), "{}", note.text);
+        flow.verdict = FlowVerdict::WouldDeny;
+        assert_eq!(metadata_denied(&flow), None, "it got through");
+        flow.verdict = FlowVerdict::Denied;
+        flow.reason = "policy".to_owned();
+        assert_eq!(metadata_denied(&flow), None);
+    }
+}

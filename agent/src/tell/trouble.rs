@@ -1,0 +1,317 @@
+//! What is not in force, and what is again.
+//!
+//! **Invariants.** What lasts for a moment is not told: a pod is looked for before its network is there. What was never told is
+//! never told to be settled.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::note::{Note, Reason, Subject};
+use crate::{
+    admin::Shared,
+    model::{Diagnostic, Snapshot},
+    watch::Kind,
+};
+
+/// How long something must last to be told.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How often what lasts is told again: API servers forget Events.
+const REMIND: Duration = Duration::from_secs(30 * 60);
+/// Objects that are named when the kernel refuses a state.
+const NAMED: usize = 20;
+/// Most bytes of an Event's text.
+const TEXT: usize = 1000;
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wrong {
+    text: String,
+    /// Every node says the same.
+    shared: bool,
+}
+
+#[derive(Debug)]
+struct Lasting {
+    wrong: Wrong,
+    since: Instant,
+    told: Option<Instant>,
+    /// The object was told to be in trouble, now or before the text changed.
+    known: bool,
+}
+
+/// What is wrong with pods and policies.
+#[derive(Debug)]
+pub(super) struct Troubles {
+    node: String,
+    lasting: BTreeMap<Subject, Lasting>,
+}
+
+// === impl Troubles ===
+
+impl Troubles {
+    pub const fn new(node: String) -> Self {
+        Self {
+            node,
+            lasting: BTreeMap::new(),
+        }
+    }
+
+    /// What is to be told now.
+    pub fn look(&mut self, shared: &Shared, now: Instant) -> Vec<Note> {
+        let placed = shared.placed.borrow().clone();
+        let Some(placed) = placed else {
+            return Vec::new();
+        };
+        let mut wrong = broken(&placed.diagnostics, &self.node);
+        let refused = {
+            let progress = shared.kernel.progress();
+            let progress = progress.borrow();
+            let before = progress.of.as_ref().map(|of| of.snapshot.clone());
+            progress.error.clone().map(|error| (error, before))
+        };
+        if let Some((error, before)) = refused {
+            let before = before.unwrap_or_default();
+            for subject in changed(&before, &placed.snapshot) {
+                let text = match subject.kind {
+                    Kind::NetworkPolicy => "the policy's latest state",
+                    _ => "the pod's latest state",
+                };
+                let text = format!("On node {}: {text} is not in force: {error}", self.node);
+                wrong.entry(subject).or_insert(Wrong {
+                    text,
+                    shared: false,
+                });
+            }
+        }
+        self.compare(wrong, now)
+    }
+
+    fn compare(&mut self, wrong: BTreeMap<Subject, Wrong>, now: Instant) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let node = &self.node;
+        self.lasting.retain(|subject, lasting| {
+            let lasts = wrong.contains_key(subject);
+            if !lasts && lasting.known {
+                notes.push(settled(subject, lasting.wrong.shared, node));
+            }
+            lasts
+        });
+        for (subject, wrong) in wrong {
+            let lasting = self.lasting.entry(subject.clone()).or_insert(Lasting {
+                wrong: wrong.clone(),
+                since: now,
+                told: None,
+                known: false,
+            });
+            if lasting.wrong != wrong {
+                // Of a pod that is not found the ways differ from try to try: that is one thing.
+                if subject.kind == Kind::NetworkPolicy {
+                    lasting.since = now;
+                    lasting.told = None;
+                }
+                lasting.wrong = wrong;
+            }
+            let due = match lasting.told {
+                None => now >= lasting.since + SETTLE,
+                Some(told) => now >= told + REMIND,
+            };
+            if due {
+                lasting.told = Some(now);
+                lasting.known = true;
+                let about = match subject.kind {
+                    Kind::NetworkPolicy => lasting.wrong.text.clone(),
+                    _ => String::new(),
+                };
+                notes.push(Note {
+                    reason: Reason::trouble(subject.kind),
+                    subject,
+                    about,
+                    text: short(lasting.wrong.text.clone()),
+                    shared: lasting.wrong.shared,
+                });
+            }
+        }
+        notes
+    }
+}
+
+fn settled(subject: &Subject, shared: bool, node: &str) -> Note {
+    let what = match subject.kind {
+        Kind::NetworkPolicy => "The policy is in force again",
+        _ => "Policies are in force at this pod again",
+    };
+    let text = if shared {
+        what.to_owned()
+    } else {
+        format!("On node {node}: {what}")
+    };
+    Note {
+        subject: subject.clone(),
+        reason: Reason::settled(subject.kind),
+        about: String::new(),
+        text,
+        shared,
+    }
+}
+
+/// Objects of which it is said, of the whole object, what is in force instead.
+fn broken(diagnostics: &[Diagnostic], node: &str) -> BTreeMap<Subject, Wrong> {
+    let mut wrong = BTreeMap::new();
+    for whole in diagnostics.iter().filter(|found| found.field.is_empty()) {
+        let Some(subject) = Subject::parse(&whole.object) else {
+            continue;
+        };
+        let why: Vec<String> = diagnostics
+            .iter()
+            .filter(|found| found.object == whole.object && !found.field.is_empty())
+            .map(|found| format!("{}: {}", found.field, found.message))
+            .collect();
+        // A pod is this node's business alone; a policy is as broken everywhere.
+        let shared = subject.kind == Kind::NetworkPolicy;
+        let mut text = whole.message.clone();
+        if !why.is_empty() {
+            text = format!("{text} ({})", why.join("; "));
+        }
+        if !shared {
+            text = format!("On node {node}: {text}");
+        }
+        let entry = wrong.entry(subject).or_insert(Wrong {
+            text: String::new(),
+            shared,
+        });
+        if !entry.text.is_empty() {
+            entry.text.push_str("; ");
+        }
+        entry.text.push_str(&text);
+    }
+    wrong
+}
+
+/// Policies of pods of this node, and pods of this node, that differ.
+fn changed(before: &Snapshot, now: &Snapshot) -> Vec<Subject> {
+    let policies = before.policies.changed_keys(&now.policies);
+    let policies = policies.into_iter().filter(|key| {
+        let Some(policy) = now.policies.get(key) else {
+            return false;
+        };
+        let mut subjects = now
+            .local
+            .keys()
+            .filter(|pod| pod.namespace == key.namespace);
+        subjects.any(|pod| {
+            let pod = now.pods.get(pod);
+            pod.is_some_and(|pod| policy.subject.matches(&pod.labels))
+        })
+    });
+    let policies = policies.map(|key| Subject {
+        kind: Kind::NetworkPolicy,
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    });
+    let local = before.local.changed_keys(&now.local);
+    let pods = local.into_iter().filter(|key| now.local.get(key).is_some());
+    let pods = pods.map(|key| Subject {
+        kind: Kind::Pod,
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    });
+    policies.chain(pods).take(NAMED).collect()
+}
+
+fn short(mut text: String) -> String {
+    if text.len() > TEXT {
+        let end = (0..=TEXT).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(end.unwrap_or(0));
+        text.push_str(" ...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(object: &str, field: &str, message: &str) -> Diagnostic {
+        Diagnostic {
+            object: object.to_owned(),
+            field: field.to_owned(),
+            message: message.to_owned(),
+            ..Diagnostic::default()
+        }
+    }
+
+    fn reasons(notes: &[Note]) -> Vec<Reason> {
+        notes.iter().map(|note| note.reason).collect()
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_told_to_be_settled() {
+        let mut troubles = Troubles::new("w1".to_owned());
+        let start = Instant::now();
+        let diagnostics = [
+            found("NetworkPolicy/t/b", "spec.ingress[0]", "no such thing"),
+            found(
+                "NetworkPolicy/t/b",
+                "",
+                "not in force; its last good state stays so",
+            ),
+            found("Service/t/s", "", "not in force"),
+            found(
+                "NetworkPolicy/t/half",
+                "spec.egress[0]",
+                "a note in passing",
+            ),
+        ];
+        let wrong = broken(&diagnostics, "w1");
+        assert_eq!(wrong.len(), 1);
+        assert!(troubles.compare(wrong.clone(), start).is_empty());
+        let notes = troubles.compare(wrong.clone(), start + SETTLE);
+        assert_eq!(reasons(&notes), [Reason::PolicyNotInForce]);
+        assert!(notes[0].shared);
+        assert_eq!(
+            notes[0].text,
+            "not in force; its last good state stays so (spec.ingress[0]: no such thing)"
+        );
+        assert!(
+            troubles
+                .compare(wrong.clone(), start + 2 * SETTLE)
+                .is_empty()
+        );
+        let again = troubles.compare(wrong, start + SETTLE + REMIND);
+        assert_eq!(again, notes);
+        let notes = troubles.compare(BTreeMap::new(), start + SETTLE + REMIND);
+        assert_eq!(reasons(&notes), [Reason::PolicyInForce]);
+        assert!(
+            troubles
+                .compare(BTreeMap::new(), start + SETTLE + REMIND)
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_moment_is_not_told_and_a_pod_that_is_not_found_is_one_thing() {
+        let mut troubles = Troubles::new("w1".to_owned());
+        let start = Instant::now();
+        let missing = |why: &str| broken(&[found("Pod/t/a", "", why)], "w1");
+        assert!(troubles.compare(missing("one"), start).is_empty());
+        assert!(troubles.compare(BTreeMap::new(), start).is_empty());
+        assert!(troubles.compare(missing("one"), start + SETTLE).is_empty());
+        let later = start + 2 * SETTLE;
+        let notes = troubles.compare(missing("two"), later);
+        assert_eq!(reasons(&notes), [Reason::PodNotEnforced]);
+        assert_eq!(notes[0].text, "On node w1: two");
+        assert!(
+            troubles
+                .compare(missing("three"), later + SETTLE)
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn long_words_are_cut_between_characters() {
+        let text = short("ä".repeat(900));
+        assert!(text.len() <= TEXT + 4 && text.ends_with("ä ..."));
+    }
+}
