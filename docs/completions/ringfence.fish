@@ -79,6 +79,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-sourc
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l event-rate -d 'Most events a second from each CPU; what is over is counted, never dropped traffic' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l audit-interval -d 'Seconds between looks at whether the kernel still holds what was put there; what does not is counted and repaired' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kube-event-interval -d 'Least seconds between two words about the same thing as a Kubernetes Event (denied metadata access, policies that are not in force); 0 writes no Events. Without a cluster there are none' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l tcx -d 'Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline' -r -f -a "auto\t'By TCX where the kernel has it'
 on\t'By TCX or not at all'
 off\t'By clsact'"

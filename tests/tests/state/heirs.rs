@@ -58,7 +58,8 @@ fn who_gets_a_guarded_pods_address_is_guarded_by_its_own_policies() {
         + &manifest("a", "a", 1)
         + &manifest("c", "c", 3)
         + &lets_in("b", &labelled(&["a"]), 80, true)
-        + &lets_in("heir", &labelled(&["c"]), 80, true);
+        // Nothing goes out: this lab's server lives on, and its answer to the last datagram would be the heir's own word to `a`.
+        + &lets_in("heir", &labelled(&["c"]), 80, false);
     let agent = Agent::start(&lab, &fixed, &[]);
     agent.edit("pod.yaml", &manifest("b", "b", 2));
     guards(&agent, "b");
