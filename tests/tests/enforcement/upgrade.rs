@@ -65,7 +65,7 @@ fn manifests() -> String {
 }
 
 fn goes_over(name: &str, flags: &[&str], then: &[&str]) {
-    let lab = Lab::up(&small(name, &["a", "b", "c"], &[80, 81])).unwrap();
+    let lab = Lab::up(&small(name, &["a", "b", "c"], &[80, 81])).expect("a lab");
     let mut agent = Agent::start(&lab, &manifests(), flags);
     streams(&lab);
     assert!(agent.stop());
@@ -90,7 +90,7 @@ fn goes_over(name: &str, flags: &[&str], then: &[&str]) {
     assert!(agent.stop());
     assert!(agent.detach().status.success());
     assert!(reaches(&lab, &c, 2, 80), "nothing of any version is left");
-    lab.down().unwrap();
+    lab.down().expect("it goes");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn filters_take_the_place_of_links() {
 
 #[test]
 fn what_does_not_load_leaves_the_older_version_in_force_and_nothing_of_its_own() {
-    let lab = Lab::up(&small("rollback", &["a", "b", "c"], &[80, 81])).unwrap();
+    let lab = Lab::up(&small("rollback", &["a", "b", "c"], &[80, 81])).expect("a lab");
     let mut agent = Agent::start(&lab, &manifests(), &[]);
     streams(&lab);
     assert!(agent.stop());
@@ -140,12 +140,12 @@ fn what_does_not_load_leaves_the_older_version_in_force_and_nothing_of_its_own()
     all_flow(&lab);
     nothing_was_noticed(&lab);
     drop(agent);
-    lab.down().unwrap();
+    lab.down().expect("it goes");
 }
 
 #[test]
 fn maps_of_an_agent_that_died_while_it_filled_them_are_collected() {
-    let lab = Lab::up(&small("halffilled", &["a", "b", "c"], &[80, 81])).unwrap();
+    let lab = Lab::up(&small("halffilled", &["a", "b", "c"], &[80, 81])).expect("a lab");
     let mut agent = Agent::start(&lab, &manifests(), &[]);
     streams(&lab);
     agent.kill();
@@ -176,12 +176,12 @@ fn maps_of_an_agent_that_died_while_it_filled_them_are_collected() {
     all_flow(&lab);
     nothing_was_noticed(&lab);
     drop(agent);
-    lab.down().unwrap();
+    lab.down().expect("it goes");
 }
 
 #[test]
 fn what_somebody_detaches_or_removes_under_a_running_agent_is_counted_and_put_right() {
-    let lab = Lab::up(&small("drift", &["a", "b", "c"], &[80, 81])).unwrap();
+    let lab = Lab::up(&small("drift", &["a", "b", "c"], &[80, 81])).expect("a lab");
     let agent = Agent::start(&lab, &manifests(), &["--audit-interval", "1"]);
     let (a, c) = (pod("a"), pod("c"));
     let counted = |kind: &str| {
@@ -213,5 +213,5 @@ fn what_somebody_detaches_or_removes_under_a_running_agent_is_counted_and_put_ri
     assert!(reaches(&lab, &a, 2, 80) && !reaches(&lab, &a, 2, 81));
     assert!(!reaches(&lab, &c, 2, 80));
     drop(agent);
-    lab.down().unwrap();
+    lab.down().expect("it goes");
 }
