@@ -132,7 +132,8 @@ fn plain(body: &[u8], version: u8) -> Plain {
         }
         (number(4) + 40, body[6], 8..40)
     };
-    if length < header || length > body.len() {
+    let foreign = if version == 4 { 58 } else { 1 };
+    if length < header || length > body.len() || protocol == foreign {
         return Plain::Refused;
     }
     let segment = &body[header..length];
