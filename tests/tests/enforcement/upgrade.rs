@@ -104,16 +104,6 @@ fn filters_are_replaced_like_links() {
 }
 
 #[test]
-fn links_take_the_place_of_filters() {
-    goes_over("newtcx", &["--tcx", "off"], &["--tcx", "on"]);
-}
-
-#[test]
-fn filters_take_the_place_of_links() {
-    goes_over("newfilter", &["--tcx", "on"], &["--tcx", "off"]);
-}
-
-#[test]
 fn what_does_not_load_leaves_the_older_version_in_force_and_nothing_of_its_own() {
     let lab = Lab::up(&small("rollback", &["a", "b", "c"], &[80, 81])).expect("a lab");
     let mut agent = Agent::start(&lab, &manifests(), &[]);

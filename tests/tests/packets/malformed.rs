@@ -274,6 +274,22 @@ fn tunnels_to_the_node_are_closed_to_pods() {
         for port in [4789, 8472, 4790, 6081] {
             let tunnel = udp(Way::Out, (POD[0], 4000), (super::NODE, port));
             assert_eq!(denial(desk, &tunnel), Some(Reason::Encapsulation), "{port}");
+            // A tunnel's socket without an address hears what goes to many, too.
+            for (family, many) in [
+                (0, "224.0.0.1"),
+                (0, "239.1.1.1"),
+                (0, "255.255.255.255"),
+                (1, "ff02::1"),
+            ] {
+                let tunnel = udp(Way::Out, (POD[family], 4000), (many, port));
+                assert_eq!(
+                    denial(desk, &tunnel),
+                    Some(Reason::Encapsulation),
+                    "{many} {port}"
+                );
+                let other = udp(Way::Out, (POD[family], 4000), (many, 5353));
+                assert_eq!(denial(desk, &other), None, "{many}");
+            }
             let elsewhere = udp(Way::Out, (POD[0], 4000), (STRANGER[0], port));
             assert_eq!(denial(desk, &elsewhere), None, "{port}");
         }

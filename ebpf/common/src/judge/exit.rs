@@ -3,7 +3,7 @@
 //! Most of it is no pod's, and none of our business: what cannot be read passes, unless a pod sent it.
 
 use super::{
-    Address, Context, FamilyTables, Outcome, Seen, Tables, metadata,
+    Address, Context, FamilyTables, Outcome, Seen, Tables, is_opened_by_nodes, metadata,
     sender::{self, ByDevice},
     whole,
 };
@@ -143,7 +143,7 @@ fn leave<T: Tables + FamilyTables<A>, A: Address>(
         return outcome;
     }
     if let Some(place) = place {
-        if packet::is_tunnel(packet) && tables.node(&destination) != 0 {
+        if packet::is_tunnel(packet) && is_opened_by_nodes(tables, &destination) {
             return Outcome::deny(Reason::Encapsulation);
         }
         if let Err(outcome) = sender::judge(tables, place, packet) {

@@ -252,7 +252,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         {
             return Outcome::deny(Reason::SpoofedAddress);
         }
-        if packet::is_tunnel(packet) && tables.node(&destination) != 0 {
+        if packet::is_tunnel(packet) && is_opened_by_nodes(tables, &destination) {
             return Outcome::deny(Reason::Encapsulation);
         }
         if packet.destination.is_own(subject.record) {
@@ -303,6 +303,18 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         tables.remember_fragment(&whole(context, packet), word);
     }
     outcome
+}
+
+/// True if a node's own tunnel device would open what goes to this address (IPv4 mapped): the nodes' own, and what goes to
+/// many, multicast and broadcast, for a socket without an address hears that too.
+#[inline(always)]
+fn is_opened_by_nodes<T: Tables>(tables: &T, destination: &V6) -> bool {
+    let many = match destination {
+        [0xff, ..] => true,
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, first, ..] => *first >= 224,
+        _ => false,
+    };
+    many || tables.node(destination) != 0
 }
 
 /// What the fragments of a packet have in common.
