@@ -128,6 +128,15 @@ fn canonical(of: IpAddr) -> IpAddr {
     of.to_canonical()
 }
 
+/// True for where a node's tunnel device listens: its address, and everybody's.
+fn is_opened_by_nodes(of: IpAddr) -> bool {
+    let many = match canonical(of) {
+        IpAddr::V4(v4) => v4.octets()[0] >= 224,
+        IpAddr::V6(v6) => v6.is_multicast(),
+    };
+    many || peer(canonical(of)) == Peer::Node
+}
+
 fn is_own(of: IpAddr) -> bool {
     peer(of) == Peer::Own
 }
@@ -334,7 +343,7 @@ impl Oracle {
             Read::Ip(packet) => packet,
         };
         if way == Way::Out {
-            let tunnel = packet.is_tunnel() && peer(canonical(packet.destination)) == Peer::Node;
+            let tunnel = packet.is_tunnel() && is_opened_by_nodes(packet.destination);
             if self.is_closed_metadata(packet) || !Self::may_claim(packet) || tunnel {
                 return false;
             }
@@ -416,7 +425,7 @@ impl Oracle {
             && self.literally(way, &flow);
         let from_whom = match way {
             Way::Out => {
-                let tunnel = packet.is_tunnel() && peer(canonical(flow.remote)) == Peer::Node;
+                let tunnel = packet.is_tunnel() && is_opened_by_nodes(flow.remote);
                 packet.hardware == HARDWARE && !tunnel && !self.is_closed_metadata(packet)
             }
             Way::In => {
