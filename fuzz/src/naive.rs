@@ -118,7 +118,7 @@ fn packet4(bytes: &[u8]) -> Option<Packet> {
         plain: header == 20 && part == Part::Whole,
         body: whole.get(header..)?.to_vec(),
     };
-    with_transport(packet)
+    with_transport(packet, 58)
 }
 
 fn part(more: bool, offset: u16) -> Part {
@@ -157,7 +157,7 @@ fn packet6(bytes: &[u8]) -> Option<Packet> {
         };
         next = head[0];
     }
-    with_transport(Packet {
+    let packet = Packet {
         hardware: [0; 6],
         source: address(8)?,
         destination: address(24)?,
@@ -171,10 +171,15 @@ fn packet6(bytes: &[u8]) -> Option<Packet> {
         identification,
         plain,
         body: whole.get(at..)?.to_vec(),
-    })
+    };
+    with_transport(packet, 1)
 }
 
-fn with_transport(mut packet: Packet) -> Option<Packet> {
+/// Reads the transport header; `foreign` is the other family's ICMP.
+fn with_transport(mut packet: Packet, foreign: u8) -> Option<Packet> {
+    if packet.protocol == foreign {
+        return None;
+    }
     if packet.part == Part::Later {
         return Some(packet);
     }

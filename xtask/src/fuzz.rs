@@ -29,8 +29,11 @@ pub struct Args {
     /// How long each runs
     #[arg(long, default_value_t = 60)]
     seconds: u32,
+    /// Where chance begins; 0 is another place each time
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
     /// Collect the frames of the packet tests anew instead; needs root
-    #[arg(long, conflicts_with_all = ["target", "seconds"])]
+    #[arg(long, conflicts_with_all = ["target", "seconds", "seed"])]
     collect: bool,
 }
 
@@ -68,6 +71,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             .arg(&corpus)
             .arg(&seeds)
             .arg(LONGEST)
+            .arg(format!("-seed={}", args.seed))
             .arg(format!("-max_total_time={}", args.seconds))
             .arg(format!("-artifact_prefix={}/", crashes.display()))
             .status()
