@@ -6,11 +6,12 @@ use ringfence_common::{
     cell::{Cell, Verdict},
     config::Config,
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
-    endpoint::{EndpointRecord, EndpointWord, NEAR_IFINDEX, SourceWord},
+    endpoint::{EndpointRecord, EndpointWord, LocalWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
     identity::{Identity, IdentityWord, fold4, fold6},
     judge::{
-        self, ConnectionRef, Context, FamilyTables, Judged, Outcome, Seen, Sent, Tables, look_again,
+        self, ConnectionRef, Context, FamilyTables, Judged, Outcome, Seen, Sender, Sent, Tables,
+        look_again,
     },
     metadata::{MetadataWord, sieve_bit},
     service::{NodeWord, ServiceKey},
@@ -166,10 +167,10 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn local(&self, address: &V6) -> Option<u16> {
-        // SAFETY: as in `endpoint`.
-        unsafe { maps::LOCALS.get(address) }
-            .map(read)?
-            .source(address)
+        // SAFETY: as in `endpoint`. A place is never 0 with a check of 0 by chance only: that counts as absent.
+        let look = || unsafe { maps::LOCALS.get(address) }.map_or(0, |word| read(word).0);
+        let word = look_again(look, |word| LocalWord(word).source(address).is_some());
+        LocalWord(word).source(address)
     }
 
     #[inline(always)]
@@ -239,7 +240,7 @@ macro_rules! family {
     (
         $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $revoked:ident,
         $fragments:ident, $fold:ident,
-        $judged:ident, $sent:ident, $answered:ident, $fragment:ident
+        $judged:ident, $sent:ident, $by_device:ident, $answered:ident, $fragment:ident
     ) => {
         /// [`judge::judged`] as a global function: the verifier checks it once, by itself, with any arguments.
         #[unsafe(no_mangle)]
@@ -273,6 +274,18 @@ macro_rules! family {
             };
             let Some(tables) = Maps::new(0) else { return 0 };
             judge::judge_sent(&tables, place as u16, key).0
+        }
+
+        /// [`judge::by_device`], likewise.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $by_device(ingress: u64, key: *const ConnectionKey<$address>) -> u64 {
+            // SAFETY: as above.
+            let Some(key) = (unsafe { key.as_ref() }) else {
+                return 0;
+            };
+            let Some(tables) = Maps::new(0) else { return 0 };
+            judge::by_device(&tables, ingress as u32, key).word()
         }
 
         /// [`judge::may_be_answered`], likewise.
@@ -354,6 +367,11 @@ macro_rules! family {
             }
 
             #[inline(always)]
+            fn sender_by_device(&self, ingress: u32, key: &ConnectionKey<$address>) -> Sender {
+                Sender::of($by_device(u64::from(ingress), key))
+            }
+
+            #[inline(always)]
             fn may_be_answered(&self, key: &ConnectionKey<$address>) -> bool {
                 $answered(key) != 0
             }
@@ -390,6 +408,7 @@ family!(
     fold4,
     judged4,
     sent4,
+    by_device4,
     answered4,
     FRAGMENT_KEY4
 );
@@ -404,6 +423,7 @@ family!(
     fold6,
     judged6,
     sent6,
+    by_device6,
     answered6,
     FRAGMENT_KEY6
 );

@@ -1,7 +1,7 @@
 //! The whole judge over stories of packets, time and changes of policy, beside a naive oracle.
 //!
-//! **Invariant.** What the oracle says must not pass does not, what it says must pass does; what leaves a pod whose egress
-//! is isolated says so in its mark, and where it leaves the node untranslated it is judged literally.
+//! **Invariant.** What the oracle says must not pass does not, what it says must pass does; what leaves a pod says so in its
+//! mark, and where it leaves the node untranslated it is judged literally.
 //!
 //! With `RINGFENCE_TELL` in the environment a story is told on standard error, step by step.
 #![no_main]
@@ -100,7 +100,7 @@ fn meet(world: &World, oracle: &mut Oracle, arrival: Arrival, mark: u32, frame: 
     if !passes {
         return;
     }
-    if arrival.way == Way::Out && oracle.policy.egress.is_some() {
+    if arrival.way == Way::Out {
         leave(world, oracle, frame, &packet, outcome);
     }
     oracle.passed(arrival, &packet, now);
@@ -115,7 +115,7 @@ fn leave(world: &World, oracle: &Oracle, frame: &[u8], packet: &Packet, outcome:
     let stamp = outcome.stamp;
     assert!(
         stamp == Stamp::FINAL || stamp == Stamp(PLACE),
-        "an isolated pod's packet does not say whose it is: {outcome:?} {packet:?}"
+        "a pod's packet does not say whose it is: {outcome:?} {packet:?}"
     );
     if stamp == Stamp::FINAL {
         assert!(
@@ -131,7 +131,7 @@ fn leave(world: &World, oracle: &Oracle, frame: &[u8], packet: &Packet, outcome:
         mark: world.config.mark.stamped(0, stamp),
     };
     let left = leaving(world, frame, &context, None).verdict == Verdict::Allow;
-    let Some(flow) = oracle.flow(Way::Out, packet) else {
+    let Some(flow) = oracle.leaving(packet) else {
         return;
     };
     let literally = oracle.literally(Way::Out, &flow);

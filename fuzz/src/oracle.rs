@@ -293,7 +293,11 @@ impl Oracle {
     /// Neighbour and listener discovery: what may pass at most.
     fn discovery_may_pass(way: Way, packet: &Packet) -> bool {
         if !(133..=137).contains(&packet.kind) {
-            return packet.hops == 1;
+            let role = match way {
+                Way::Out => packet.kind != 130 && packet.part == Part::Whole,
+                Way::In => true,
+            };
+            return role && packet.hops == 1;
         }
         if packet.hops != 255 || packet.part != Part::Whole {
             return false;
@@ -353,7 +357,9 @@ impl Oracle {
         } else if Self::is_itself(arrival, packet) {
             return true;
         }
-        if packet.is_discovery() {
+        // What others listen to is for policy to say.
+        let report = way == Way::In && matches!(packet.kind, 131 | 132 | 143);
+        if packet.is_discovery() && !report {
             return Self::discovery_may_pass(way, packet);
         }
         let Some(flow) = self.flow(way, packet) else {
@@ -370,14 +376,9 @@ impl Oracle {
 
     /// True if something that passed, and that somebody may still send, is what the error is about.
     fn is_about_something(&self, way: Way, packet: &Packet, now: u32) -> bool {
-        let Some((source, destination, protocol, from, to)) = packet.about() else {
+        let Some(flow) = Self::about(way, packet) else {
             return false;
         };
-        if source != packet.destination {
-            return false;
-        }
-        // It travelled the other way.
-        let flow = Self::oriented(way.other(), source, destination, (from, to), protocol);
         let Some(past) = self.past(&flow, now) else {
             return false;
         };
@@ -385,6 +386,25 @@ impl Oracle {
             || past.own_node
             || self.allowed(Way::Out, &flow)
             || self.allowed(Way::In, &flow)
+    }
+
+    /// The flow that an error is about, if it goes to who sent what it is about.
+    fn about(way: Way, packet: &Packet) -> Option<Flow> {
+        let (source, destination, protocol, from, to) = packet.about()?;
+        // That travelled the other way.
+        let flow = Self::oriented(way.other(), source, destination, (from, to), protocol);
+        (source == packet.destination).then_some(flow)
+    }
+
+    /// The flow that a packet of the pod is judged by where it leaves the node: an error, by what it is about.
+    #[must_use]
+    pub fn leaving(&self, packet: &Packet) -> Option<Flow> {
+        let about = if packet.is_error() {
+            Self::about(Way::Out, packet).filter(|flow| flow.local == packet.source)
+        } else {
+            None
+        };
+        about.or_else(|| self.flow(Way::Out, packet))
     }
 
     /// True if the packet belongs to a flow that the other side may begin.
@@ -451,11 +471,19 @@ impl Oracle {
     /// True for a packet that is judged for good where it leaves the pod: to a pod, or in answer to somebody.
     #[must_use]
     pub fn may_be_final(&self, packet: &Packet, now: u32) -> bool {
+        if self.policy.egress.is_none() {
+            return true;
+        }
         let Some(flow) = self.flow(Way::Out, packet) else {
             return false;
         };
+        if packet.is_error()
+            && let Some(about) = Self::about(Way::Out, packet)
+            && self.past(&about, now).is_some()
+        {
+            return true;
+        }
         matches!(peer(flow.remote), Peer::Friend | Peer::Stranger)
-            || packet.is_error()
             || packet.is_midstream() && self.literally(Way::In, &flow)
             || self
                 .past(&flow, now)

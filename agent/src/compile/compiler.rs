@@ -77,6 +77,7 @@ impl Compiler {
         }
         if before.nodes.differences(&snapshot.nodes).next().is_some()
             || before.node_addresses != snapshot.node_addresses
+            || before.broadcasts != snapshot.broadcasts
         {
             self.desired.other_nodes = deferral::other_nodes(snapshot);
         }

@@ -42,7 +42,7 @@ pub(super) fn translated(snapshot: &Snapshot) -> OrdSet<Translated> {
     all
 }
 
-/// Addresses of the cluster's nodes that are not this one's.
+/// Addresses that the cluster's other nodes listen to, and that are not this one's.
 pub(super) fn other_nodes(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
     let own: BTreeSet<IpAddr> = snapshot
         .node_addresses
@@ -53,6 +53,7 @@ pub(super) fn other_nodes(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
         .nodes
         .values()
         .flat_map(|node| &node.addresses)
+        .chain(&snapshot.broadcasts)
         .map(IpAddr::to_canonical)
         .filter(|address| !own.contains(address))
         .collect()

@@ -30,7 +30,7 @@ pub struct Desired {
     pub endpoints: Objects<PodKey, Endpoint>,
     /// Addresses of the node itself.
     pub node_addresses: BTreeSet<IpAddr>,
-    /// Addresses of the cluster's other nodes.
+    /// Addresses that other nodes of the cluster listen to: theirs, and the broadcast addresses of this node's networks.
     pub other_nodes: BTreeSet<IpAddr>,
     /// Destinations that the node translates: egress to them is judged after that.
     pub services: OrdSet<Translated>,

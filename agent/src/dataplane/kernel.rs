@@ -25,7 +25,7 @@ use super::{
     maps::{Maps, mapped},
     objects,
     pins::Pins,
-    spec, views,
+    spec, tunnels, views,
 };
 use crate::{
     cgroup2,
@@ -179,7 +179,10 @@ fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, 
         0 => clock::measure_hz(ebpf)?,
         ticks => (ticks << before.tick_shift) / 64,
     };
-    let config = Config::for_hz(hz, options.mark, options.event_rate);
+    let config = Config {
+        tunnel_ports: before.tunnel_ports,
+        ..Config::for_hz(hz, options.mark, options.event_rate)
+    };
     maps.config.set(0, config, 0).map_err(trouble)?;
     Ok(config)
 }
@@ -434,7 +437,7 @@ impl Dataplane {
     }
 
     fn guard_hosts(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
-        let mut first = Ok(());
+        let mut first = self.note_tunnels(devices);
         for ifindex in self.attacher.hosts() {
             if !devices.iter().any(|device| device.ifindex == ifindex) {
                 first = first.and(self.attacher.no_host(ifindex));
@@ -449,6 +452,23 @@ impl Dataplane {
             }
         }
         first
+    }
+
+    /// Tells the programs at which unusual ports this node's tunnels listen.
+    fn note_tunnels(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
+        let (tunnel_ports, too_many) = tunnels::ports(devices);
+        let config = Config {
+            tunnel_ports,
+            ..self.config
+        };
+        if config != self.config {
+            self.maps
+                .config
+                .set(0, config, 0)
+                .map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
+            self.config = config;
+        }
+        too_many
     }
 
     /// Attaches to every wanted device, whatever becomes of the others.

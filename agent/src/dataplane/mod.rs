@@ -17,6 +17,7 @@ mod options;
 mod pins;
 mod spec;
 mod sys;
+mod tunnels;
 mod view;
 mod views;
 

@@ -40,6 +40,7 @@ pub(super) fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         policies,
         local: _,
         node_addresses: _,
+        broadcasts: _,
     } = snapshot;
     let namespaces = namespaces.values().map(namespace);
     let nodes = nodes.values().map(node);

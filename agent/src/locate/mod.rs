@@ -83,6 +83,8 @@ pub struct Device {
     pub role: Role,
     /// Its packets have an Ethernet header.
     pub ethernet: bool,
+    /// The UDP port at which it opens packets, if it is a tunnel that does.
+    pub listens: Option<u16>,
 }
 
 impl Devices {
@@ -95,6 +97,7 @@ impl Devices {
             .map(|device| HostDevice {
                 ifindex: device.index,
                 ethernet: device.ethernet,
+                listens: device.listens,
             })
             .collect()
     }

@@ -8,13 +8,17 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use futures::{StreamExt as _, TryStreamExt as _};
+use ipnet::Ipv4Net;
 use rtnetlink::{
     Handle, RouteMessageBuilder,
     packet_core::{DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
-        address::{AddressAttribute, AddressScope},
-        link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+        address::{AddressAttribute, AddressMessage, AddressScope},
+        link::{
+            InfoBareUdp, InfoData, InfoGeneve, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo,
+            LinkLayerType, LinkMessage,
+        },
         nsid::{NsidAttribute, NsidMessage},
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
@@ -40,6 +44,8 @@ pub(super) struct Link {
     pub peer_netns: Option<i32>,
     /// Index of the bridge or bond that it belongs to.
     pub master: Option<u32>,
+    /// The UDP port at which it opens packets, if it is a tunnel that does.
+    pub listens: Option<u16>,
 }
 
 /// One namespace.
@@ -47,6 +53,8 @@ pub(super) struct Link {
 pub(super) struct Stack {
     pub links: BTreeMap<u32, Link>,
     pub addresses: BTreeMap<u32, Vec<IpAddr>>,
+    /// Broadcast addresses of its networks.
+    pub broadcasts: BTreeSet<IpAddr>,
     /// Those that the node uses towards everybody: no link-local ones, and none that only gateways have.
     pub global: BTreeMap<u32, BTreeSet<IpAddr>>,
     /// Devices with a default route, or any route through a gateway.
@@ -120,6 +128,9 @@ pub(super) async fn read_inside(handle: &Handle, namespace: Option<i32>) -> anyh
         });
         let index = message.header.index;
         stack.addresses.entry(index).or_default().extend(address);
+        if let Some(address) = address {
+            stack.broadcasts.extend(broadcasts(&message, address));
+        }
         if message.header.scope == AddressScope::Universe {
             stack.global.entry(index).or_default().extend(address);
         }
@@ -129,6 +140,40 @@ pub(super) async fn read_inside(handle: &Handle, namespace: Option<i32>) -> anyh
         addresses.dedup();
     }
     Ok(stack)
+}
+
+/// What Linux takes for a broadcast to a network: the address that says so, and the network's last one, said or not.
+fn broadcasts(message: &AddressMessage, address: IpAddr) -> impl Iterator<Item = IpAddr> + '_ {
+    let said = message.attributes.iter().filter_map(|it| match it {
+        AddressAttribute::Broadcast(address) => Some(IpAddr::V4(*address)),
+        _ => None,
+    });
+    let last = match address {
+        IpAddr::V4(address) if message.header.prefix_len < 31 => {
+            Ipv4Net::new(address, message.header.prefix_len).ok()
+        }
+        _ => None,
+    };
+    said.chain(last.map(|net| IpAddr::V4(net.broadcast())))
+}
+
+/// The UDP port at which a tunnel listens.
+fn listens(data: &InfoData) -> Option<u16> {
+    match data {
+        InfoData::Vxlan(said) => said.iter().find_map(|it| match it {
+            InfoVxlan::Port(port) => Some(*port),
+            _ => None,
+        }),
+        InfoData::Geneve(said) => said.iter().find_map(|it| match it {
+            InfoGeneve::Port(port) => Some(*port),
+            _ => None,
+        }),
+        InfoData::BareUdp(said) => said.iter().find_map(|it| match it {
+            InfoBareUdp::Port(port) => Some(*port),
+            _ => None,
+        }),
+        _ => None,
+    }
 }
 
 fn link(message: &LinkMessage) -> Link {
@@ -152,8 +197,10 @@ fn link(message: &LinkMessage) -> Link {
             LinkAttribute::Controller(index) => link.master = Some(*index),
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
-                    if let LinkInfo::Kind(kind) = info {
-                        link.kind = Some(kind.to_string());
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
+                        LinkInfo::Data(data) => link.listens = listens(data),
+                        _ => {}
                     }
                 }
             }

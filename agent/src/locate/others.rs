@@ -82,6 +82,7 @@ mod tests {
             name: name.to_owned(),
             role: Role::Pod,
             ethernet: true,
+            listens: None,
         };
         for (name, mask, expect) in [
             ("cali12345", 0x3fff_0000, true),

@@ -23,6 +23,7 @@ pub(super) fn classify(stack: &Stack, pods: &BTreeSet<u32>) -> Devices {
                     name: link.name.clone(),
                     role,
                     ethernet: link.ethernet,
+                    listens: link.listens,
                 },
             ))
         })

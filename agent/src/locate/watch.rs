@@ -273,6 +273,7 @@ fn place(
         unplaced.insert(key.clone(), reason);
     }
     snapshot.node_addresses = node_addresses(stack);
+    snapshot.broadcasts.clone_from(&stack.broadcasts);
     Placed {
         snapshot: Arc::new(snapshot),
         unplaced,

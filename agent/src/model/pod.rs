@@ -138,4 +138,6 @@ pub struct HostDevice {
     pub ifindex: u32,
     /// Its packets have an Ethernet header.
     pub ethernet: bool,
+    /// The UDP port at which it opens packets, if it is a tunnel that does.
+    pub listens: Option<u16>,
 }

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub local: Objects<PodKey, Located>,
     /// Addresses of this node itself.
     pub node_addresses: BTreeSet<IpAddr>,
+    /// Broadcast addresses of the networks that it is in.
+    pub broadcasts: BTreeSet<IpAddr>,
 }
 
 /// A namespace.

@@ -18,7 +18,13 @@ pub struct Config {
     pub events_per_tick: u32,
     /// Zero.
     pub _pad: u32,
+    /// UDP ports at which this node's tunnels listen besides the usual ones ([`crate::packet::is_tunnel`]); unused ones
+    /// are zero.
+    pub tunnel_ports: [u16; MAX_TUNNEL_PORTS],
 }
+
+/// Elements of [`Config::tunnel_ports`].
+pub const MAX_TUNNEL_PORTS: usize = 8;
 
 impl Config {
     /// For a kernel with this many jiffies a second.
@@ -34,6 +40,7 @@ impl Config {
             ticks_per_64s: (64 * hz) >> tick_shift,
             events_per_tick: bits::u32_at(events_per_tick, 0),
             _pad: 0,
+            tunnel_ports: [0; MAX_TUNNEL_PORTS],
         }
     }
 

@@ -13,9 +13,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct Stamp(pub u16);
 
 impl Stamp {
-    /// Nothing: the sender is no pod, or its egress is not isolated, or somebody has written over the mark.
+    /// Nothing: the sender is no pod, or somebody has written over the mark.
     pub const NONE: Self = Self(0);
-    /// The sender's egress was judged for good where it left the pod. Stands for all ones, however wide the slice is.
+    /// A pod sent it, and its egress was judged for good where it left the pod, or is free. Stands for all ones, however
+    /// wide the slice is.
     pub const FINAL: Self = Self(u16::MAX);
 
     /// True if the sender's egress is still to be judged; the number is then the sender's place in `SOURCES`.

@@ -43,7 +43,7 @@ pub struct NodeWord(pub u64);
 pub mod node {
     /// An address of this node.
     pub const OWN: u8 = 1;
-    /// An address of another node of the cluster.
+    /// An address that other nodes of the cluster listen to: theirs, and the broadcast addresses of this node's networks.
     pub const OTHER: u8 = 2;
 }
 

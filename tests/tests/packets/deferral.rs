@@ -1,15 +1,17 @@
 //! Egress that cannot be judged at the pod: what its mark says, and what becomes of it where it ends or leaves the node.
 
+use std::net::SocketAddr;
+
 use ringfence_common::{
     event::Reason,
     mark::{MarkLayout, Stamp},
 };
 use ringfence_tests::{
     desk::Desk,
-    packet::{Way, tcp::ACK, tcp::SYN},
+    packet::{Way, frame, icmp_error, tcp as segment, tcp::ACK, tcp::SYN},
 };
 
-use super::{FRIEND, NODE, POD, STRANGER, WORLD, on_the_desk, tcp, udp};
+use super::{FRIEND, NODE, POD, STRANGER, WORLD, at, on_the_desk, tcp, udp};
 
 /// A Service's address, in both families.
 const SERVICE: [&str; 2] = ["10.96.0.1", "fd00:96::1"];
@@ -115,12 +117,81 @@ fn a_pod_hook_decides_about_pods_and_leaves_services_to_others() {
 }
 
 #[test]
-fn without_policy_a_pod_leaves_no_mark() {
+fn without_policy_a_pod_says_only_that_it_is_one() {
     on_the_desk(&format!("{WORLD}{SERVICES}"), |desk| {
         for to in [FRIEND[0], SERVICE[0], NOWHERE[0]] {
             let sent = tcp(Way::Out, (POD[0], 40_000), (to, 80), SYN);
             let got = stamp(desk, "from_pod", &sent, Stamp::NONE);
-            assert_eq!(got, Some(Stamp::NONE), "{to}");
+            assert_eq!(got, Some(Stamp::FINAL), "{to}");
+            let gone = stamp(desk, "to_host", &sent, Stamp::FINAL);
+            assert_eq!(gone, Some(Stamp::NONE), "{to}");
+        }
+        // A rule of the node that nobody knows of made it one for a tunnel, here or on another node.
+        for to in [NODE, OTHER_NODE] {
+            let tunnel = udp(Way::Out, (POD[0], 40_000), (to, 4789));
+            assert_eq!(stamp(desk, "to_host", &tunnel, Stamp::FINAL), None, "{to}");
+        }
+        let own = udp(Way::Out, (NODE, 40_000), (OTHER_NODE, 4789));
+        assert!(
+            stamp(desk, "to_host", &own, Stamp::NONE).is_some(),
+            "the node's own"
+        );
+        let arrived = udp(Way::Out, (ELSEWHERE[0], 40_000), (POD[0], 443));
+        assert_eq!(stamp(desk, "from_host", &arrived, Stamp::FINAL), None);
+    });
+}
+
+#[test]
+fn an_error_goes_where_its_sender_may_send_on_what_it_is_about() {
+    on_the_desk(&world(), |desk| {
+        let source = Stamp(desk.place());
+        for family in 0..2 {
+            let pod = at(POD[family], 40_000);
+            let (kind, code) = if family == 0 { (3, 3) } else { (1, 4) };
+            let refused = |to: SocketAddr, about: SocketAddr| {
+                let answer = segment(about, pod, SYN | ACK);
+                let error = icmp_error(pod.ip(), to.ip(), kind, code, &answer);
+                frame(Way::Out, &error)
+            };
+            let service = at(SERVICE[family], 80);
+            let sent = tcp(Way::Out, (POD[family], 40_000), (SERVICE[family], 80), SYN);
+            let error = refused(service, service);
+            assert_eq!(
+                stamp(desk, "from_pod", &error, Stamp::NONE),
+                None,
+                "about nothing"
+            );
+            assert!(stamp(desk, "from_pod", &sent, Stamp::NONE).is_some());
+            assert_eq!(
+                stamp(desk, "from_pod", &error, Stamp::NONE),
+                Some(source),
+                "to be judged as what it becomes"
+            );
+            let (friend, stranger) = (at(FRIEND[family], 443), at(STRANGER[family], 443));
+            for (to, about, passes) in [
+                (friend, friend, true),
+                (friend, at(FRIEND[family], 80), false),
+                (stranger, stranger, false),
+                (stranger, friend, false),
+            ] {
+                let error = refused(to, about);
+                let got = stamp(desk, "to_host", &error, source);
+                assert_eq!(got.is_some(), passes, "{to} about {about}");
+            }
+            // And what comes back about what the pod may not send any more does not.
+            let question = segment(pod, friend, SYN);
+            let back = icmp_error(friend.ip(), pod.ip(), kind, code, &question);
+            let back = frame(Way::In, &back);
+            let sent = tcp(Way::Out, (POD[family], 40_000), (FRIEND[family], 443), SYN);
+            assert!(stamp(desk, "to_host", &sent, source).is_some());
+            assert!(stamp(desk, "from_host", &back, Stamp::NONE).is_some());
+            desk.apply(&format!("{WORLD}{SERVICES}{}", policy("nobody")));
+            assert_eq!(
+                stamp(desk, "from_host", &back, Stamp::NONE),
+                None,
+                "revoked"
+            );
+            desk.apply(&world());
         }
     });
 }

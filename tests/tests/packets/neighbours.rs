@@ -219,20 +219,79 @@ fn a_pod_solicits_and_advertises_itself_only() {
 }
 
 #[test]
-fn listener_reports_pass_for_one_hop() {
+fn a_pod_reports_what_it_listens_to_and_asks_nobody() {
     on_the_desk(&closed(), |desk| {
-        let report = |hop_limit| {
-            // Hop-by-hop options with the router alert, then a version 2 report without records.
+        let message = |way, from: &str, hop_limit, body: &[u8]| {
+            // Hop-by-hop options with the router alert.
             let mut payload = vec![58, 0, 5, 2, 0, 0, 1, 0];
-            payload.extend([143, 0, 0, 0, 0, 0, 0, 0]);
-            let source = "fe80::ff:fe00:a".parse().unwrap();
-            frame(
-                Way::Out,
-                &v6(source, "ff02::16".parse().unwrap(), 0, hop_limit, &payload),
-            )
+            payload.extend(body);
+            let all = "ff02::16".parse().unwrap();
+            frame(way, &v6(from.parse().unwrap(), all, 0, hop_limit, &payload))
         };
-        assert!(desk.passes(Way::Out, &report(1)));
-        assert!(!desk.passes(Way::Out, &report(64)));
+        let (own, router) = ("fe80::ff:fe00:a", "fe80::1");
+        let listens = |kind: u8, more: usize| {
+            let mut body = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+            body.extend("ff02::fb".parse::<Ipv6Addr>().unwrap().octets());
+            body.resize(24 + more, 0);
+            body
+        };
+        let report = [143, 0, 0, 0, 0, 0, 0, 0];
+        for (what, frame, way, allowed) in [
+            (
+                "a report",
+                message(Way::Out, own, 1, &report),
+                Way::Out,
+                true,
+            ),
+            ("far", message(Way::Out, own, 64, &report), Way::Out, false),
+            (
+                "foreign",
+                message(Way::Out, router, 1, &report),
+                Way::Out,
+                false,
+            ),
+            (
+                "of version 1",
+                message(Way::Out, own, 1, &listens(131, 0)),
+                Way::Out,
+                true,
+            ),
+            (
+                "done",
+                message(Way::Out, own, 1, &listens(132, 0)),
+                Way::Out,
+                true,
+            ),
+            (
+                "a letter",
+                message(Way::Out, own, 1, &listens(131, 40)),
+                Way::Out,
+                false,
+            ),
+            (
+                "a query",
+                message(Way::Out, own, 1, &listens(130, 0)),
+                Way::Out,
+                false,
+            ),
+            (
+                "asked",
+                message(Way::In, router, 1, &listens(130, 0)),
+                Way::In,
+                true,
+            ),
+            (
+                "another's report",
+                message(Way::In, router, 1, &report),
+                Way::In,
+                false,
+            ),
+        ] {
+            assert_eq!(desk.passes(way, &frame), allowed, "{what}");
+        }
+        desk.apply(WORLD);
+        let theirs = message(Way::In, router, 1, &report);
+        assert!(desk.passes(Way::In, &theirs), "policy decides");
     });
 }
 

@@ -106,7 +106,7 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
             return outcome;
         }
     }
-    open(tables, context, subject, packet, &key, check, arrival)
+    open(tables, context, subject, packet, &mut key, check, arrival)
 }
 
 /// What the mark of a packet that the pod sends on this connection is to say.
@@ -114,10 +114,8 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
 fn stamp(subject: Subject<'_>, word: ConnectionWord) -> Stamp {
     if word.has(verdict::AGAIN) {
         Stamp(subject.record.source)
-    } else if subject.record.egress.id != 0 {
-        Stamp::FINAL
     } else {
-        Stamp::NONE
+        Stamp::FINAL
     }
 }
 
@@ -229,19 +227,19 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     context: &Context,
     subject: Subject<'_>,
     packet: &Packet<A>,
-    key: &ConnectionKey<A>,
+    key: &mut ConnectionKey<A>,
     check: u16,
     arrival: Arrival,
 ) -> Outcome {
     let direction = context.direction();
     let mut bits = arrival.bits;
-    if arrival.unknown
-        && let Some(place) = sender::by_address(tables, packet)
-    {
-        match sender::judge(tables, place, packet) {
-            Ok(sourced) => bits |= sourced,
+    if arrival.unknown {
+        key.endpoint = NOBODY;
+        match sender::by_address_if_unknown(tables, arrival, key) {
+            Ok(found) => bits = found,
             Err(outcome) => return outcome,
         }
+        key.endpoint = endpoint(subject.record);
     }
     let itself = arrival.bits & verdict::ITSELF != 0;
     let own_node = direction == Direction::Ingress
@@ -335,47 +333,48 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
     context: &Context,
     subject: Subject<'_>,
     packet: &Packet<A>,
+    arrival: Arrival,
 ) -> Outcome {
     let direction = context.direction();
-    if let Ok(inner) = A::embedded_packet(bytes, packet) {
-        // The inner packet travelled the other way: an error to the pod is about what the pod sent.
-        let (local, remote, local_port, remote_port) = match direction {
-            Direction::Ingress => (
-                inner.source,
-                inner.destination,
-                inner.source_port,
-                inner.destination_port,
-            ),
-            Direction::Egress => (
-                inner.destination,
-                inner.source,
-                inner.destination_port,
-                inner.source_port,
-            ),
-        };
-        let key = ConnectionKey {
-            local,
-            remote,
-            local_port,
-            remote_port,
-            protocol: inner.protocol,
-            endpoint: endpoint(subject.record),
-        };
-        // An error goes to whoever sent the packet that it is about.
-        let addressed = inner.source == packet.destination;
+    let mut bits = arrival.bits;
+    // One key after the other in one place, and what the error is about read twice: the stack is small.
+    let mut key = sender::key_or_about(bytes, packet);
+    if direction == Direction::Ingress && bits == 0 {
+        let judged = sender::arriving(tables, context, &key);
+        match judged.and_then(|found| sender::by_address_if_unknown(tables, found, &key)) {
+            Ok(found) => bits = found,
+            Err(outcome) => return outcome,
+        }
+    }
+    // An error goes to whoever sent the packet that it is about.
+    if let Ok(inner) = A::embedded_packet(bytes, packet)
+        && inner.source == packet.destination
+    {
+        // That travelled the other way: an error to the pod is about what the pod sent.
+        key = sender::about(&inner);
+        if direction == Direction::Egress {
+            key = sender::turned(&key);
+        }
+        key.endpoint = endpoint(subject.record);
         if let Some(entry) = tables.connection(&key)
-            && addressed
             && let Some(word) = current(tables, subject, entry, &key, A::check(&key))
             && !word.has(verdict::DENIED)
         {
+            if word.has(verdict::SOURCED) && bits & verdict::SOURCED == 0 {
+                key.endpoint = NOBODY;
+                if !tables.may_be_answered(&key) {
+                    return Outcome::deny(Reason::Revoked);
+                }
+            }
             let mut outcome = Outcome::allow(Reason::Related);
-            if direction == Direction::Egress && subject.record.egress.id != 0 {
-                outcome.stamp = Stamp::FINAL;
+            if direction == Direction::Egress {
+                outcome.stamp = stamp(subject, word);
             }
             return outcome;
         }
     }
-    judge_alone(tables, subject, &key(direction, subject, packet), direction)
+    key = self::key(direction, subject, packet);
+    judge_alone(tables, subject, &key, direction)
 }
 
 /// Judges a packet without regard to what was before, and remembers nothing of it.

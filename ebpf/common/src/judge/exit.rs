@@ -4,12 +4,12 @@
 
 use super::{
     Address, Context, FamilyTables, Outcome, Seen, Tables, is_opened_by_nodes, metadata,
-    sender::{self, ByDevice},
+    sender::{self, Sender},
     whole,
 };
 use crate::{
     Hook,
-    connection::{ConnectionKey, FragmentWord, NOBODY},
+    connection::FragmentWord,
     event::Reason,
     mark::Stamp,
     packet::{self, Bytes, Fragment, Packet},
@@ -56,11 +56,11 @@ fn with_packet<T: Tables, B: Bytes + ?Sized>(
     };
     match ethertype {
         packet::ETH_IPV4 => match packet::v4(bytes, offset) {
-            Ok(packet) => judge(tables, context, packet, leaving),
+            Ok(packet) => judge(tables, bytes, context, packet, leaving),
             Err(reason) => unreadable(tables, context, reason),
         },
         packet::ETH_IPV6 => match packet::v6(bytes, offset) {
-            Ok(packet) => judge(tables, context, packet, leaving),
+            Ok(packet) => judge(tables, bytes, context, packet, leaving),
             Err(reason) => unreadable(tables, context, reason),
         },
         _ => {
@@ -86,16 +86,17 @@ fn unreadable<T: Tables>(tables: &T, context: &Context, reason: Reason) -> Outco
 }
 
 #[inline(always)]
-fn judge<T: Tables + FamilyTables<A>, A: Address>(
+fn judge<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     tables: &T,
+    bytes: &B,
     context: &Context,
     mut packet: Packet<A>,
     leaving: bool,
 ) -> Outcome {
     let outcome = if leaving {
-        leave(tables, context, &mut packet)
+        leave(tables, bytes, context, &mut packet)
     } else {
-        enter(tables, context, &packet)
+        enter(tables, bytes, context, &packet)
     };
     if outcome.is_event() {
         tables.report(context, outcome.about, &outcome, &Seen::of(&packet));
@@ -106,8 +107,9 @@ fn judge<T: Tables + FamilyTables<A>, A: Address>(
 }
 
 #[inline(always)]
-fn leave<T: Tables + FamilyTables<A>, A: Address>(
+fn leave<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     tables: &T,
+    bytes: &B,
     context: &Context,
     packet: &mut Packet<A>,
 ) -> Outcome {
@@ -128,27 +130,35 @@ fn leave<T: Tables + FamilyTables<A>, A: Address>(
             return Outcome::deny(Reason::Fragment);
         }
     }
-    let place = if stamp.is_source() {
-        Some(stamp.0)
+    let key = sender::key_or_about(bytes, packet);
+    let sender = if stamp.is_source() {
+        Sender::Judge(stamp.0)
     } else if stamp == Stamp::FINAL {
-        None
+        Sender::Judged
     } else {
-        match sender::by_device(tables, context, packet) {
-            ByDevice::Judge(place) => Some(place),
-            ByDevice::Known => None,
-            ByDevice::Unknown => sender::by_address(tables, packet),
+        match tables.sender_by_device(context.ingress, &key) {
+            Sender::Unknown => sender::by_address(tables, &key),
+            known => known,
         }
+    };
+    let place = match sender {
+        Sender::Judge(place) => Some(place),
+        Sender::Judged | Sender::Unknown => None,
     };
     if !ends_here && let Some(outcome) = aliased(tables, context, packet, place) {
         return outcome;
     }
-    if let Some(place) = place {
-        if packet::is_tunnel(packet) && is_opened_by_nodes(tables, &destination) {
-            return Outcome::deny(Reason::Encapsulation);
-        }
-        if let Err(outcome) = sender::judge(tables, place, packet) {
-            return outcome;
-        }
+    // Whoever it is from: what policy says of a tunnel's port it does not say of what is inside.
+    if sender != Sender::Unknown
+        && packet::is_tunnel(packet, &tables.config().tunnel_ports)
+        && is_opened_by_nodes(tables, &destination)
+    {
+        return Outcome::deny(Reason::Encapsulation);
+    }
+    if let Some(place) = place
+        && let Err(outcome) = sender::judge(tables, place, &key)
+    {
+        return outcome;
     }
     if packet.fragment == Fragment::First {
         let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
@@ -194,8 +204,9 @@ fn sender_of<T: Tables + FamilyTables<A>, A: Address>(
 
 /// What answers a pod's connection passes only while the pod may still send on it.
 #[inline(always)]
-fn enter<T: Tables + FamilyTables<A>, A: Address>(
+fn enter<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     tables: &T,
+    bytes: &B,
     context: &Context,
     packet: &Packet<A>,
 ) -> Outcome {
@@ -207,14 +218,7 @@ fn enter<T: Tables + FamilyTables<A>, A: Address>(
             ..Outcome::deny(Reason::ForgedMark)
         };
     }
-    let key = ConnectionKey {
-        local: packet.source,
-        remote: packet.destination,
-        local_port: packet.source_port,
-        remote_port: packet.destination_port,
-        protocol: packet.protocol,
-        endpoint: NOBODY,
-    };
+    let key = sender::turned(&sender::key_or_about(bytes, packet));
     if packet.fragment == Fragment::Later || tables.may_be_answered(&key) {
         Outcome::allow(Reason::PassedOn)
     } else {

@@ -17,7 +17,7 @@ mod tables;
 pub use exit::{entering, leaving};
 pub use lifetime::timeout;
 pub use policy::{Judged, decide, judged};
-pub use sender::{Sent, judge_sent, may_be_answered};
+pub use sender::{Sender, Sent, by_device, judge_sent, may_be_answered};
 pub use tables::{Address, ConnectionRef, FamilyTables, Tables, look_again};
 
 use crate::{
@@ -252,7 +252,9 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         {
             return Outcome::deny(Reason::SpoofedAddress);
         }
-        if packet::is_tunnel(packet) && is_opened_by_nodes(tables, &destination) {
+        if packet::is_tunnel(packet, &tables.config().tunnel_ports)
+            && is_opened_by_nodes(tables, &destination)
+        {
             return Outcome::deny(Reason::Encapsulation);
         }
         if packet.destination.is_own(subject.record) {
@@ -281,17 +283,15 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         (packet.source_port, packet.destination_port) = word.ports();
         packet.protocol = word.protocol();
     }
-    if !from_pod && arrival.bits == 0 {
-        match sender::arriving(tables, context, packet) {
-            Ok(found) => arrival = found,
-            Err(outcome) => return outcome,
-        }
-    }
-    let mut outcome = if packet::is_icmp_error(packet.protocol, packet.icmp_type)
-        && packet.fragment != Fragment::Later
-    {
-        connection::related(tables, bytes, context, subject, packet)
+    let mut outcome = if packet.is_error() {
+        connection::related(tables, bytes, context, subject, packet, arrival)
     } else {
+        if !from_pod && arrival.bits == 0 {
+            match sender::arriving(tables, context, &sender::key(packet)) {
+                Ok(found) => arrival = found,
+                Err(outcome) => return outcome,
+            }
+        }
         connection::track(tables, context, subject, packet, arrival)
     };
     if arrival.granted {

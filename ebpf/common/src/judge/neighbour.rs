@@ -10,6 +10,7 @@ use crate::{
     protocol,
 };
 
+const LISTENER_QUERY: u8 = 130;
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
@@ -64,7 +65,7 @@ pub(super) fn discovery<B: Bytes + ?Sized>(
         return None;
     }
     if !matches!(packet.icmp_type, ROUTER_SOLICITATION..=REDIRECT) {
-        return Some(listener(context, record, packet));
+        return listener(context, record, packet);
     }
     // RFC 4861 section 6.1 and 7.1: from the link itself; RFC 6980: never in fragments.
     if packet.hop_limit != 255 || packet.fragment != Fragment::Whole {
@@ -111,24 +112,24 @@ fn speaks_for_itself<B: Bytes + ?Sized>(
     packet::neighbour_options_are(bytes, packet, skip, &record.hardware_address)
 }
 
-/// Judges multicast listener discovery: link-local, one hop.
+/// Judges multicast listener discovery: link-local, one hop. A pod may say what it listens to and be asked; what others
+/// listen to it need not hear, so policy decides.
 #[inline(always)]
-fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> Outcome {
-    let from_pod = matches!(context.hook, Hook::FromPod);
-    if from_pod && !is_link_multicast(&packet.destination) {
-        return Outcome::deny(Reason::NeighbourForged);
-    }
-    let source = packet.source == UNSPECIFIED
-        || if from_pod {
-            is_own(&packet.source, record)
-        } else {
-            is_link_local(&packet.source)
-        };
-    if packet.hop_limit == 1 && source {
+fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> Option<Outcome> {
+    let allowed = if matches!(context.hook, Hook::FromPod) {
+        is_report(packet)
+            && is_link_multicast(&packet.destination)
+            && (packet.source == UNSPECIFIED || is_own(&packet.source, record))
+    } else if packet.icmp_type == LISTENER_QUERY {
+        is_link_local(&packet.source)
+    } else {
+        return None;
+    };
+    Some(if allowed && packet.hop_limit == 1 {
         Outcome::allow(Reason::Neighbour)
     } else {
         Outcome::deny(Reason::NeighbourForged)
-    }
+    })
 }
 
 /// True for the endpoint's addresses, and for the link-local address that its hardware address makes (RFC 4291, appendix A).
@@ -158,6 +159,18 @@ pub(super) fn is_own(address: &V6, record: &EndpointRecord) -> bool {
                 e,
                 f,
             ]
+}
+
+/// True for what a listener says: that it is one or no more (RFC 2710), or all of its groups (RFC 3810). Queries are a
+/// router's.
+#[inline(always)]
+const fn is_report(packet: &Packet<V6>) -> bool {
+    let whole = matches!(packet.fragment, Fragment::Whole);
+    match packet.icmp_type {
+        131 | 132 => whole && packet.end - packet.transport == 24,
+        143 => whole,
+        _ => false,
+    }
 }
 
 /// True for `ff02::/16`.

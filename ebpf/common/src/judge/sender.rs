@@ -18,7 +18,7 @@ use crate::{
     endpoint::{EndpointRecord, SourceWord},
     event::Reason,
     mark::Stamp,
-    packet::Packet,
+    packet::{Bytes, Embedded, Packet},
 };
 
 /// What is known of a packet's sender when it arrives at a pod; and of a packet that leaves one, whether it goes to a
@@ -52,70 +52,114 @@ pub(super) fn is_itself<T: Tables>(tables: &T, context: &Context, record: &Endpo
 pub(super) fn arriving<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     context: &Context,
-    packet: &Packet<A>,
+    key: &ConnectionKey<A>,
 ) -> Result<Arrival, Outcome> {
     let stamp = tables.config().mark.stamp(context.mark);
     if stamp == Stamp::FINAL {
         return Ok(Arrival::default());
     }
-    let place = if stamp.is_source() {
-        stamp.0
+    let sender = if stamp.is_source() {
+        Sender::Judge(stamp.0)
     } else {
-        match by_device(tables, context, packet) {
-            ByDevice::Judge(place) => place,
-            ByDevice::Known => return Ok(Arrival::default()),
-            ByDevice::Unknown => {
-                return Ok(Arrival {
-                    unknown: context.ingress != 0,
-                    ..Arrival::default()
-                });
-            }
-        }
+        tables.sender_by_device(context.ingress, key)
     };
-    Ok(Arrival {
-        bits: judge(tables, place, packet)?,
-        ..Arrival::default()
-    })
+    match sender {
+        Sender::Judge(place) => Ok(Arrival {
+            bits: judge(tables, place, key)?,
+            ..Arrival::default()
+        }),
+        Sender::Judged => Ok(Arrival::default()),
+        Sender::Unknown => Ok(Arrival {
+            unknown: context.ingress != 0,
+            ..Arrival::default()
+        }),
+    }
 }
 
-/// What the device that a packet came in by says of its sender.
-pub(super) enum ByDevice {
-    /// No pod's device.
+/// What is known of a packet's sender besides its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// No pod, as far as can be seen.
     Unknown,
-    /// A pod's, and nothing is left to judge.
-    Known,
-    /// That of the pod with this place, whose egress is to be judged.
+    /// A pod, and nothing is left to judge.
+    Judged,
+    /// The pod with this place, whose egress is to be judged.
     Judge(u16),
 }
 
-/// Finds the sender of an unmarked packet by the device that it came in by.
-#[inline(always)]
-pub(super) fn by_device<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    context: &Context,
-    packet: &Packet<A>,
-) -> ByDevice {
-    if context.ingress == 0 {
-        return ByDevice::Unknown;
+impl Sender {
+    /// As a word, which a function of the kernel can answer; places begin at 1.
+    #[must_use]
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        match self {
+            Self::Unknown => 0,
+            Self::Judged => u64::MAX,
+            Self::Judge(place) => place as u64,
+        }
     }
-    match tables.record(tables.endpoint(context.ingress).slot()) {
-        None => ByDevice::Unknown,
-        Some(record) if is_judged(tables, record, packet) => ByDevice::Known,
-        Some(record) => ByDevice::Judge(record.source),
+
+    /// The word's meaning.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(word: u64) -> Self {
+        match word {
+            0 => Self::Unknown,
+            u64::MAX => Self::Judged,
+            place => Self::Judge(bits::u16_at(place, 0)),
+        }
     }
 }
 
-/// Finds the sender of an unmarked packet by its address, if that leaves anything to judge.
+/// Finds the sender of an unmarked packet by the device that it came in by; `key` is as in [`judge_sent`].
+#[inline(always)]
+pub fn by_device<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    ingress: u32,
+    key: &ConnectionKey<A>,
+) -> Sender {
+    if ingress == 0 {
+        return Sender::Unknown;
+    }
+    match tables.record(tables.endpoint(ingress).slot()) {
+        None => Sender::Unknown,
+        Some(record) if is_judged(tables, record, key) => Sender::Judged,
+        Some(record) => Sender::Judge(record.source),
+    }
+}
+
+/// Finds the sender of an unmarked packet by its address.
 #[inline(always)]
 pub(super) fn by_address<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
-    packet: &Packet<A>,
-) -> Option<u16> {
-    let place = tables.local(&packet.source.mapped())?;
+    key: &ConnectionKey<A>,
+) -> Sender {
+    let Some(place) = tables.local(&key.remote.mapped()) else {
+        return Sender::Unknown;
+    };
     match subject(tables, place) {
-        Some(subject) if is_judged(tables, subject.record, packet) => None,
-        _ => Some(place),
+        Some(subject) if is_judged(tables, subject.record, key) => Sender::Judged,
+        _ => Sender::Judge(place),
     }
+}
+
+/// The [`verdict`] bits of what arrived: where neither its mark nor its device told whose it is, its address may.
+///
+/// # Errors
+///
+/// What the packet gets, if it may not pass.
+#[inline(always)]
+pub(super) fn by_address_if_unknown<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    arrival: Arrival,
+    key: &ConnectionKey<A>,
+) -> Result<u8, Outcome> {
+    if arrival.unknown
+        && let Sender::Judge(place) = by_address(tables, key)
+    {
+        return judge(tables, place, key);
+    }
+    Ok(arrival.bits)
 }
 
 /// True if this sender's egress is free or not enforced yet, or if the sender's own hook has judged this very tuple for
@@ -124,21 +168,17 @@ pub(super) fn by_address<T: Tables + FamilyTables<A>, A: Address>(
 fn is_judged<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     record: &EndpointRecord,
-    packet: &Packet<A>,
+    key: &ConnectionKey<A>,
 ) -> bool {
     if record.egress.id == 0 || !tables.source(record.source).is_guarded() {
         return true;
     }
-    if !packet.source.is_own(record) {
+    if !key.remote.is_own(record) {
         return false;
     }
     let key = ConnectionKey {
-        local: packet.source,
-        remote: packet.destination,
-        local_port: packet.source_port,
-        remote_port: packet.destination_port,
-        protocol: packet.protocol,
         endpoint: connection::endpoint(record),
+        ..turned(key)
     };
     match tables.connection(&key) {
         Some(entry) => {
@@ -193,7 +233,7 @@ impl Sent {
     }
 }
 
-/// Judges what the pod at this place sends, as it is here: [`verdict::SOURCED`] if there is an entry of it then.
+/// Judges what the pod at this place sends, as it is here ([`key`]): [`verdict::SOURCED`] if there is an entry of it then.
 ///
 /// # Errors
 ///
@@ -202,10 +242,9 @@ impl Sent {
 pub(super) fn judge<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     place: u16,
-    packet: &Packet<A>,
+    key: &ConnectionKey<A>,
 ) -> Result<u8, Outcome> {
-    let key = key(packet);
-    let Sent(word) = tables.judge_sent(place, &key);
+    let Sent(word) = tables.judge_sent(place, key);
     if word >> 8 & 1 == 1 {
         return Ok(bits::u8_at(word, 16));
     }
@@ -215,7 +254,7 @@ pub(super) fn judge<T: Tables + FamilyTables<A>, A: Address>(
         Reason::ForgedMark
     };
     // The rule that decided is in the entry, if there was room for one.
-    let cell = match tables.connection(&key) {
+    let cell = match tables.connection(key) {
         Some(entry) if reason as u8 == Reason::Egress as u8 => entry.cell(),
         _ => Cell(0),
     };
@@ -307,9 +346,38 @@ pub fn may_be_answered<T: Tables + FamilyTables<A>, A: Address>(
     !fresh.has(verdict::DENIED)
 }
 
+/// The tuple by which a packet's sender is judged: its own, or that of the connection that an ICMP error is about, for it
+/// may go where its sender may send on that.
+#[inline(always)]
+pub(super) fn key_or_about<B: Bytes + ?Sized, A: Address>(
+    bytes: &B,
+    packet: &Packet<A>,
+) -> ConnectionKey<A> {
+    if packet.is_error()
+        && let Ok(inner) = A::embedded_packet(bytes, packet)
+        && inner.is_answered_by(packet)
+    {
+        return about(&inner);
+    }
+    key(packet)
+}
+
+/// The tuple of the connection that the sender of an ICMP error answers with it.
+#[inline(always)]
+pub(super) fn about<A: Address>(inner: &Embedded<A>) -> ConnectionKey<A> {
+    ConnectionKey {
+        local: inner.source,
+        remote: inner.destination,
+        local_port: inner.source_port,
+        remote_port: inner.destination_port,
+        protocol: inner.protocol,
+        endpoint: NOBODY,
+    }
+}
+
 /// The tuple of a packet as entries of [`NOBODY`] have it: from the receiver's side.
 #[inline(always)]
-fn key<A: Address>(packet: &Packet<A>) -> ConnectionKey<A> {
+pub(super) fn key<A: Address>(packet: &Packet<A>) -> ConnectionKey<A> {
     ConnectionKey {
         local: packet.destination,
         remote: packet.source,
@@ -317,6 +385,19 @@ fn key<A: Address>(packet: &Packet<A>) -> ConnectionKey<A> {
         remote_port: packet.source_port,
         protocol: packet.protocol,
         endpoint: NOBODY,
+    }
+}
+
+/// The tuple as the other side has it.
+#[inline(always)]
+pub(super) fn turned<A: Address>(key: &ConnectionKey<A>) -> ConnectionKey<A> {
+    ConnectionKey {
+        local: key.remote,
+        remote: key.local,
+        local_port: key.remote_port,
+        remote_port: key.local_port,
+        protocol: key.protocol,
+        endpoint: key.endpoint,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Context, Outcome, Seen,
     policy::{Judged, judged},
-    sender::{Sent, judge_sent, may_be_answered},
+    sender::{Sender, Sent, by_device, judge_sent, may_be_answered},
 };
 use crate::{
     Direction, Hook, V4, V6,
@@ -100,7 +100,7 @@ pub trait FamilyTables<A>: Sized {
 
     /// What policy says of a connection: [`judged`], wherever that is best done.
     ///
-    /// This and the next two are not on every packet's way. The kernel calls them as functions that its verifier checks
+    /// This and the next three are not on every packet's way. The kernel calls them as functions that its verifier checks
     /// by themselves: checked where they are called, they would multiply with everything around them.
     fn judged(
         &self,
@@ -122,6 +122,15 @@ pub trait FamilyTables<A>: Sized {
         A: Address,
     {
         judge_sent(self, place, key)
+    }
+
+    /// Whose a packet without a mark is, by the device that it came in by: [`by_device`].
+    fn sender_by_device(&self, ingress: u32, key: &ConnectionKey<A>) -> Sender
+    where
+        Self: Tables,
+        A: Address,
+    {
+        by_device(self, ingress, key)
     }
 
     /// True if what answers a sender may pass: [`may_be_answered`].

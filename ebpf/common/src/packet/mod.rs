@@ -3,7 +3,7 @@
 mod v4;
 mod v6;
 
-use crate::{event::Reason, protocol};
+use crate::{config::MAX_TUNNEL_PORTS, event::Reason, protocol};
 
 pub use v4::{Arp, arp, embedded_v4, is_source_routed, v4};
 pub use v6::{
@@ -311,14 +311,30 @@ pub const fn is_icmp_error(protocol: u8, kind: u8) -> bool {
     }
 }
 
-/// True for encapsulation that a node's own tunnels would open: what is inside would be judged by nobody. VXLAN (4789, and
-/// 8472 as Linux had it first), VXLAN-GPE (4790) and Geneve (6081); IPv4 and IPv6 in IP, GRE.
+impl<A> Packet<A> {
+    /// True if it is, as a whole or as a first fragment, what [`is_icmp_error`] says.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_error(&self) -> bool {
+        is_icmp_error(self.protocol, self.icmp_type) && !matches!(self.fragment, Fragment::Later)
+    }
+}
+
+/// UDP ports at which tunnels listen unless told otherwise: VXLAN (4789, and 8472 as Linux had it first), VXLAN-GPE (4790)
+/// and Geneve (6081).
+pub const TUNNEL_PORTS: [u16; 4] = [4789, 8472, 4790, 6081];
+
+/// True for encapsulation that a node's own tunnels would open: what is inside would be judged by nobody. UDP to
+/// [`TUNNEL_PORTS`] or one of `others`; IPv4 and IPv6 in IP, GRE.
 #[must_use]
 #[inline(always)]
-pub const fn is_tunnel<A>(packet: &Packet<A>) -> bool {
+pub fn is_tunnel<A>(packet: &Packet<A>, others: &[u16; MAX_TUNNEL_PORTS]) -> bool {
     match packet.protocol {
         4 | 41 | 47 => true,
-        protocol::UDP => matches!(packet.destination_port, 4789 | 8472 | 4790 | 6081),
+        protocol::UDP => {
+            let port = packet.destination_port;
+            TUNNEL_PORTS.contains(&port) || port != 0 && others.contains(&port)
+        }
         _ => false,
     }
 }
@@ -336,6 +352,14 @@ pub struct Embedded<A> {
     pub destination_port: u16,
     /// IP protocol number.
     pub protocol: u8,
+}
+
+impl<A: PartialEq> Embedded<A> {
+    /// True if `error` is its receiver's answer to its sender. (A router's error is from somebody else.)
+    #[inline(always)]
+    pub(crate) fn is_answered_by(&self, error: &Packet<A>) -> bool {
+        self.source == error.destination && self.destination == error.source
+    }
 }
 
 /// Reads the first eight bytes of the transport header inside an ICMP error: errors need not carry more.

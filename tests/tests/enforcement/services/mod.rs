@@ -7,6 +7,7 @@ mod exits;
 mod pods;
 mod proxy;
 mod remote;
+mod tunnels;
 mod turns;
 
 use std::{fmt::Write as _, fs, net::IpAddr};
