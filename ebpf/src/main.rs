@@ -11,6 +11,7 @@
 )]
 
 mod bytes;
+mod family;
 mod maps;
 mod node;
 mod report;

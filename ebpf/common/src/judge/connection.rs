@@ -19,7 +19,7 @@ use crate::{
     endpoint::EndpointRecord,
     event::Reason,
     mark::Stamp,
-    packet::{Bytes, Fragment, Packet},
+    packet::{Fragment, Packet},
     protocol,
 };
 
@@ -31,7 +31,7 @@ pub(super) const fn endpoint(record: &EndpointRecord) -> [u8; 3] {
 }
 
 #[inline(always)]
-fn key<A: Address>(
+pub(super) fn key<A: Address>(
     direction: Direction,
     subject: Subject<'_>,
     packet: &Packet<A>,
@@ -111,7 +111,7 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
 
 /// What the mark of a packet that the pod sends on this connection is to say.
 #[inline(always)]
-fn stamp(subject: Subject<'_>, word: ConnectionWord) -> Stamp {
+pub(super) fn stamp(subject: Subject<'_>, word: ConnectionWord) -> Stamp {
     if word.has(verdict::AGAIN) {
         Stamp(subject.record.source)
     } else {
@@ -179,7 +179,7 @@ fn pursue<C: ConnectionRef, A>(
 /// The entry's word if it is this key's, of this incarnation and not expired; judged again if it was judged in an
 /// earlier generation.
 #[inline(always)]
-fn current<T: Tables + FamilyTables<A>, A: Address>(
+pub(super) fn current<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     subject: Subject<'_>,
     entry: <T as FamilyTables<A>>::Connection,
@@ -324,62 +324,9 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     outcome
 }
 
-/// Judges an ICMP error: it passes with the connection that it is about, else policy judges it like any packet
-/// without ports. It opens nothing.
-#[inline(always)]
-pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
-    tables: &T,
-    bytes: &B,
-    context: &Context,
-    subject: Subject<'_>,
-    packet: &Packet<A>,
-    arrival: Arrival,
-) -> Outcome {
-    let direction = context.direction();
-    let mut bits = arrival.bits;
-    // One key after the other in one place, and what the error is about read twice: the stack is small.
-    let mut key = sender::key_or_about(bytes, packet);
-    if direction == Direction::Ingress && bits == 0 {
-        let judged = sender::arriving(tables, context, &key);
-        match judged.and_then(|found| sender::by_address_if_unknown(tables, found, &key)) {
-            Ok(found) => bits = found,
-            Err(outcome) => return outcome,
-        }
-    }
-    // An error goes to whoever sent the packet that it is about.
-    if let Ok(inner) = A::embedded_packet(bytes, packet)
-        && inner.source == packet.destination
-    {
-        // That travelled the other way: an error to the pod is about what the pod sent.
-        key = sender::about(&inner);
-        if direction == Direction::Egress {
-            key = sender::turned(&key);
-        }
-        key.endpoint = endpoint(subject.record);
-        if let Some(entry) = tables.connection(&key)
-            && let Some(word) = current(tables, subject, entry, &key, A::check(&key))
-            && !word.has(verdict::DENIED)
-        {
-            if word.has(verdict::SOURCED) && bits & verdict::SOURCED == 0 {
-                key.endpoint = NOBODY;
-                if !tables.may_be_answered(&key) {
-                    return Outcome::deny(Reason::Revoked);
-                }
-            }
-            let mut outcome = Outcome::allow(Reason::Related);
-            if direction == Direction::Egress {
-                outcome.stamp = stamp(subject, word);
-            }
-            return outcome;
-        }
-    }
-    key = self::key(direction, subject, packet);
-    judge_alone(tables, subject, &key, direction)
-}
-
 /// Judges a packet without regard to what was before, and remembers nothing of it.
 #[inline(always)]
-fn judge_alone<T: Tables + FamilyTables<A>, A: Address>(
+pub(super) fn judge_alone<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     subject: Subject<'_>,
     key: &ConnectionKey<A>,

@@ -5,7 +5,7 @@
 use super::{
     Address, Context, FamilyTables, Outcome, Seen, Tables, is_opened_by_nodes, metadata,
     sender::{self, Sender},
-    whole,
+    sent, whole,
 };
 use crate::{
     Hook,
@@ -156,7 +156,7 @@ fn leave<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         return Outcome::deny(Reason::Encapsulation);
     }
     if let Some(place) = place
-        && let Err(outcome) = sender::judge(tables, place, &key)
+        && let Err(outcome) = sent::judge(tables, place, &key)
     {
         return outcome;
     }

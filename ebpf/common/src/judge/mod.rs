@@ -11,13 +11,16 @@ mod lifetime;
 mod metadata;
 mod neighbour;
 mod policy;
+mod related;
 mod sender;
+mod sent;
 mod tables;
 
 pub use exit::{entering, leaving};
 pub use lifetime::timeout;
 pub use policy::{Judged, decide, judged};
-pub use sender::{Sender, Sent, by_device, judge_sent, may_be_answered};
+pub use sender::{Sender, by_device};
+pub use sent::{Sent, judge_sent, may_be_answered};
 pub use tables::{Address, ConnectionRef, FamilyTables, Tables, look_again};
 
 use crate::{
@@ -284,7 +287,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         packet.protocol = word.protocol();
     }
     let mut outcome = if packet.is_error() {
-        connection::related(tables, bytes, context, subject, packet, arrival)
+        related::related(tables, bytes, context, subject, packet, arrival)
     } else {
         if !from_pod && arrival.bits == 0 {
             match sender::arriving(tables, context, &sender::key(packet)) {

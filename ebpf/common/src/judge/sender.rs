@@ -1,22 +1,18 @@
-//! The sender's egress, judged where its packets end or leave: what a Service's address or any other rule of the node
-//! will make of a destination is not known where a packet leaves its pod.
+//! Who sent a packet, where it arrives: what a Service's address or any other rule of the node will make of a destination is
+//! not known where a packet leaves its pod, so its sender is judged where it ends or leaves.
 //!
-//! Who sent a packet is in its mark. Where somebody has written over that, it is the pod whose device it came in by, or
-//! the pod whose address it has. What was decided is kept in an entry of [`NOBODY`], by the tuple that the packet has
-//! here, so that replies can be held against it too.
+//! Who it is stands in its mark. Where somebody has written over that, it is the pod whose device it came in by, or the pod
+//! whose address it has.
 //!
 //! **Invariant:** what a pod sends whose egress is isolated is judged before it arrives, marked or not.
 
 use super::{
-    Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, connection,
-    policy::decide,
+    Address, ConnectionRef, Context, FamilyTables, Outcome, Subject, Tables, connection, sent,
 };
 use crate::{
     bits,
-    cell::{Cell, Verdict},
-    connection::{Connection, ConnectionKey, ConnectionWord, NOBODY, verdict},
+    connection::{ConnectionKey, NOBODY, verdict},
     endpoint::{EndpointRecord, SourceWord},
-    event::Reason,
     mark::Stamp,
     packet::{Bytes, Embedded, Packet},
 };
@@ -32,9 +28,6 @@ pub(super) struct Arrival {
     /// It goes to a metadata endpoint, and may.
     pub(super) granted: bool,
 }
-
-/// Where the sender's place stands in [`Connection::state`].
-const PLACE: u32 = 16;
 
 /// True if the pod's own mark or its own device say that it comes back to where it came from.
 #[inline(always)]
@@ -65,7 +58,7 @@ pub(super) fn arriving<T: Tables + FamilyTables<A>, A: Address>(
     };
     match sender {
         Sender::Judge(place) => Ok(Arrival {
-            bits: judge(tables, place, key)?,
+            bits: sent::judge(tables, place, key)?,
             ..Arrival::default()
         }),
         Sender::Judged => Ok(Arrival::default()),
@@ -111,7 +104,7 @@ impl Sender {
     }
 }
 
-/// Finds the sender of an unmarked packet by the device that it came in by; `key` is as in [`judge_sent`].
+/// Finds the sender of an unmarked packet by the device that it came in by; `key` is as in [`sent::judge_sent`].
 #[inline(always)]
 pub fn by_device<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
@@ -157,7 +150,7 @@ pub(super) fn by_address_if_unknown<T: Tables + FamilyTables<A>, A: Address>(
     if arrival.unknown
         && let Sender::Judge(place) = by_address(tables, key)
     {
-        return judge(tables, place, key);
+        return sent::judge(tables, place, key);
     }
     Ok(arrival.bits)
 }
@@ -191,7 +184,7 @@ fn is_judged<T: Tables + FamilyTables<A>, A: Address>(
 
 /// The endpoint at a place, if it is still the one that the place was given to.
 #[inline(always)]
-fn subject<T: Tables>(tables: &T, place: u16) -> Option<Subject<'_>> {
+pub(super) fn subject<T: Tables>(tables: &T, place: u16) -> Option<Subject<'_>> {
     let source = tables.source(place);
     if source == SourceWord::NONE {
         return None;
@@ -214,136 +207,6 @@ pub(super) fn number<T: Tables>(tables: &T, stamp: Stamp) -> u32 {
 #[inline(always)]
 pub(super) fn grants<T: Tables>(tables: &T, place: u16) -> u64 {
     subject(tables, place).map_or(0, |subject| subject.record.grants)
-}
-
-/// What became of a packet at the judgement of its sender. One word, as [`super::Judged`]: bits 0-7 a [`Reason`], 8-15 1
-/// if it may pass, 16-23 [`verdict`] bits, 32-63 the sender's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent(pub u64);
-
-impl Sent {
-    #[inline(always)]
-    const fn passes(bits: u8) -> Self {
-        Self(1 << 8 | (bits as u64) << 16)
-    }
-
-    #[inline(always)]
-    const fn refused(reason: Reason, sender: u32) -> Self {
-        Self(reason as u64 | (sender as u64) << 32)
-    }
-}
-
-/// Judges what the pod at this place sends, as it is here ([`key`]): [`verdict::SOURCED`] if there is an entry of it then.
-///
-/// # Errors
-///
-/// What the packet gets, if it may not pass.
-#[inline(always)]
-pub(super) fn judge<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    place: u16,
-    key: &ConnectionKey<A>,
-) -> Result<u8, Outcome> {
-    let Sent(word) = tables.judge_sent(place, key);
-    if word >> 8 & 1 == 1 {
-        return Ok(bits::u8_at(word, 16));
-    }
-    let reason = if bits::u8_at(word, 0) == Reason::Egress as u8 {
-        Reason::Egress
-    } else {
-        Reason::ForgedMark
-    };
-    // The rule that decided is in the entry, if there was room for one.
-    let cell = match tables.connection(key) {
-        Some(entry) if reason as u8 == Reason::Egress as u8 => entry.cell(),
-        _ => Cell(0),
-    };
-    Err(Outcome {
-        about: bits::u32_at(word, 32),
-        cell,
-        ..Outcome::deny(reason)
-    })
-}
-
-/// Judges what the pod at this place sends: the entry for `key`, which has the sender as its remote side and [`NOBODY`] as
-/// its endpoint, says what was decided.
-#[inline(always)]
-pub fn judge_sent<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    place: u16,
-    key: &ConnectionKey<A>,
-) -> Sent {
-    let Some(subject) = subject(tables, place) else {
-        return Sent::refused(Reason::ForgedMark, 0);
-    };
-    let sender = subject.record.endpoint;
-    // Its own address, or one that the node has put in its place. Anything else came out of a tunnel that it reached
-    // through a translation.
-    if !key.remote.is_own(subject.record) && !tables.is_node(&key.remote.mapped()) {
-        return Sent::refused(Reason::ForgedMark, sender);
-    }
-    if subject.record.egress.id == 0 {
-        return Sent::passes(0);
-    }
-    let check = A::check(key);
-    if let Some(entry) = tables.connection(key) {
-        let word = entry.word();
-        if word.check() == check
-            && entry.state() >> PLACE == u32::from(place)
-            && word.generation() >= subject.generation
-        {
-            if word.has(verdict::DENIED) {
-                return Sent::refused(Reason::Egress, sender);
-            }
-            let now = tables.now();
-            if entry.seen() != now {
-                entry.set_seen(now);
-            }
-            return Sent::passes(verdict::SOURCED);
-        }
-    }
-    let cell = judged(tables, subject, key);
-    let word = word(subject, check, cell);
-    let connection = Connection {
-        word,
-        cell,
-        seen: tables.now(),
-        state: u32::from(place) << PLACE,
-    };
-    tables.track(key, &connection);
-    if word.has(verdict::DENIED) {
-        Sent::refused(Reason::Egress, sender)
-    } else {
-        Sent::passes(verdict::SOURCED)
-    }
-}
-
-/// True if the sender of a connection may still send on it: what answers it passes only then. `key` is as in
-/// [`judge_sent`]. An entry that pressure has driven out says nothing; the sender's next packet is judged anew.
-#[inline(always)]
-pub fn may_be_answered<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    key: &ConnectionKey<A>,
-) -> bool {
-    let Some(entry) = tables.connection(key) else {
-        return true;
-    };
-    let word = entry.word();
-    let check = A::check(key);
-    if word.check() != check {
-        return true;
-    }
-    let Some(subject) = subject(tables, bits::u16_at(u64::from(entry.state()), PLACE)) else {
-        return false;
-    };
-    if word.generation() >= subject.generation {
-        return !word.has(verdict::DENIED);
-    }
-    let cell = judged(tables, subject, key);
-    let fresh = self::word(subject, check, cell);
-    entry.set_cell(cell);
-    entry.set_word(fresh);
-    !fresh.has(verdict::DENIED)
 }
 
 /// The tuple by which a packet's sender is judged: its own, or that of the connection that an ICMP error is about, for it
@@ -399,23 +262,4 @@ pub(super) fn turned<A: Address>(key: &ConnectionKey<A>) -> ConnectionKey<A> {
         protocol: key.protocol,
         endpoint: key.endpoint,
     }
-}
-
-#[inline(always)]
-fn judged<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    subject: Subject<'_>,
-    key: &ConnectionKey<A>,
-) -> Cell {
-    let table = &subject.record.egress;
-    decide(tables, table, &key.local, key.protocol, key.local_port).unwrap_or(Cell(0))
-}
-
-#[inline(always)]
-fn word(subject: Subject<'_>, check: u16, cell: Cell) -> ConnectionWord {
-    let denied = match cell.live() {
-        Some(Verdict::Allow) => 0,
-        _ => verdict::DENIED,
-    };
-    ConnectionWord::new(subject.generation, check, verdict::EGRESS | denied)
 }

@@ -3,7 +3,8 @@
 use super::{
     Context, Outcome, Seen,
     policy::{Judged, judged},
-    sender::{Sender, Sent, by_device, judge_sent, may_be_answered},
+    sender::{Sender, by_device},
+    sent::{Sent, judge_sent, may_be_answered},
 };
 use crate::{
     Direction, Hook, V4, V6,
