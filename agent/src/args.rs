@@ -175,8 +175,8 @@ pub struct StatusArgs {
 /// Flags of verbs that work from manifests.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Manifests {
-    /// Files or directories of YAML; `-` is standard input.
-    #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
+    /// File or directory of YAML; `-` is standard input. May be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", required = true, value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
 }
 
