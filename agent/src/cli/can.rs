@@ -62,6 +62,7 @@ pub(super) fn run(args: &CanArgs) -> Outcome {
         None => targets(&to, &port, &snapshot)?,
     };
     let oracle = Oracle::new(&snapshot);
+    manifests::warn(oracle.diagnostics());
     let mut flows = Vec::new();
     for (target, port) in targets {
         let families = oracle.families(&source, &target);

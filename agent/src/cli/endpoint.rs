@@ -12,8 +12,19 @@ pub(super) enum Name {
     Pod(PodKey),
     /// `svc/NAMESPACE/NAME`.
     Service(String, String),
-    /// `ip/ADDRESS` or an address.
+    /// `ip/ADDRESS` or an address; one of IPv4 that is written inside IPv6 (`::ffff:10.0.0.1`) is the IPv4 address, for
+    /// that is what travels.
     Address(IpAddr),
+}
+
+/// Reads an address as it means, with a word to standard error if it was written as another one.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let written: IpAddr = text.parse().ok()?;
+    let meant = written.to_canonical();
+    if meant != written {
+        eprintln!("note: {written} is the IPv4 address {meant}, and judged as such");
+    }
+    Some(meant)
 }
 
 impl fmt::Display for Name {
@@ -34,7 +45,7 @@ impl Name {
                 .at(text.to_owned())
                 .help("write pod/NAMESPACE/NAME, NAMESPACE/NAME, svc/NAMESPACE/NAME, ip/ADDRESS or an address"))
         };
-        if let Ok(address) = text.parse() {
+        if let Some(address) = address(text) {
             return Ok(Self::Address(address));
         }
         let parts: Vec<&str> = text.split('/').collect();
@@ -42,10 +53,10 @@ impl Name {
             return refuse(format!("{text:?} names no endpoint"));
         }
         match parts.as_slice() {
-            ["ip", address] => address
-                .parse()
-                .map(Self::Address)
-                .or_else(|_| refuse(format!("{address:?} is no address"))),
+            ["ip", text] => address(text).map_or_else(
+                || refuse(format!("{text:?} is no address")),
+                |address| Ok(Self::Address(address)),
+            ),
             ["pod" | "pods", namespace, name] => Ok(Self::Pod(key(namespace, name))),
             ["svc" | "service" | "services", namespace, name] => {
                 Ok(Self::Service((*namespace).to_owned(), (*name).to_owned()))
@@ -216,6 +227,14 @@ mod tests {
             ("ip/10.0.0.1", Name::Address("10.0.0.1".parse().unwrap())),
             ("10.0.0.1", Name::Address("10.0.0.1".parse().unwrap())),
             ("2001:db8::1", Name::Address("2001:db8::1".parse().unwrap())),
+            (
+                "::ffff:10.0.0.1",
+                Name::Address("10.0.0.1".parse().unwrap()),
+            ),
+            (
+                "ip/::ffff:a00:1",
+                Name::Address("10.0.0.1".parse().unwrap()),
+            ),
         ] {
             assert_eq!(Name::parse(text).unwrap(), expect, "{text}");
         }

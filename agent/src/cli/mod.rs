@@ -23,6 +23,7 @@ mod manifests;
 mod matrix;
 mod observe;
 mod output;
+mod outside;
 mod question;
 mod status;
 mod sysdump;

@@ -259,12 +259,19 @@ impl<'a> Asker<'a> {
         })
     }
 
+    /// The pod that an address is of; nobody's if several claim it.
+    #[must_use]
+    pub fn owner(&self, address: IpAddr) -> Option<&PodKey> {
+        let owner = self.evaluator.world.owner(address.to_canonical());
+        owner.map(|it| &it.pod.key)
+    }
+
     fn find<'b>(&'b self, party: &'b Party) -> Result<End<'b>, String> {
         match party {
             &Party::Address(address) => {
                 let address = address.to_canonical();
-                let owner = self.evaluator.world.owner(address);
-                let pod = owner.and_then(|it| self.snapshot.pods.get_key_value(&it.pod.key));
+                let owner = self.owner(address);
+                let pod = owner.and_then(|key| self.snapshot.pods.get_key_value(key));
                 Ok(End {
                     party,
                     pod,
