@@ -178,6 +178,9 @@ pub struct Manifests {
     /// File or directory of YAML; `-` is standard input. May be repeated.
     #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", required = true, value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
+    /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
+    #[arg(long)]
+    pub ignore_other_kinds: bool,
 }
 
 /// Flags of `ringfence can`.

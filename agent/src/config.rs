@@ -68,7 +68,12 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Files and directories.
-    Manifests(Vec<PathBuf>),
+    Manifests {
+        /// The files and directories.
+        paths: Vec<PathBuf>,
+        /// Objects of kinds that are not read are passed over.
+        ignore_other_kinds: bool,
+    },
     /// A cluster.
     Cluster(Cluster),
 }
@@ -95,6 +100,7 @@ impl Config {
     pub fn new(args: AgentArgs) -> Result<Self, Failure> {
         let AgentArgs {
             manifests,
+            ignore_other_kinds,
             kubeconfig,
             context,
             state_dir,
@@ -141,7 +147,7 @@ impl Config {
                 (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
             Source::Cluster(cluster)
         } else {
-            parse_manifests(manifests)?
+            parse_manifests(manifests, ignore_other_kinds)?
         };
         if netns_prefix.contains('/') {
             return Err(Failure::new("a prefix of namespace names holds a slash")
@@ -229,14 +235,17 @@ impl Config {
     }
 }
 
-fn parse_manifests(paths: Vec<PathBuf>) -> Result<Source, Failure> {
+fn parse_manifests(paths: Vec<PathBuf>, ignore_other_kinds: bool) -> Result<Source, Failure> {
     let standard_inputs = paths.iter().filter(|path| path.as_os_str() == "-").count();
     if standard_inputs > 1 {
         return Err(Failure::new("standard input is named twice")
-            .at("--manifests - -")
+            .at("--manifests - --manifests -")
             .help("name it once"));
     }
-    Ok(Source::Manifests(paths))
+    Ok(Source::Manifests {
+        paths,
+        ignore_other_kinds,
+    })
 }
 
 fn parse_cluster(

@@ -14,6 +14,9 @@ pub struct AgentArgs {
     /// objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub manifests: Vec<PathBuf>,
+    /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
+    #[arg(long, requires = "manifests")]
+    pub ignore_other_kinds: bool,
     /// File that names the cluster to read, and who to be there.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "manifests")]
     pub kubeconfig: Option<PathBuf>,

@@ -2,8 +2,13 @@
 
 use std::{fmt, net::IpAddr};
 
+use ipnet::IpNet;
+
 use super::failure::Failure;
 use crate::model::{PodKey, Protocol, Service, Snapshot};
+
+/// How many names an error lists.
+const LISTED: usize = 8;
 
 /// An endpoint as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +27,7 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     let written: IpAddr = text.parse().ok()?;
     let meant = written.to_canonical();
     if meant != written {
-        eprintln!("note: {written} is the IPv4 address {meant}, and judged as such");
+        say!("note: {written} is the IPv4 address {meant}, and judged as such");
     }
     Some(meant)
 }
@@ -52,6 +57,9 @@ impl Name {
         if parts.iter().any(|part| part.is_empty()) {
             return refuse(format!("{text:?} names no endpoint"));
         }
+        if text.parse::<IpNet>().is_ok() {
+            return refuse(format!("{text} is a network: name one address in it"));
+        }
         match parts.as_slice() {
             ["ip", text] => address(text).map_or_else(
                 || refuse(format!("{text:?} is no address")),
@@ -79,7 +87,7 @@ impl Name {
             let failure = Failure::new(format!("there is no pod {key} in the manifests"));
             return Err(match similar(key, snapshot) {
                 Some(other) => failure.help(format!("did you mean {other}?")),
-                None => failure.help("are all manifests named with -f?"),
+                None => failure.help(some_of("pods", key, snapshot)),
             });
         };
         let place = || format!("{}: Pod/{key}", pod.origin);
@@ -131,6 +139,22 @@ fn key(namespace: &str, name: &str) -> PodKey {
     PodKey {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+    }
+}
+
+/// What there is instead, as far as it fits into a line.
+fn some_of(what: &str, key: &PodKey, snapshot: &Snapshot) -> String {
+    let here = snapshot.pods.keys();
+    let mut here = here.filter(|other| other.namespace == key.namespace);
+    let names: Vec<&str> = here.by_ref().take(LISTED).map(|it| &*it.name).collect();
+    let more = if here.next().is_some() { ", …" } else { "" };
+    if names.is_empty() {
+        format!(
+            "there are no {what} in namespace {}; are all manifests named with -f?",
+            key.namespace
+        )
+    } else {
+        format!("in this namespace there are: {}{more}", names.join(", "))
     }
 }
 
@@ -192,7 +216,12 @@ impl Port {
             }
             None => (text, Protocol::Tcp),
         };
+        // A sign is no digit, whatever `parse` takes.
+        let digits = port.bytes().all(|letter| letter.is_ascii_digit());
         match port.parse::<u16>() {
+            _ if !digits && port.parse::<u16>().is_ok() => Err(refuse(format!(
+                "{port:?} is no port number from 1 to 65535"
+            ))),
             Ok(0) => Err(refuse("port 0 does not exist".to_owned())),
             Ok(port) => Ok(Self::Number(protocol, port)),
             Err(_) if !text.contains('/') && is_port_name(port) => Ok(Self::Name(port.to_owned())),
@@ -249,6 +278,7 @@ mod tests {
             "a/b/c/d",
             "ip/10.0.0",
             "10.0.0.0/8/1",
+            "10.0.0.0/8",
         ] {
             assert!(Name::parse(text).is_err(), "{text}");
         }
@@ -272,6 +302,7 @@ mod tests {
             "443/tpc",
             "https/tcp",
             "-1",
+            "+1",
             "44 3",
             "443/icmp",
         ] {

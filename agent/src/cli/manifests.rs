@@ -1,17 +1,25 @@
 //! Reading manifests for verbs that work offline.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
-use super::failure::Failure;
+use super::failure::{Failure, Plain};
 use crate::{
+    args::Manifests,
     index,
     model::{Diagnostic, Snapshot},
     watch,
 };
 
 /// Reads them all, or says everything that is wrong with them.
-pub(super) fn load(files: &[PathBuf]) -> Result<Snapshot, Failure> {
-    index::load(files, watch::Options::default()).map_err(|diagnostics| failure(&diagnostics))
+pub(super) fn load(manifests: &Manifests) -> Result<Snapshot, Failure> {
+    let Manifests {
+        files,
+        ignore_other_kinds,
+    } = manifests;
+    let options = watch::Options {
+        ignore_other_kinds: *ignore_other_kinds,
+    };
+    index::load(files, options).map_err(|diagnostics| failure(&diagnostics))
 }
 
 /// Says what is wrong with objects that are in force all the same: each thing once, with everybody whom it is about.
@@ -22,7 +30,11 @@ pub(super) fn warn(diagnostics: &[Diagnostic]) {
         of.push(place(diagnostic));
     }
     for (what, places) in places {
-        eprintln!("warning: {what}\n  {}", places.join("\n  "));
+        say!(
+            "warning: {}\n  {}",
+            Plain(what),
+            Plain(&places.join("\n  "))
+        );
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(args: &MatrixArgs) -> Outcome {
         .iter()
         .map(|text| parse_port(text))
         .collect::<Result<BTreeSet<_>, _>>()?;
-    let snapshot = manifests::load(&args.manifests.files)?;
+    let snapshot = manifests::load(&args.manifests)?;
     for one in &outside {
         one.check(&snapshot)?;
     }
@@ -74,9 +74,9 @@ fn parse_port(text: &str) -> Result<Port, Failure> {
     match PortName::parse(text)? {
         PortName::Number(protocol, port) => Ok(Some((protocol, port))),
         PortName::Icmp => Ok(None),
-        PortName::Name(name) => {
-            Err(Failure::new("ports go by number here").at(format!("--port {name}")))
-        }
+        PortName::Name(name) => Err(Failure::new("ports go by number here")
+            .at(format!("--port {name}"))
+            .help("give the number, as in 443 or 53/udp")),
     }
 }
 
@@ -145,7 +145,11 @@ fn write(
             .map(|(who, port)| (who.name.clone(), port_text(*port))),
     );
     if heads.is_empty() {
-        eprintln!("no pod has a port; name some with --port");
+        if everybody.is_empty() {
+            say!("there is no running pod in the manifests");
+        } else {
+            say!("no pod has a port; name some with --port");
+        }
         return Ok(());
     }
     let mut first = true;
@@ -201,7 +205,7 @@ fn write(
         output::write_table(out, &mut table)?;
     }
     if !args.no_headers {
-        eprintln!(
+        say!(
             "allow: both ends allow it   ·: denied   -: not for Ringfence to judge, or not in this family"
         );
     }

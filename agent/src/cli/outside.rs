@@ -60,6 +60,9 @@ impl<'a> Outside<'a> {
         if name.is_empty() {
             return Err(refuse("the name is empty".to_owned()));
         }
+        if name.contains(char::is_control) {
+            return Err(refuse(format!("{name:?} does not fit into a line")));
+        }
         let address =
             endpoint::address(plain).ok_or_else(|| refuse(format!("{plain:?} is no address")))?;
         Ok(Self {

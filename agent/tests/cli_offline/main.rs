@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod endpoints;
+mod hostile;
 mod services;
 
 use std::{

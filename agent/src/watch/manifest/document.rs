@@ -45,8 +45,11 @@ pub(super) fn read(file: &str, text: &str, ignore_other_kinds: bool) -> Reading 
     match tree::parse(text) {
         // Somebody may be about to write it anew: the kernel reports that it was emptied only after.
         Ok(_) if text.is_empty() => {
-            let message =
-                "the file is empty; delete it, or leave a comment in it, if it is to say nothing";
+            let message = if file == "-" {
+                "standard input is empty; a comment says nothing on purpose"
+            } else {
+                "the file is empty; delete it, or leave a comment in it, if it is to say nothing"
+            };
             reader.unidentified(Position { line: 1, column: 1 }, "", message);
         }
         Ok(documents) => documents.iter().for_each(|node| reader.object(node, None)),
