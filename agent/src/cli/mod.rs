@@ -37,7 +37,11 @@ mod status;
 mod sysdump;
 mod version;
 
-use std::{env, ffi::{OsStr, OsString}, process::ExitCode};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
