@@ -175,9 +175,12 @@ pub struct StatusArgs {
 /// Flags of verbs that work from manifests.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Manifests {
-    /// Files or directories of YAML; `-` is standard input.
-    #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
+    /// File or directory of YAML; `-` is standard input. May be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", required = true, value_hint = ValueHint::AnyPath)]
     pub files: Vec<PathBuf>,
+    /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
+    #[arg(long)]
+    pub ignore_other_kinds: bool,
 }
 
 /// Flags of `ringfence can`.

@@ -1,21 +1,35 @@
 //! The agent's flags as values, checked once.
 
+mod flags;
+mod mark;
 mod selector;
+mod source;
+
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ringfence_common::mark::MarkLayout;
-pub use selector::parse as parse_selector;
 
 use crate::{
-    args::{AgentArgs, LogFormat, Nri, NriFail, STATE_DIR, Switch, Tcx},
-    cgroup2,
+    args::{AgentArgs, LogFormat, Nri, NriFail, Switch, Tcx},
     cli::failure::Failure,
     compile::{self, AnnotatedPods},
     dataplane::Attach,
     diff::Limits,
     nri,
 };
+
+use flags::{
+    at_least_one, parse_annotations, parse_audit_interval, parse_cgroup_root, parse_http,
+    parse_node_cgroup, parse_nri_timeout,
+};
+use source::{parse_cluster, parse_manifests};
+
+pub use mark::parse_mark;
+pub use selector::parse as parse_selector;
+pub use source::{Cluster, Source};
 
 /// What the agent does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,28 +78,6 @@ pub struct Config {
     pub verbosity: u8,
 }
 
-/// Where objects come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Files and directories.
-    Manifests(Vec<PathBuf>),
-    /// A cluster.
-    Cluster(Cluster),
-}
-
-/// A cluster, and what is kept of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// File that names it; `None`: `KUBECONFIG`, or the one that this runs in.
-    pub kubeconfig: Option<PathBuf>,
-    /// Context of that file.
-    pub context: Option<String>,
-    /// Where its last known state is kept; `None`: nowhere.
-    pub state_dir: Option<PathBuf>,
-    /// Least time between two Events about the same thing; `None`: none are written.
-    pub event_interval: Option<Duration>,
-}
-
 impl Config {
     /// Checks the flags.
     ///
@@ -95,6 +87,7 @@ impl Config {
     pub fn new(args: AgentArgs) -> Result<Self, Failure> {
         let AgentArgs {
             manifests,
+            ignore_other_kinds,
             kubeconfig,
             context,
             state_dir,
@@ -141,7 +134,7 @@ impl Config {
                 (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
             Source::Cluster(cluster)
         } else {
-            parse_manifests(manifests)?
+            parse_manifests(manifests, ignore_other_kinds)?
         };
         if netns_prefix.contains('/') {
             return Err(Failure::new("a prefix of namespace names holds a slash")
@@ -225,295 +218,6 @@ impl Config {
         compile::Options {
             annotated_pods: self.metadata_annotations.clone(),
             iam_role_annotation: self.iam_role_annotation,
-        }
-    }
-}
-
-fn parse_manifests(paths: Vec<PathBuf>) -> Result<Source, Failure> {
-    let standard_inputs = paths.iter().filter(|path| path.as_os_str() == "-").count();
-    if standard_inputs > 1 {
-        return Err(Failure::new("standard input is named twice")
-            .at("--manifests - -")
-            .help("name it once"));
-    }
-    Ok(Source::Manifests(paths))
-}
-
-fn parse_cluster(
-    kubeconfig: Option<PathBuf>,
-    context: Option<String>,
-    state_dir: Option<PathBuf>,
-    node: Option<&str>,
-) -> Result<Cluster, Failure> {
-    if node.is_none() {
-        return Err(Failure::new(
-            "without --manifests the objects of a cluster are enforced, and it must be known which of its nodes this is",
-        )
-        .at("--node is missing")
-        .help(
-            "give --node NAME or RINGFENCE_NODE (in a DaemonSet from fieldRef spec.nodeName), or --manifests PATH to enforce files",
-        ));
-    }
-    let state_dir = state_dir.unwrap_or_else(|| STATE_DIR.into());
-    if !state_dir.is_absolute() && state_dir.as_os_str() != "off" {
-        return Err(
-            Failure::new("the directory of the state must be an absolute path")
-                .at(format!("--state-dir {}", state_dir.display()))
-                .help(format!("the default is {STATE_DIR}; off keeps nothing")),
-        );
-    }
-    Ok(Cluster {
-        kubeconfig,
-        context,
-        state_dir: (state_dir.as_os_str() != "off").then_some(state_dir),
-        event_interval: None,
-    })
-}
-
-fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
-    if value == 0 {
-        return Err(Failure::new("a map needs at least one entry").at(format!("{flag} 0")));
-    }
-    Ok(value)
-}
-
-fn parse_audit_interval(seconds: u64) -> Result<Duration, Failure> {
-    if !(1..=86_400).contains(&seconds) {
-        return Err(
-            Failure::new("an audit begins every second at most and every day at least")
-                .at(format!("--audit-interval {seconds}"))
-                .help("give 1 to 86400 seconds; 180 unless told otherwise"),
-        );
-    }
-    Ok(Duration::from_secs(seconds))
-}
-
-fn parse_nri_timeout(milliseconds: u64) -> Result<Duration, Failure> {
-    if milliseconds == 0 {
-        return Err(Failure::new("nothing is protected in no time")
-            .at("--nri-timeout 0")
-            .help("a pod may wait 1500 milliseconds unless told otherwise"));
-    }
-    Ok(Duration::from_millis(milliseconds))
-}
-
-fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {
-    if text == "off" {
-        return Ok(None);
-    }
-    // What a pod knows of its node's address, `status.hostIP`, has no brackets.
-    let bare = text
-        .rsplit_once(':')
-        .and_then(|(host, port)| Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?)));
-    bare.map_or_else(|| text.parse(), Ok)
-        .map(Some)
-        .map_err(|error| {
-            Failure::new(format!("{text:?} is no address and port: {error}"))
-                .at(format!("--http {text}"))
-                .help("write it as 127.0.0.1:9765, [::1]:9765, or off")
-        })
-}
-
-fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
-    Ok(match text {
-        "all" => AnnotatedPods::All,
-        "none" => AnnotatedPods::None,
-        selector => AnnotatedPods::Namespaces(parse_selector(selector).map_err(|what| {
-            Failure::new(format!("{selector:?} is no label selector: {what}"))
-                .at(format!("--metadata-annotations {selector}"))
-                .help("write all, none, or labels of namespaces as in team=infra,env!=dev,zone in (a,b),audited,!legacy")
-        })?),
-    })
-}
-
-fn parse_cgroup_root(given: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
-    match given {
-        Some(given) if given.to_str() == Some("auto") => {
-            cgroup2::pods_root().map(Some).map_err(|error| {
-                Failure::new(format!("the pods' cgroups cannot be found: {error:#}"))
-                    .at("--cgroup-root auto")
-                    .help("name their root in a cgroup2 hierarchy (see /proc/self/mountinfo), or leave the flag out")
-            })
-        }
-        given => Ok(given),
-    }
-}
-
-fn parse_node_cgroup(given: PathBuf) -> Option<PathBuf> {
-    match given.to_str() {
-        Some("off") => None,
-        // Without one the other hooks stand alone; the agent says so when it starts.
-        Some("auto") => cgroup2::mount_point().ok(),
-        _ => Some(given),
-    }
-}
-
-/// What others use of the packet mark, by default: their bits, and where these are changed.
-const OTHERS: [(&str, u32, &str); 2] = [
-    (
-        "kube-proxy",
-        0xc000,
-        "iptables.masqueradeBit of kube-proxy, makeIPTablesUtilChains' marks of the kubelet",
-    ),
-    ("the AWS VPC CNI", 0x80, "AWS_VPC_K8S_CNI_CONNMARK"),
-];
-
-/// The bits of the packet mark that are ours.
-///
-/// # Errors
-///
-/// The flag, what is wrong with it, and what it allows.
-pub fn parse_mark(source: &str, proof: &str) -> Result<MarkLayout, Failure> {
-    let mark = MarkLayout {
-        source_mask: parse_hex("--mark-source-mask", source)?,
-        proof_mask: parse_hex("--mark-proof-mask", proof)?,
-    };
-    if !mark.is_valid() {
-        return Err(Failure::new(
-            "the two masks must each be one unbroken run of bits, and must not overlap",
-        )
-        .at(format!(
-            "--mark-source-mask {source} --mark-proof-mask {proof}"
-        ))
-        .help("the defaults are 0x3fff0000 and 0x40000000"));
-    }
-    for (whose, bits, setting) in OTHERS {
-        if mark.mask() & bits != 0 {
-            return Err(Failure::new(format!(
-                "the masks take bits {:#x} of the packet mark, which {whose} uses",
-                mark.mask() & bits
-            ))
-            .at(format!(
-                "--mark-source-mask {source} --mark-proof-mask {proof}"
-            ))
-            .help(format!(
-                "choose bits outside {bits:#x} (what {whose} uses is set by {setting})"
-            )));
-        }
-    }
-    Ok(mark)
-}
-
-fn parse_hex(flag: &str, text: &str) -> Result<u32, Failure> {
-    let digits = text
-        .strip_prefix("0x")
-        .or_else(|| text.strip_prefix("0X"))
-        .unwrap_or(text);
-    u32::from_str_radix(digits, 16).map_err(|error| {
-        Failure::new(format!("{text:?} is no 32-bit hexadecimal number: {error}"))
-            .at(format!("{flag} {text}"))
-            .help("write it as 0x3fff0000")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::args::{Args, Verb};
-
-    fn config(flags: &[&str]) -> Result<Config, Failure> {
-        let words = [&["--manifests", "policies"], flags].concat();
-        parse(&words)
-    }
-
-    fn parse(flags: &[&str]) -> Result<Config, Failure> {
-        let words = [&["ringfence", "agent"], flags].concat();
-        match Args::try_parse_from(words).unwrap().verb {
-            Verb::Agent(args) => Config::new(*args),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn defaults_are_valid() {
-        let config = config(&[]).unwrap();
-        assert_eq!(config.mark, MarkLayout::DEFAULT);
-        assert_eq!(config.http, Some("127.0.0.1:9765".parse().unwrap()));
-        assert_eq!(config.metadata_annotations, AnnotatedPods::All);
-    }
-
-    #[test]
-    fn bits_that_nobody_else_uses_may_be_chosen() {
-        let flags = ["--mark-source-mask", "0x3f00", "--mark-proof-mask", "0x1"];
-        let mark = config(&flags).unwrap().mark;
-        assert_eq!((mark.source_mask, mark.proof_mask), (0x3f00, 0x1));
-    }
-
-    #[test]
-    fn a_bad_flag_is_named_with_what_it_allows() {
-        for (flags, expect) in [
-            (&["--http", "localhost"][..], "--http localhost"),
-            (&["--mark-source-mask", "0x5"], "one unbroken run"),
-            (&["--mark-proof-mask", "0x3fff0000"], "must not overlap"),
-            (&["--mark-source-mask", "zebra"], "no 32-bit hexadecimal"),
-            (
-                &["--mark-source-mask", "0xff00"],
-                "bits 0xc000 of the packet mark, which kube-proxy uses",
-            ),
-            (
-                &["--mark-proof-mask", "0x4000"],
-                "bits 0x4000 of the packet mark, which kube-proxy uses",
-            ),
-            (
-                &["--mark-source-mask", "0xff0"],
-                "bits 0x80 of the packet mark, which the AWS VPC CNI uses",
-            ),
-            (
-                &["--metadata-annotations", "team in infra"],
-                "--metadata-annotations team in infra",
-            ),
-            (&["--cell-entries", "0"], "--cell-entries 0"),
-            (&["--netns-prefix", "a/b"], "--netns-prefix a/b"),
-            (&["--nri-timeout", "0"], "--nri-timeout 0"),
-            (&["--nri", "on"], "--node NAME"),
-            (&["--audit-interval", "0"], "--audit-interval 0"),
-            (&["--pod-processes", "on"], "--cgroup-root auto|DIR"),
-        ] {
-            let text = config(flags).unwrap_err().to_string();
-            assert!(
-                text.starts_with("error: ") && text.contains(expect),
-                "{flags:?}: {text}"
-            );
-        }
-    }
-    #[test]
-    fn a_cluster_needs_the_name_of_the_node_and_no_manifests() {
-        let text = parse(&["--kubeconfig", "k"]).unwrap_err().to_string();
-        assert!(
-            text.contains("--node is missing") && text.contains("RINGFENCE_NODE"),
-            "{text}"
-        );
-        let config = parse(&["--kubeconfig", "k", "--node", "n1"]).unwrap();
-        let Source::Cluster(cluster) = config.source else {
-            panic!("a cluster")
-        };
-        assert_eq!(cluster.kubeconfig, Some("k".into()));
-        assert_eq!(cluster.state_dir, Some(STATE_DIR.into()));
-        assert_eq!(cluster.event_interval, Some(Duration::from_secs(300)));
-        let silent = parse(&["--kube-event-interval", "0", "--node", "n1"]).unwrap();
-        assert!(matches!(
-            silent.source,
-            Source::Cluster(Cluster {
-                event_interval: None,
-                ..
-            })
-        ));
-        let off = parse(&["--state-dir", "off", "--node", "n1"]).unwrap();
-        assert!(matches!(
-            off.source,
-            Source::Cluster(Cluster {
-                state_dir: None,
-                ..
-            })
-        ));
-        assert!(parse(&["--state-dir", "here", "--node", "n1"]).is_err());
-        for mixed in ["--kubeconfig", "--context", "--state-dir"] {
-            let words = ["ringfence", "agent", "--manifests", "m", mixed, "x"];
-            let error = Args::try_parse_from(words).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains("cannot be used with"), "{error}");
         }
     }
 }

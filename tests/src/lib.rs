@@ -8,5 +8,6 @@ pub mod lab;
 pub mod node;
 pub mod packet;
 pub mod paged;
+pub mod reach;
 pub mod runtime;
 pub mod sandbox;

@@ -1,7 +1,8 @@
 //! Our own cases always; the public suites where `RINGFENCE_CONFORMANCE` says where they are: everything compiled, and a
 //! fixed sample in the kernel. `cargo xtask conformance --kernel` asks the kernel everything.
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::{env, fs::OpenOptions, io::Write as _, path::PathBuf};
+use std::{env, fs::OpenOptions, io::Write as _, path::PathBuf, process::Command};
 
 use ringfence_tests::conformance::{self, Case, Compiled, Kernel, Report, Suite};
 
@@ -19,7 +20,7 @@ const SAMPLE: &[(&str, usize)] = &[
 
 /// The directory of the public suites; without one the test says that it did not run.
 fn data(test: &str) -> Option<PathBuf> {
-    let data = env::var_os("RINGFENCE_CONFORMANCE").map(PathBuf::from);
+    let data = conformance::data();
     if data.is_none() {
         let reason =
             format!("{test}: RINGFENCE_CONFORMANCE does not say where the public suites are\n");
@@ -94,4 +95,53 @@ fn a_sample_of_the_public_suites_in_the_kernel() {
         kernel.ask(name, &cases, &mut report, |_| {}).unwrap();
     }
     good(&report);
+}
+
+/// Standard output, standard error and exit code of the runner, without public suites.
+fn runner(words: &[&str]) -> (String, String, i32) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence-conformance"))
+        .args(words)
+        .env(conformance::DATA, "")
+        .output()
+        .unwrap();
+    (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+        output.status.code().unwrap(),
+    )
+}
+
+#[test]
+fn the_runner_explains_itself() {
+    let (out, err, code) = runner(&["--help"]);
+    assert_eq!((err.as_str(), code), ("", 0));
+    for word in ["Usage:", "--kernel", "--case", "--data", "Exit codes"] {
+        assert!(out.contains(word), "{out}");
+    }
+}
+
+#[test]
+fn an_empty_variable_names_no_suites() {
+    let (_, err, code) = runner(&[]);
+    assert!(err.contains("the public suites are skipped"), "{err}");
+    assert_eq!(code, 0);
+    let (_, err, code) = runner(&["cyclonus"]);
+    assert!(err.contains("say where the public suites are"), "{err}");
+    assert_eq!(code, 2);
+}
+
+#[test]
+fn a_case_that_is_not_there_is_refused_in_short() {
+    let count = conformance::own().unwrap().len();
+    let beyond = (count + 1).to_string();
+    for wanted in ["0", &beyond, "no-such-case", ""] {
+        let (out, err, code) = runner(&["own", "--case", wanted]);
+        assert_eq!((out.as_str(), code), ("", 2), "{err}");
+        assert!(err.contains(&format!("{count} cases")), "{err}");
+        assert!(err.len() < 500, "{err}");
+    }
+    let (out, err, code) = runner(&["own", "--case", &count.to_string()]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert_eq!(runner(&["--case", "1"]).2, 2);
+    assert_eq!(runner(&["no-such-suite"]).2, 2);
 }

@@ -67,12 +67,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
-    /// Ask what others say a NetworkPolicy means, of the compiler or of the kernel: [SUITE] [--kernel] [--case N] [--data DIR]
-    Conformance {
-        /// Passed on to the runner; RINGFENCE_CONFORMANCE or --data says where the public suites are
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
+    /// Ask what others say a NetworkPolicy means, of the compiler or of the kernel
+    Conformance(conformance::Args),
     /// Find or build the API server and etcd that tests run against, and print where they are
     Envtest,
     /// Give the packet parser and the judge any bytes for a while, beside naive ones
@@ -94,7 +90,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(args),
         Verb::Lint => lint::run(),
         Verb::Bench { args } => bench::run(&args),
-        Verb::Conformance { args } => conformance::run(&args),
+        Verb::Conformance(args) => conformance::run(args),
         Verb::Envtest => envtest::run(),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Image(args) => image::run(&args),

@@ -10,10 +10,13 @@ use crate::{diff::Limits, nri::SOCKET};
 /// Flags of `ringfence agent`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct AgentArgs {
-    /// Files or directories of YAML to enforce, watched for changes; `-` is standard input. Without it, the
+    /// File or directory of YAML to enforce, watched for changes; `-` is standard input. May be repeated. Without it, the
     /// objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod.
-    #[arg(long, value_name = "PATH", num_args = 1.., value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub manifests: Vec<PathBuf>,
+    /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
+    #[arg(long, requires = "manifests")]
+    pub ignore_other_kinds: bool,
     /// File that names the cluster to read, and who to be there.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "manifests")]
     pub kubeconfig: Option<PathBuf>,

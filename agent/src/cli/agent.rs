@@ -34,8 +34,14 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
         let mut keeper = None;
         let mut tell = None;
         let (world, source) = match &config.source {
-            Source::Manifests(paths) => {
-                let manifests = Manifests::new(paths.clone(), Options::default());
+            Source::Manifests {
+                paths,
+                ignore_other_kinds,
+            } => {
+                let options = Options {
+                    ignore_other_kinds: *ignore_other_kinds,
+                };
+                let manifests = Manifests::new(paths.clone(), options);
                 follow(index::follow(manifests))
             }
             Source::Cluster(cluster) => {

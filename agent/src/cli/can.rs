@@ -36,7 +36,7 @@ pub(super) fn run(args: &CanArgs) -> Outcome {
         Name::parse(&args.to)?,
         Port::parse(&args.port)?,
     );
-    let snapshot = manifests::load(&args.manifests.files)?;
+    let snapshot = manifests::load(&args.manifests)?;
     let source = match &from {
         Name::Pod(key) => {
             Name::existing_pod(key, &snapshot)?;
@@ -62,6 +62,7 @@ pub(super) fn run(args: &CanArgs) -> Outcome {
         None => targets(&to, &port, &snapshot)?,
     };
     let oracle = Oracle::new(&snapshot);
+    manifests::warn(oracle.diagnostics());
     let mut flows = Vec::new();
     for (target, port) in targets {
         let families = oracle.families(&source, &target);

@@ -198,7 +198,7 @@ fn find_socket(named: Option<&Path>, usual: &Path) -> Result<PathBuf, Failure> {
         [] => Ok(socket),
         [lab] => {
             let directory = lab.parent().unwrap_or(lab);
-            eprintln!("using the lab in {}", directory.display());
+            say!("using the lab in {}", directory.display());
             Ok(lab.clone())
         }
         several => {

@@ -88,6 +88,6 @@ fn flush(filter: &ConnectionArgs, all: bool, at: &AgentAt) -> Outcome {
         );
     }
     let count: Count = Client::new(at)?.delete(&path)?;
-    eprintln!("{} connections forgotten", count.flushed);
+    say!("{} connections forgotten", count.flushed);
     Ok(ExitCode::SUCCESS)
 }

@@ -39,7 +39,11 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
     };
     let removed = dataplane::detach(&options)
         .map_err(|error| Failure::new(error.to_string()).at(place.clone()))?;
-    eprintln!("{removed} pins and filters removed from {place}; nothing is enforced any more");
+    if removed == 0 {
+        say!("nothing of Ringfence's was at {place}: nothing removed");
+    } else {
+        say!("{removed} pins and filters removed from {place}; nothing is enforced any more");
+    }
     if stay {
         until_told_to_stop()?;
     }

@@ -2,8 +2,13 @@
 
 use std::{fmt, net::IpAddr};
 
+use ipnet::IpNet;
+
 use super::failure::Failure;
 use crate::model::{PodKey, Protocol, Service, Snapshot};
+
+/// How many names an error lists.
+const LISTED: usize = 8;
 
 /// An endpoint as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +17,19 @@ pub(super) enum Name {
     Pod(PodKey),
     /// `svc/NAMESPACE/NAME`.
     Service(String, String),
-    /// `ip/ADDRESS` or an address.
+    /// `ip/ADDRESS` or an address; one of IPv4 that is written inside IPv6 (`::ffff:10.0.0.1`) is the IPv4 address, for
+    /// that is what travels.
     Address(IpAddr),
+}
+
+/// Reads an address as it means, with a word to standard error if it was written as another one.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let written: IpAddr = text.parse().ok()?;
+    let meant = written.to_canonical();
+    if meant != written {
+        say!("note: {written} is the IPv4 address {meant}, and judged as such");
+    }
+    Some(meant)
 }
 
 impl fmt::Display for Name {
@@ -34,18 +50,21 @@ impl Name {
                 .at(text.to_owned())
                 .help("write pod/NAMESPACE/NAME, NAMESPACE/NAME, svc/NAMESPACE/NAME, ip/ADDRESS or an address"))
         };
-        if let Ok(address) = text.parse() {
+        if let Some(address) = address(text) {
             return Ok(Self::Address(address));
         }
         let parts: Vec<&str> = text.split('/').collect();
         if parts.iter().any(|part| part.is_empty()) {
             return refuse(format!("{text:?} names no endpoint"));
         }
+        if text.parse::<IpNet>().is_ok() {
+            return refuse(format!("{text} is a network: name one address in it"));
+        }
         match parts.as_slice() {
-            ["ip", address] => address
-                .parse()
-                .map(Self::Address)
-                .or_else(|_| refuse(format!("{address:?} is no address"))),
+            ["ip", text] => address(text).map_or_else(
+                || refuse(format!("{text:?} is no address")),
+                |address| Ok(Self::Address(address)),
+            ),
             ["pod" | "pods", namespace, name] => Ok(Self::Pod(key(namespace, name))),
             ["svc" | "service" | "services", namespace, name] => {
                 Ok(Self::Service((*namespace).to_owned(), (*name).to_owned()))
@@ -68,7 +87,7 @@ impl Name {
             let failure = Failure::new(format!("there is no pod {key} in the manifests"));
             return Err(match similar(key, snapshot) {
                 Some(other) => failure.help(format!("did you mean {other}?")),
-                None => failure.help("are all manifests named with -f?"),
+                None => failure.help(some_of("pods", key, snapshot)),
             });
         };
         let place = || format!("{}: Pod/{key}", pod.origin);
@@ -120,6 +139,22 @@ fn key(namespace: &str, name: &str) -> PodKey {
     PodKey {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+    }
+}
+
+/// What there is instead, as far as it fits into a line.
+fn some_of(what: &str, key: &PodKey, snapshot: &Snapshot) -> String {
+    let here = snapshot.pods.keys();
+    let mut here = here.filter(|other| other.namespace == key.namespace);
+    let names: Vec<&str> = here.by_ref().take(LISTED).map(|it| &*it.name).collect();
+    let more = if here.next().is_some() { ", …" } else { "" };
+    if names.is_empty() {
+        format!(
+            "there are no {what} in namespace {}; are all manifests named with -f?",
+            key.namespace
+        )
+    } else {
+        format!("in this namespace there are: {}{more}", names.join(", "))
     }
 }
 
@@ -181,7 +216,12 @@ impl Port {
             }
             None => (text, Protocol::Tcp),
         };
+        // A sign is no digit, whatever `parse` takes.
+        let digits = port.bytes().all(|letter| letter.is_ascii_digit());
         match port.parse::<u16>() {
+            _ if !digits && port.parse::<u16>().is_ok() => Err(refuse(format!(
+                "{port:?} is no port number from 1 to 65535"
+            ))),
             Ok(0) => Err(refuse("port 0 does not exist".to_owned())),
             Ok(port) => Ok(Self::Number(protocol, port)),
             Err(_) if !text.contains('/') && is_port_name(port) => Ok(Self::Name(port.to_owned())),
@@ -216,6 +256,14 @@ mod tests {
             ("ip/10.0.0.1", Name::Address("10.0.0.1".parse().unwrap())),
             ("10.0.0.1", Name::Address("10.0.0.1".parse().unwrap())),
             ("2001:db8::1", Name::Address("2001:db8::1".parse().unwrap())),
+            (
+                "::ffff:10.0.0.1",
+                Name::Address("10.0.0.1".parse().unwrap()),
+            ),
+            (
+                "ip/::ffff:a00:1",
+                Name::Address("10.0.0.1".parse().unwrap()),
+            ),
         ] {
             assert_eq!(Name::parse(text).unwrap(), expect, "{text}");
         }
@@ -230,6 +278,7 @@ mod tests {
             "a/b/c/d",
             "ip/10.0.0",
             "10.0.0.0/8/1",
+            "10.0.0.0/8",
         ] {
             assert!(Name::parse(text).is_err(), "{text}");
         }
@@ -253,6 +302,7 @@ mod tests {
             "443/tpc",
             "https/tcp",
             "-1",
+            "+1",
             "44 3",
             "443/icmp",
         ] {

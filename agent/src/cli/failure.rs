@@ -2,6 +2,9 @@
 
 use std::{fmt, io};
 
+/// How many places are told: nobody mends more at a time.
+const PLACES: usize = 50;
+
 /// Why a verb could not do its work. Exit code 2.
 #[derive(Debug)]
 pub enum Failure {
@@ -55,18 +58,38 @@ impl fmt::Display for Failure {
         let Self::Told(told) = self else {
             return f.write_str("error: standard output was closed");
         };
-        write!(f, "error: {}", told.what)?;
-        for place in &told.places {
-            write!(f, "\n  {place}")?;
+        write!(f, "error: {}", Plain(&told.what))?;
+        for place in told.places.iter().take(PLACES) {
+            write!(f, "\n  {}", Plain(place))?;
+        }
+        if let Some(more @ 1..) = told.places.len().checked_sub(PLACES) {
+            write!(f, "\n  and {more} more")?;
         }
         if let Some(help) = &told.help {
-            write!(f, "\n  help: {help}")?;
+            write!(f, "\n  help: {}", Plain(help))?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Failure {}
+
+/// A text with what would move a terminal's cursor or change its colours written out: names come from files and from
+/// the command line. Line breaks stay, for some texts have several lines.
+pub(super) struct Plain<'a>(pub &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for letter in self.0.chars() {
+            if letter.is_control() && letter != '\n' {
+                write!(f, "{}", letter.escape_default())?;
+            } else {
+                fmt::Write::write_char(f, letter)?;
+            }
+        }
+        Ok(())
+    }
+}
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {

@@ -14,6 +14,6 @@ pub(super) fn run(args: &ManArgs) -> Outcome {
     };
     fs::create_dir_all(&args.directory).map_err(failed)?;
     clap_mangen::generate_to(Args::command(), &args.directory).map_err(failed)?;
-    eprintln!("man pages are in {place}");
+    say!("man pages are in {place}");
     Ok(ExitCode::SUCCESS)
 }

@@ -1,17 +1,50 @@
 //! Reading manifests for verbs that work offline.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
-use super::failure::Failure;
+use super::failure::{Failure, Plain};
 use crate::{
+    args::Manifests,
     index,
     model::{Diagnostic, Snapshot},
     watch,
 };
 
 /// Reads them all, or says everything that is wrong with them.
-pub(super) fn load(files: &[PathBuf]) -> Result<Snapshot, Failure> {
-    index::load(files, watch::Options::default()).map_err(|diagnostics| failure(&diagnostics))
+pub(super) fn load(manifests: &Manifests) -> Result<Snapshot, Failure> {
+    let Manifests {
+        files,
+        ignore_other_kinds,
+    } = manifests;
+    let options = watch::Options {
+        ignore_other_kinds: *ignore_other_kinds,
+    };
+    index::load(files, options).map_err(|diagnostics| failure(&diagnostics))
+}
+
+/// Says what is wrong with objects that are in force all the same: each thing once, with everybody whom it is about.
+pub(super) fn warn(diagnostics: &[Diagnostic]) {
+    let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for diagnostic in diagnostics {
+        let of = places.entry(&diagnostic.message).or_default();
+        of.push(place(diagnostic));
+    }
+    for (what, places) in places {
+        say!(
+            "warning: {}\n  {}",
+            Plain(what),
+            Plain(&places.join("\n  "))
+        );
+    }
+}
+
+/// Where it is, without what it is.
+fn place(diagnostic: &Diagnostic) -> String {
+    let place = Diagnostic {
+        message: String::new(),
+        ..diagnostic.clone()
+    };
+    place.to_string().trim_end_matches(": ").to_owned()
 }
 
 fn failure(diagnostics: &[Diagnostic]) -> Failure {
@@ -20,13 +53,7 @@ fn failure(diagnostics: &[Diagnostic]) -> Failure {
         several => format!("{} things are wrong with the manifests", several.len()),
     };
     let place = |diagnostic: &Diagnostic| match diagnostics {
-        [_] => Diagnostic {
-            message: String::new(),
-            ..diagnostic.clone()
-        }
-        .to_string()
-        .trim_end_matches(": ")
-        .to_owned(),
+        [_] => place(diagnostic),
         _ => diagnostic.to_string(),
     };
     diagnostics

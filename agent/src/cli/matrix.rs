@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::IpAddr,
     process::ExitCode,
 };
 
@@ -11,11 +10,12 @@ use super::{
     endpoint::Port as PortName,
     failure::{Failure, Outcome},
     manifests, output,
+    outside::Outside,
     question::{Oracle, Port, Ruling, port_text},
 };
 use crate::{
     args::{MatrixArgs, OutputArgs},
-    compile::{Family, Party, service_at},
+    compile::{Family, Party},
     model::{Protocol, Snapshot},
 };
 
@@ -26,23 +26,20 @@ struct Who {
 }
 
 pub(super) fn run(args: &MatrixArgs) -> Outcome {
-    let outside = args
-        .outside
-        .iter()
-        .map(|text| parse_outside(text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let outside = Outside::parse(&args.outside)?;
     let ports = args
         .port
         .iter()
         .map(|text| parse_port(text))
         .collect::<Result<BTreeSet<_>, _>>()?;
-    let snapshot = manifests::load(&args.manifests.files)?;
-    for (who, text) in outside.iter().zip(&args.outside) {
-        refuse_service(who, text, &snapshot)?;
+    let snapshot = manifests::load(&args.manifests)?;
+    for one in &outside {
+        one.check(&snapshot)?;
     }
     let everybody = everybody(&snapshot, outside);
     let columns = columns(&snapshot, &everybody, &ports);
     let oracle = Oracle::new(&snapshot);
+    manifests::warn(oracle.diagnostics());
     let mut rulings = Vec::new();
     for from in &everybody {
         for (to, port) in &columns {
@@ -73,56 +70,22 @@ pub(super) fn run(args: &MatrixArgs) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse_outside(text: &str) -> Result<Who, Failure> {
-    let (name, address) = text.split_once('=').unwrap_or((text, text));
-    let plain = address.strip_prefix("ip/").unwrap_or(address);
-    let address: IpAddr = plain.parse().map_err(|error| {
-        Failure::new(format!("{plain:?} is no address: {error}"))
-            .at(format!("--outside {text}"))
-            .help("write NAME=ADDRESS, as in internet=203.0.113.7")
-    })?;
-    let name = name.strip_prefix("ip/").unwrap_or(name);
-    if name.is_empty() {
-        return Err(Failure::new("the name is empty").at(format!("--outside {text}")));
-    }
-    Ok(Who {
-        name: name.to_owned(),
-        party: Party::Address(address),
-    })
-}
-
-/// What is sent to a service's address is judged as what goes to the pods behind it, which have columns of their own.
-fn refuse_service(who: &Who, text: &str, snapshot: &Snapshot) -> Result<(), Failure> {
-    let Party::Address(address) = who.party else {
-        return Ok(());
-    };
-    match service_at(snapshot, address, None) {
-        None => Ok(()),
-        Some(service) => {
-            let (namespace, name) = (&service.namespace, &service.name);
-            Err(Failure::new(format!(
-                "{address} is an address of service {namespace}/{name}, not of somebody outside"
-            ))
-            .at(format!("--outside {text}"))
-            .help(format!(
-                "look at the columns of the pods behind it, or ask `ringfence can POD svc/{namespace}/{name} PORT`"
-            )))
-        }
-    }
-}
-
 fn parse_port(text: &str) -> Result<Port, Failure> {
     match PortName::parse(text)? {
         PortName::Number(protocol, port) => Ok(Some((protocol, port))),
         PortName::Icmp => Ok(None),
-        PortName::Name(name) => {
-            Err(Failure::new("ports go by number here").at(format!("--port {name}")))
-        }
+        PortName::Name(name) => Err(Failure::new("ports go by number here")
+            .at(format!("--port {name}"))
+            .help("give the number, as in 443 or 53/udp")),
     }
 }
 
 /// Pods first, then who was named.
-fn everybody(snapshot: &Snapshot, outside: Vec<Who>) -> Vec<Who> {
+fn everybody(snapshot: &Snapshot, outside: Vec<Outside<'_>>) -> Vec<Who> {
+    let outside = outside.into_iter().map(|one| Who {
+        name: one.name,
+        party: Party::Address(one.address),
+    });
     let pods = snapshot
         .pods
         .iter()
@@ -182,7 +145,11 @@ fn write(
             .map(|(who, port)| (who.name.clone(), port_text(*port))),
     );
     if heads.is_empty() {
-        eprintln!("no pod has a port; name some with --port");
+        if everybody.is_empty() {
+            say!("there is no running pod in the manifests");
+        } else {
+            say!("no pod has a port; name some with --port");
+        }
         return Ok(());
     }
     let mut first = true;
@@ -238,7 +205,7 @@ fn write(
         output::write_table(out, &mut table)?;
     }
     if !args.no_headers {
-        eprintln!(
+        say!(
             "allow: both ends allow it   ·: denied   -: not for Ringfence to judge, or not in this family"
         );
     }

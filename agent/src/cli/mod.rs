@@ -3,6 +3,14 @@
 //! **Invariants.** Data goes to standard output, talk to standard error. Exit codes: 0 done or allowed, 1 denied,
 //! 2 wrong usage or an error. A reader that closes standard output ends the verb in silence.
 
+/// Says something to standard error. Whoever closed it does not want to hear it, and that is no reason to end.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _: std::io::Result<()> = writeln!(std::io::stderr().lock(), $($words)*);
+    }};
+}
+
 pub mod failure;
 
 mod agent;
@@ -23,12 +31,17 @@ mod manifests;
 mod matrix;
 mod observe;
 mod output;
+mod outside;
 mod question;
 mod status;
 mod sysdump;
 mod version;
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
@@ -45,7 +58,7 @@ const PIPE_CLOSED: u8 = 141;
 #[must_use]
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = env::args_os().collect();
-    let args = command(words.first()).get_matches_from(words);
+    let args = unset_if_empty(command(words.first())).get_matches_from(words);
     let args = match Args::from_arg_matches(&args) {
         Ok(args) => args,
         Err(error) => error.exit(),
@@ -54,7 +67,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(Failure::PipeClosed) => ExitCode::from(PIPE_CLOSED),
         Err(failure) => {
-            eprintln!("{failure}");
+            say!("{failure}");
             ExitCode::from(2)
         }
     }
@@ -67,6 +80,20 @@ fn command(program: Option<&OsString>) -> clap::Command {
     } else {
         Args::command()
     }
+}
+
+/// An environment variable that is empty says nothing.
+fn unset_if_empty(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| env::var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| {
+            if arg.get_env().is_some_and(is_empty) {
+                arg.env(None)
+            } else {
+                arg
+            }
+        })
+        .mut_subcommands(unset_if_empty)
 }
 
 fn dispatch(verb: Verb) -> Outcome {

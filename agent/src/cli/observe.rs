@@ -62,7 +62,7 @@ pub(super) fn run(args: &ObserveArgs) -> Outcome {
             }
             FlowFormat::Table => match serde_json::from_slice::<Flow>(line) {
                 Ok(flow) if flow.schema == SCHEMA => writeln!(out, "{}", for_people(&flow, color))?,
-                _ => eprintln!("{}", not_a_flow(line)),
+                _ => say!("{}", not_a_flow(line)),
             },
         }
         out.flush()?;

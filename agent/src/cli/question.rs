@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     compile::{self, AnnotatedPods, Asker, Family, Judgement, Party, Question},
     metadata::{self, MetadataEndpoint},
-    model::{Origin, PodKey, Policy, Protocol, Snapshot},
+    model::{Diagnostic, Origin, PodKey, Policy, Protocol, Snapshot},
 };
 
 /// Protocol and port; `None` for a protocol without ports.
@@ -24,6 +24,7 @@ pub(super) struct Oracle<'a> {
     asker: Asker<'a>,
     granted: BTreeSet<PodKey>,
     metadata: Vec<MetadataEndpoint>,
+    diagnostics: Vec<Diagnostic>,
 }
 
 /// One flow, judged.
@@ -93,7 +94,7 @@ impl<'a> Oracle<'a> {
             annotated_pods: AnnotatedPods::All,
             iam_role_annotation: false,
         };
-        let (desired, _) = compile::compile(&compile::as_if_local(snapshot), &options);
+        let (desired, diagnostics) = compile::compile(&compile::as_if_local(snapshot), &options);
         let granted = desired
             .endpoints
             .into_iter()
@@ -103,7 +104,13 @@ impl<'a> Oracle<'a> {
             asker: Asker::new(snapshot),
             granted: granted.map(|(key, _)| key.clone()).collect(),
             metadata: metadata::catalogue(),
+            diagnostics,
         }
+    }
+
+    /// What is wrong with objects that are in force all the same, as the agent would say it.
+    pub(super) fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
     }
 
     /// Families in which the two can talk; `None` alone if neither has an address yet.
@@ -249,14 +256,7 @@ impl<'a> Oracle<'a> {
                 let pod = self.snapshot.pods.get(key);
                 pod.is_none_or(|pod| !pod.host_network).then_some(key)
             }
-            Party::Address(address) => self
-                .snapshot
-                .pods
-                .iter()
-                .find(|(_, pod)| {
-                    pod.is_running() && !pod.host_network && pod.addresses.contains(address)
-                })
-                .map(|(key, _)| key),
+            Party::Address(address) => self.asker.owner(*address),
         }
     }
 

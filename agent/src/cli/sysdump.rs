@@ -23,10 +23,10 @@ use crate::{
 };
 
 pub(super) fn run(args: &SysdumpArgs) -> Outcome {
-    let ask = |path: &str| {
-        Client::new(&args.at)
-            .and_then(|client| client.bytes(path))
-            .map_err(one_line)
+    let client = Client::new(&args.at).map_err(one_line);
+    let ask = |path: &str| match &client {
+        Ok(client) => client.bytes(path).map_err(one_line),
+        Err(reason) => Err(reason.clone()),
     };
     let look = CheckArgs {
         bpffs: args.bpffs.clone(),
@@ -66,7 +66,9 @@ pub(super) fn finish(dump: &Dump, output: Option<&Path>) -> Outcome {
         let path = output.map_or_else(|| PathBuf::from(format!("{name}.tar.gz")), Path::to_owned);
         let place = path.display().to_string();
         let trouble = |error: io::Error| {
-            Failure::new(format!("cannot write the archive: {error}")).at(place.clone())
+            Failure::new(format!("cannot write the archive: {error}"))
+                .at(place.clone())
+                .help("name another file with --output FILE, or - for standard output")
         };
         let mut file = OpenOptions::new()
             .write(true)
@@ -77,10 +79,10 @@ pub(super) fn finish(dump: &Dump, output: Option<&Path>) -> Outcome {
             .map_err(trouble)?;
         dump.write(&name, seconds, &mut file).map_err(trouble)?;
         file.flush().map_err(trouble)?;
-        eprintln!("{place}: {} files", dump.len());
+        say!("{place}: {} files", dump.len());
     }
     for (path, reason) in dump.missing() {
-        eprintln!("not in it: {path}: {reason}");
+        say!("not in it: {path}: {reason}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,13 @@
 //! Typed handles of the maps, and what one [`Op`] does to them.
 
-use std::net::{IpAddr, Ipv6Addr};
+mod address;
+mod layout;
+mod write;
 
 use aya::{
-    Ebpf, Pod,
-    maps::{
-        Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf,
-        lpm_trie::{Key, LpmTrie},
-    },
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf, lpm_trie::LpmTrie},
 };
-use ipnet::IpNet;
 use ringfence_common::{
     V4, V6,
     catalogue::{IdentityEntry, NameEntry, TableEntry},
@@ -19,16 +17,18 @@ use ringfence_common::{
     endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
     identity::{Identity, IdentityWord},
     metadata::MetadataWord,
-    service::{ANY_NODE_ADDRESS, NodeWord, ServiceKey},
+    service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
 
 use super::KernelError;
-use crate::{
-    compile::Translated,
-    diff::{Op, TableState},
-    model::Protocol,
-};
+use crate::diff::{Op, TableState};
+
+use write::{drop_key, gone, put, set, write};
+
+pub(super) use layout::named;
+pub use layout::{mapped, service_key, translated, unmapped};
+pub(super) use write::refused;
 
 /// Places in `STATE`.
 pub mod state {
@@ -242,62 +242,6 @@ impl Maps {
         }
     }
 
-    fn address(&mut self, net: &IpNet, identity: Identity) -> Result<(), KernelError> {
-        let exact = net.prefix_len() == net.max_prefix_len();
-        match net {
-            IpNet::V4(net) if exact => {
-                let key = net.addr().octets();
-                put(
-                    &mut self.addresses4,
-                    "ADDRESSES4",
-                    key,
-                    IdentityWord::v4(&key, identity),
-                )
-            }
-            IpNet::V6(net) if exact => {
-                let key = net.addr().octets();
-                put(
-                    &mut self.addresses6,
-                    "ADDRESSES6",
-                    key,
-                    IdentityWord::v6(&key, identity),
-                )
-            }
-            IpNet::V4(net) => {
-                let key = Key::new(net.prefix_len().into(), net.network().octets());
-                self.networks4
-                    .insert(&key, identity, 0)
-                    .map_err(|error| refused("NETWORKS4", &error))
-            }
-            IpNet::V6(net) => {
-                let key = Key::new(net.prefix_len().into(), net.network().octets());
-                self.networks6
-                    .insert(&key, identity, 0)
-                    .map_err(|error| refused("NETWORKS6", &error))
-            }
-        }
-    }
-
-    fn remove_address(&mut self, net: &IpNet) -> Result<(), KernelError> {
-        let exact = net.prefix_len() == net.max_prefix_len();
-        match net {
-            IpNet::V4(net) if exact => {
-                drop_key(&mut self.addresses4, "ADDRESSES4", &net.addr().octets())
-            }
-            IpNet::V6(net) if exact => {
-                drop_key(&mut self.addresses6, "ADDRESSES6", &net.addr().octets())
-            }
-            IpNet::V4(net) => {
-                let key = Key::new(net.prefix_len().into(), net.network().octets());
-                gone("NETWORKS4", self.networks4.remove(&key))
-            }
-            IpNet::V6(net) => {
-                let key = Key::new(net.prefix_len().into(), net.network().octets());
-                gone("NETWORKS6", self.networks6.remove(&key))
-            }
-        }
-    }
-
     /// Puts a word into force. A far element is written before its interface leads to it, and the other way round
     /// when it goes.
     fn swap(&mut self, ifindex: u32, element: u32, word: EndpointWord) -> Result<(), KernelError> {
@@ -315,114 +259,4 @@ impl Maps {
             FarWord::new(ifindex, element),
         )
     }
-}
-
-/// A translated destination as a key of `SERVICES`.
-#[must_use]
-pub fn service_key(translated: &Translated) -> ServiceKey {
-    ServiceKey {
-        address: translated.address.map_or(ANY_NODE_ADDRESS, mapped),
-        port: translated.port,
-        protocol: translated.protocol.number(),
-        _pad: 0,
-    }
-}
-
-/// The translated destination behind a key of `SERVICES`; `None` for a protocol that no Service has.
-#[must_use]
-pub fn translated(key: &ServiceKey) -> Option<Translated> {
-    Some(Translated {
-        address: (key.address != ANY_NODE_ADDRESS).then(|| unmapped(key.address)),
-        protocol: Protocol::ALL
-            .into_iter()
-            .find(|protocol| protocol.number() == key.protocol)?,
-        port: key.port,
-    })
-}
-
-/// An address as a key of family-less maps.
-#[must_use]
-pub fn mapped(address: IpAddr) -> V6 {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
-/// The address behind a key of family-less maps.
-#[must_use]
-pub fn unmapped(address: V6) -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(address)).to_canonical()
-}
-
-pub(super) fn named(name: &str) -> Result<NameEntry, KernelError> {
-    NameEntry::new(name).ok_or_else(|| {
-        KernelError::Other(format!(
-            "the name `{name}` is longer than {} bytes",
-            ringfence_common::catalogue::NAME_BYTES
-        ))
-    })
-}
-
-pub(super) fn refused(map: &str, error: &MapError) -> KernelError {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    KernelError::Other(format!("map {map}: {error}{}", source.unwrap_or_default()))
-}
-
-fn put<K: Pod, V: Pod>(
-    map: &mut Hash<K, V>,
-    name: &str,
-    key: K,
-    value: V,
-) -> Result<(), KernelError> {
-    map.insert(key, value, 0)
-        .map_err(|error| refused(name, &error))
-}
-
-/// Removes a key; that it is not there is as good.
-fn drop_key<K: Pod, V: Pod>(map: &mut Hash<K, V>, name: &str, key: &K) -> Result<(), KernelError> {
-    gone(name, map.remove(key))
-}
-
-fn gone(name: &str, result: Result<(), MapError>) -> Result<(), KernelError> {
-    match result {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(refused(name, &error)),
-    }
-}
-
-fn set<V: Pod>(
-    map: &mut Array<MapData, V>,
-    name: &str,
-    at: u32,
-    value: V,
-) -> Result<(), KernelError> {
-    map.set(at, value, 0).map_err(|error| refused(name, &error))
-}
-
-/// Writes elements in a row and reads them back: what a word will point at is verified before it does.
-fn write<V: Pod + PartialEq>(
-    map: &mut Array<MapData, V>,
-    name: &str,
-    at: u32,
-    values: &[V],
-) -> Result<(), KernelError> {
-    for (index, value) in (at..).zip(values) {
-        set(map, name, index, *value)?;
-    }
-    for (index, value) in (at..).zip(values) {
-        let found = map.get(&index, 0).map_err(|error| refused(name, &error))?;
-        if found != *value {
-            return Err(KernelError::Other(format!(
-                "map {name}: element {index} does not hold what was written to it: somebody else writes to it\n  \
-                 help: look for other users of the pins (bpftool map show)"
-            )));
-        }
-    }
-    Ok(())
 }

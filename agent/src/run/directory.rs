@@ -47,7 +47,9 @@ pub fn take(directory: &Path) -> Result<Lock, Failure> {
         .mode(0o600)
         .open(&path)
         .map_err(|error| {
-            Failure::new(format!("cannot open the lock: {error}")).at(path.display().to_string())
+            let failure = Failure::new(format!("cannot open the lock: {error}"))
+                .at(path.display().to_string());
+            failure.help("that takes root, or a directory of your own: --run-dir DIR")
         })?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut file) => {

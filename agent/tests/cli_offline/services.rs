@@ -71,7 +71,7 @@ fn can(directory: &Path, words: &[&str]) -> (String, String, i32) {
 
 fn can_with(more: &str, directory: &Path, words: &[&str]) -> (String, String, i32) {
     fs::write(directory.join("more.yaml"), more).unwrap();
-    let files = ["-f", "all.yaml", "more.yaml"];
+    let files = ["-f", "all.yaml", "-f", "more.yaml"];
     told(
         directory,
         &[&["can", "shop/web"], words, &files[..]].concat(),
@@ -198,6 +198,7 @@ fn what_is_behind_some_services_is_unknown_and_said_to_be() {
         "vip=10.96.0.20",
         "-f",
         "all.yaml",
+        "-f",
         "more.yaml",
     ];
     let (out, err, code) = told(directory.path(), &words);

@@ -16,7 +16,7 @@ use ringfence_common::{
     judge::{Tables as _, decide},
 };
 
-use super::{DIRECTIONS, worlds};
+use super::{DIRECTIONS, history, worlds};
 
 type Port = Option<(Protocol, u16)>;
 
@@ -83,7 +83,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 24 } else { 256 }, ..ProptestConfig::default() })]
 
     #[test]
-    fn after_any_events_the_result_is_that_of_a_fresh_compiler(history in worlds::history()) {
+    fn after_any_events_the_result_is_that_of_a_fresh_compiler(history in history::history()) {
         let mut compiler = Compiler::new(Options::default());
         for snapshot in &history {
             let (desired, diagnostics) = compiler.update(snapshot);
@@ -112,7 +112,7 @@ proptest! {
     }
 
     #[test]
-    fn plans_lead_from_event_to_event_without_a_mixture(history in worlds::history()) {
+    fn plans_lead_from_event_to_event_without_a_mixture(history in history::history()) {
         let limits = Limits::default();
         let grants = BTreeMap::new();
         let mut compiler = Compiler::new(Options::default());

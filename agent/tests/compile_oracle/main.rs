@@ -4,7 +4,9 @@
     reason = "what the tests write themselves is right"
 )]
 
+mod history;
 mod incremental;
+mod objects;
 mod oracle;
 mod worlds;
 

@@ -27,4 +27,4 @@ pub use case::{Case, Expect, Question, Step};
 pub use compiled::Compiled;
 pub use kernel::Kernel;
 pub use report::{Disagreement, Report, Totals};
-pub use suite::{Suite, find, load, own};
+pub use suite::{DATA, Suite, data, find, load, own};

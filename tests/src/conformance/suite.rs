@@ -1,7 +1,7 @@
 //! The suites, and where their files are.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
@@ -65,6 +65,16 @@ impl Suite {
     pub fn is_own(&self) -> bool {
         self.form == Form::Own
     }
+}
+
+/// The environment variable that says where the public suites are.
+pub const DATA: &str = "RINGFENCE_CONFORMANCE";
+
+/// The directory of the public suites, if [`DATA`] says it; empty says nothing.
+#[must_use]
+pub fn data() -> Option<PathBuf> {
+    let data = env::var_os(DATA)?;
+    (!data.is_empty()).then(|| data.into())
 }
 
 /// The suite of a name.

@@ -9,7 +9,7 @@ use ringfence_agent::{
 };
 use ringfence_tests::{agent::Agent, lab::binary};
 
-use super::SHORT;
+use super::{PATIENT, SHORT};
 
 fn example() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/hybrid-cloud")
@@ -60,12 +60,13 @@ fn compare(lab: &Lab, agent: &Agent, file: &LabFile) -> (usize, usize) {
             Transport::Tcp
         };
         let port = port.parse().expect("a port");
+        let allowed = text("verdict") == "allow";
         probes.push(Probe {
             from,
             to: address,
             port,
             protocol,
-            timeout: SHORT,
+            timeout: if allowed { PATIENT } else { SHORT },
         });
         said.push(text("verdict"));
     }

@@ -13,18 +13,16 @@ mod pods;
 mod services;
 mod upgrade;
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use ringfence_agent::lab::{
-    Actor, Lab, Outcome, Probe,
+    Actor, Lab, Outcome,
     wire::{Stream, StreamReport, Transport},
 };
-use ringfence_tests::lab::{addresses, eventually};
-
-/// For what must be answered: long, since the machine may be busy.
-const PATIENT: Duration = Duration::from_secs(10);
-/// For what must not be: each such probe takes this long.
-const SHORT: Duration = Duration::from_millis(400);
+use ringfence_tests::{
+    lab::{addresses, eventually},
+    reach::{self, PATIENT, SHORT, stands_still},
+};
 
 fn pod(name: &str) -> Actor {
     Actor::pod("t", name)
@@ -58,40 +56,30 @@ fn lets_in(to: &str, from: &str, port: u16) -> String {
     )
 }
 
-/// What becomes of one attempt.
+/// What becomes of one attempt that should be answered.
+fn patient_attempt(lab: &Lab, from: &Actor, to: IpAddr, port: u16, protocol: Transport) -> Outcome {
+    lab.probe(from, to, port, protocol, PATIENT)
+        .expect("the lab obeys")
+}
+
+/// What becomes of one attempt that should not be.
 fn attempt(lab: &Lab, from: &Actor, to: IpAddr, port: u16, protocol: Transport) -> Outcome {
     lab.probe(from, to, port, protocol, SHORT)
         .expect("the lab obeys")
 }
 
-/// True if both families and both transports get through; false if none does.
+/// True if both families and both transports get through; false if none does, for long.
 ///
 /// # Panics
 ///
 /// If some do and some do not.
 fn reaches(lab: &Lab, from: &Actor, number: u8, port: u16) -> bool {
-    let probes: Vec<Probe> = addresses(number)
-        .into_iter()
-        .flat_map(|to| {
-            Transport::ALL.map(|protocol| Probe {
-                from: from.clone(),
-                to,
-                port,
-                protocol,
-                timeout: SHORT,
-            })
-        })
-        .collect();
-    let outcomes = lab.probe_all(&probes).expect("the lab obeys");
-    let answered = outcomes
-        .iter()
-        .filter(|outcome| outcome.is_answered())
-        .count();
-    assert!(
-        answered == 0 || answered == outcomes.len(),
-        "{from} -> {number}:{port}: {outcomes:?}"
-    );
-    answered > 0
+    reach::reaches(lab, from, &addresses(number), port)
+}
+
+/// True if neither family gets through by either transport, for a moment.
+fn is_closed(lab: &Lab, from: &Actor, number: u8, port: u16) -> bool {
+    reach::is_closed(lab, from, &addresses(number), port)
 }
 
 /// Starts numbered messages from a pod.
@@ -116,15 +104,5 @@ fn flows_on(lab: &Lab, id: &str, from: &Actor, more: u64) {
     let wanted = report(lab, id, from).answered + more;
     eventually("the stream flows", || {
         (report(lab, id, from).answered >= wanted).then_some(())
-    });
-}
-
-/// Waits until the stream gets no answers any more.
-fn stands_still(lab: &Lab, id: &str, from: &Actor) {
-    eventually("the stream stands still", || {
-        let before = report(lab, id, from);
-        std::thread::sleep(SHORT);
-        let after = report(lab, id, from);
-        (before.answered == after.answered && after.answered > 0).then_some(())
     });
 }

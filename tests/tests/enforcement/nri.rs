@@ -12,7 +12,7 @@ use ringfence_tests::{
     runtime::{Runtime, sandbox},
 };
 
-use super::{attempt, flows_on, lets_in, pod, pod_manifest, reaches, stream, world};
+use super::{attempt, flows_on, is_closed, lets_in, pod, pod_manifest, reaches, stream, world};
 
 /// Nothing leaves `app: b`.
 const SILENT: &str = "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: { name: silent, namespace: t }\n\
@@ -64,7 +64,7 @@ fn a_pod_that_no_source_knows_is_protected_before_the_runtime_is_answered() {
     }
     let served = lab.served(&Actor::outside("client")).unwrap();
     assert!(served.visits.is_empty(), "its first packet was judged");
-    assert!(reaches(&lab, &pod("a"), 2, 80) && !reaches(&lab, &pod("a"), 2, 81));
+    assert!(reaches(&lab, &pod("a"), 2, 80) && is_closed(&lab, &pod("a"), 2, 81));
     assert!(metric(
         &agent,
         "ringfence_nri_pods_total{result=\"protected\"} 1"
@@ -99,9 +99,9 @@ fn a_sandbox_that_is_made_anew_keeps_its_pods_policy() {
     // The pod's second sandbox has another namespace, and other addresses.
     let second = sandbox("s2", "t", "b", &netns(&lab, "c"));
     plugin.runs(&second).answer().unwrap();
-    assert!(reaches(&lab, &pod("a"), 3, 80) && !reaches(&lab, &pod("a"), 3, 81));
+    assert!(reaches(&lab, &pod("a"), 3, 80) && is_closed(&lab, &pod("a"), 3, 81));
     plugin.ended(&first);
-    assert!(reaches(&lab, &pod("a"), 3, 80) && !reaches(&lab, &pod("a"), 3, 81));
+    assert!(reaches(&lab, &pod("a"), 3, 80) && is_closed(&lab, &pod("a"), 3, 81));
     plugin.ended(&second);
     eventually("it is no endpoint any more", || {
         (!endpoints(&agent).contains("t/b")).then_some(())
@@ -124,7 +124,7 @@ fn what_runs_already_is_taken_over_with_its_connections_and_counted_if_nobody_wa
         endpoints(&agent).contains("t/b").then_some(())
     });
     flows_on(&lab, "s", &a, 20);
-    assert!(!reaches(&lab, &a, 2, 81));
+    assert!(is_closed(&lab, &a, 2, 81));
     eventually("it is counted", || {
         metric(&agent, "ringfence_nri_unwatched_pods_total 1").then_some(())
     });

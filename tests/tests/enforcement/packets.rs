@@ -6,6 +6,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -20,7 +21,7 @@ use ringfence_tests::{
     packet, paged,
 };
 
-use super::{PATIENT, SHORT, attempt, lets_in, pod, world};
+use super::{PATIENT, SHORT, lets_in, patient_attempt, pod, world};
 
 /// Does something in a pod's network namespace.
 pub(super) fn inside<T: Send>(lab: &Lab, pod: &str, work: impl FnOnce() -> Result<T> + Send) -> T {
@@ -28,15 +29,20 @@ pub(super) fn inside<T: Send>(lab: &Lab, pod: &str, work: impl FnOnce() -> Resul
     inside_netns(&netns, work).expect("the pod's namespace")
 }
 
+/// How long an answer is waited for.
+fn window(allowed: bool) -> Duration {
+    if allowed { PATIENT } else { SHORT }
+}
+
 /// A socket for datagrams to this address.
-fn datagrams(to: IpAddr) -> Result<UdpSocket> {
+fn datagrams(to: IpAddr, timeout: Duration) -> Result<UdpSocket> {
     let any: IpAddr = if to.is_ipv4() {
         [0; 4].into()
     } else {
         [0_u16; 8].into()
     };
     let socket = UdpSocket::bind((any, 0)).context("bind")?;
-    socket.set_read_timeout(Some(SHORT)).context("time-out")?;
+    socket.set_read_timeout(Some(timeout)).context("time-out")?;
     Ok(socket)
 }
 
@@ -48,7 +54,7 @@ fn fragments_pass_where_allowed_and_nowhere_else() {
         for (port, allowed) in [(80, true), (81, false)] {
             // 4000 bytes in one datagram: three fragments, of which only the first has ports.
             let answered = inside(&lab, "a", || {
-                let socket = datagrams(to)?;
+                let socket = datagrams(to, window(allowed))?;
                 socket.send_to(&[b'x'; 4000], (to, port)).context("send")?;
                 Ok(socket.recv(&mut [0; 9000]).is_ok())
             });
@@ -98,7 +104,9 @@ fn headers_outside_the_linear_part_are_judged_too() {
         let answered = inside(&lab, "a", || {
             // It owns the port, and its first datagram (to a third port) learns the neighbour's hardware address.
             let socket = UdpSocket::bind((source, 0)).context("bind")?;
-            socket.set_read_timeout(Some(SHORT)).context("time-out")?;
+            socket
+                .set_read_timeout(Some(window(allowed)))
+                .context("time-out")?;
             socket.send_to(b"?", (target, 9)).context("send")?;
             let local = socket.local_addr().context("address")?;
             let mut frame = Vec::new();
@@ -234,7 +242,7 @@ fn programs_behind_ours_run_for_what_is_allowed_and_only_for_that() {
         }
         before
     };
-    assert!(attempt(&lab, &pod("a"), to, 80, Transport::Udp).is_answered());
+    assert!(patient_attempt(&lab, &pod("a"), to, 80, Transport::Udp).is_answered());
     let before = send(80);
     ringfence_tests::lab::eventually("what we allow goes on to the others", || {
         (runs() - before >= DATAGRAMS).then_some(())

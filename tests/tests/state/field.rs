@@ -1,16 +1,17 @@
 //! A lab and its manifests, as the tests with real sockets need them. Pod number N of a
 //! [`ringfence_tests::lab::small`] lab has the label `app` with its name, unless said otherwise.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use ringfence_agent::lab::{
-    Actor, Lab, Probe,
+    Actor, Lab,
     wire::{Stream, StreamReport, Transport},
 };
-use ringfence_tests::lab::{addresses, eventually};
-
-/// How long an answer is waited for that should not come.
-const SHORT: Duration = Duration::from_millis(400);
+pub(super) use ringfence_tests::reach::{fares, is_closed, reaches};
+use ringfence_tests::{
+    lab::{addresses, eventually},
+    reach::stands_still,
+};
 
 /// A pod of the lab.
 pub(super) fn pod(name: &str) -> Actor {
@@ -66,36 +67,6 @@ pub(super) fn labelled(apps: &[&str]) -> String {
 pub(super) fn block(address: IpAddr) -> String {
     let length = if address.is_ipv4() { 32 } else { 128 };
     format!("{{ ipBlock: {{ cidr: \"{address}/{length}\" }} }}")
-}
-
-/// True if these addresses answer by both transports; false if none does by any.
-///
-/// # Panics
-///
-/// If some do and some do not.
-pub(super) fn reaches(lab: &Lab, from: &Actor, to: &[IpAddr], port: u16) -> bool {
-    let probe = |(to, protocol)| Probe {
-        from: from.clone(),
-        to,
-        port,
-        protocol,
-        timeout: SHORT,
-    };
-    let probes: Vec<Probe> = to
-        .iter()
-        .flat_map(|&to| Transport::ALL.map(|protocol| (to, protocol)))
-        .map(probe)
-        .collect();
-    let outcomes = lab.probe_all(&probes).expect("the lab obeys");
-    let answered = outcomes
-        .iter()
-        .filter(|outcome| outcome.is_answered())
-        .count();
-    assert!(
-        answered == 0 || answered == outcomes.len(),
-        "{from} -> {to:?}:{port}: {outcomes:?}"
-    );
-    answered > 0
 }
 
 /// Starts numbered messages from a pod, named by its ends.
@@ -155,11 +126,7 @@ impl Flow {
 
     /// Waits until it gets no answers any more.
     pub(super) fn stands_still(&self, lab: &Lab) {
-        eventually(&self.id, || {
-            let before = self.report(lab);
-            std::thread::sleep(SHORT);
-            (before.answered == self.report(lab).answered && before.answered > 0).then_some(())
-        });
+        stands_still(lab, &self.id, &self.from);
     }
 
     /// Ends it.

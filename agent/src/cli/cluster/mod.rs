@@ -140,9 +140,10 @@ fn outcome<T>(rows: &[Row<T>]) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for row in rows {
         if let Err(error) = row.said() {
-            eprintln!(
+            say!(
                 "error: node {} does not answer: {error}\n  {}",
-                row.node, row.pod
+                row.node,
+                row.pod
             );
             code = ExitCode::from(2);
         }

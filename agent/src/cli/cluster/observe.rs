@@ -56,7 +56,7 @@ pub(in crate::cli) fn run(args: &ObserveArgs) -> Outcome {
             Ok(line) => collected.push((node, line)),
             Err(reason) => {
                 failed = true;
-                eprintln!("error: node {node} does not answer: {reason}");
+                say!("error: node {node} does not answer: {reason}");
             }
         }
     }
@@ -171,7 +171,7 @@ impl Printer {
                     let text = observe::for_people(&flow, self.color);
                     writeln!(self.out, "{node:<0$} {text}", self.width)?;
                 }
-                _ => eprintln!("node {node}: {}", observe::not_a_flow(line.as_bytes())),
+                _ => say!("node {node}: {}", observe::not_a_flow(line.as_bytes())),
             },
         }
         self.out.flush()?;

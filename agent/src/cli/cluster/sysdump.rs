@@ -53,7 +53,7 @@ pub(in crate::cli) fn run(args: &SysdumpArgs) -> Outcome {
         .iter()
         .zip(super::each(&agents, |agent| of(&kubectl, agent)))
     {
-        eprintln!("node {}: {} files", agent.node, node.len());
+        say!("node {}: {} files", agent.node, node.len());
         dump.below(&format!("nodes/{}", agent.node), node);
     }
     sysdump::finish(&dump, args.output.as_deref())

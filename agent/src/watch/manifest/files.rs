@@ -60,7 +60,7 @@ pub(super) fn list(paths: &[PathBuf]) -> Listing {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => listing.directory(path, &mut Vec::new()),
             Ok(_) => listing.files.push(path.clone()),
-            Err(error) => listing.failed.push((path.clone(), error.to_string())),
+            Err(error) => listing.failed.push((path.clone(), why(&error))),
         }
     }
     let mut seen = BTreeSet::new();
@@ -125,7 +125,7 @@ impl Listing {
         let mut entries: Vec<PathBuf> = match entries {
             Ok(entries) => entries,
             Err(error) => {
-                self.failed.push((path.to_path_buf(), error.to_string()));
+                self.failed.push((path.to_path_buf(), why(&error)));
                 return;
             }
         };
@@ -221,7 +221,7 @@ impl Reader {
             from.by_ref()
                 .take(MAX_BYTES + 1)
                 .read_to_end(&mut bytes)
-                .map_err(|error| (0, format!("cannot be read: {error}")))?;
+                .map_err(|error| (0, format!("cannot be read: {}", why(&error))))?;
             if bytes.len() as u64 > MAX_BYTES {
                 return Err((0, format!("larger than {MAX_BYTES} bytes; split it")));
             }
@@ -233,7 +233,7 @@ impl Reader {
         };
         if file != Path::new("-") {
             let opened = fs::File::open(file);
-            let opened = opened.map_err(|error| (0, format!("cannot be read: {error}")))?;
+            let opened = opened.map_err(|error| (0, format!("cannot be read: {}", why(&error))))?;
             return read(Box::new(opened));
         }
         // Standard input can be read once.
@@ -242,6 +242,18 @@ impl Reader {
         }
         Ok(self.stdin.clone().unwrap_or_default())
     }
+}
+
+/// Why something cannot be read, and what to do.
+fn why(error: &io::Error) -> String {
+    let next = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "; check its name, relative names begin in the current directory"
+        }
+        io::ErrorKind::PermissionDenied => "; give its reader the right to, or run as its owner",
+        _ => "",
+    };
+    format!("{error}{next}")
 }
 
 /// What could not be listed, as diagnostics.

@@ -2,50 +2,37 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use ringfence_tests::conformance::{self, Case, Suite};
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use ringfence_tests::conformance::{self, Case, DATA, Suite};
 
-/// Where the public suites are, unless `--data` says it.
-const DATA: &str = "RINGFENCE_CONFORMANCE";
-const USAGE: &str =
-    "usage: cargo xtask conformance [SUITE] [--kernel] [--case N|NAME] [--data DIR]";
+/// How many names an error lists at most.
+const LISTED: usize = 5;
 
-/// What to ask, and whom.
+/// Asks the compiler, or the kernel, what others say a NetworkPolicy means.
+///
+/// Exit codes: 0 all as expected, 1 a disagreement or an error, 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "ringfence-conformance", version)]
 pub struct Args {
-    /// Cases by suite.
-    pub cases: Vec<(Suite, Vec<Case>)>,
-    /// Of the kernel rather than of the compiler.
+    /// Suite; without it, all of which there are cases.
+    suite: Option<String>,
+    /// Ask the kernel rather than the compiler. Needs: root.
+    #[arg(long)]
     pub kernel: bool,
+    /// Only one case of the suite: its number from 1, its name, or what only its name begins with.
+    #[arg(long, value_name = "N|NAME", requires = "suite")]
+    case: Option<String>,
+    /// Directory of the public suites; without it, RINGFENCE_CONFORMANCE says it.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
-/// What makes no sense about the command line.
-pub struct BadArgs(pub String);
-
 impl Args {
-    /// Reads the words after the program's name, and the cases that they mean.
-    pub fn read(words: impl Iterator<Item = String>) -> Result<Self, BadArgs> {
-        Self::try_read(words).map_err(|error| BadArgs(format!("{error:#}")))
-    }
-
-    fn try_read(mut words: impl Iterator<Item = String>) -> Result<Self> {
-        let (mut wanted, mut case, mut kernel) = (None, None, false);
-        let mut data = std::env::var_os(DATA).map(PathBuf::from);
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--kernel" => kernel = true,
-                "--case" => case = Some(words.next().context("--case wants a number or a name")?),
-                "--data" => data = Some(words.next().context("--data wants a directory")?.into()),
-                flag if flag.starts_with('-') => bail!("unknown argument {flag}\n  {USAGE}"),
-                name => {
-                    ensure!(wanted.is_none(), "one suite at a time\n  {USAGE}");
-                    wanted = Some(conformance::find(name)?);
-                }
-            }
-        }
-        ensure!(
-            case.is_none() || wanted.is_some(),
-            "--case wants a suite too\n  {USAGE}"
-        );
+    /// The cases that are meant, by suite. Errors are wrong usage.
+    pub fn cases(&self) -> Result<Vec<(Suite, Vec<Case>)>> {
+        let wanted = self.suite.as_deref().map(conformance::find).transpose()?;
+        let data = self.data.clone().or_else(conformance::data);
         let mut cases = Vec::new();
         for &suite in Suite::ALL {
             if wanted.is_some_and(|wanted| wanted != suite) {
@@ -60,8 +47,9 @@ impl Args {
                 ),
                 None => continue,
             };
-            if let Some(case) = &case {
-                of_suite = vec![one(suite, of_suite, case)?];
+            if let Some(case) = &self.case {
+                let at = find(suite, &of_suite, case)?;
+                of_suite = vec![of_suite.swap_remove(at)];
             }
             cases.push((suite, of_suite));
         }
@@ -70,51 +58,44 @@ impl Args {
                 "the public suites are skipped: neither --data nor {DATA} says where they are"
             );
         }
-        Ok(Self { cases, kernel })
+        Ok(cases)
     }
 }
 
-/// The case of a number (from 1), of a name, or of a part that only one name begins with.
-fn one(suite: Suite, cases: Vec<Case>, wanted: &str) -> Result<Case> {
-    let count = cases.len();
-    let found: Vec<usize> = match wanted.parse::<usize>() {
-        Ok(number) => number
-            .checked_sub(1)
-            .filter(|&at| at < count)
-            .into_iter()
-            .collect(),
-        Err(_) if cases.iter().any(|case| case.id == wanted) => cases
-            .iter()
-            .position(|case| case.id == wanted)
-            .into_iter()
-            .collect(),
-        Err(_) => (0..count)
-            .filter(|&at| {
-                cases
-                    .get(at)
-                    .is_some_and(|case| case.id.starts_with(wanted))
-            })
-            .collect(),
-    };
-    let [at] = found.as_slice() else {
-        let near: Vec<&str> = if found.is_empty() {
-            cases.iter().map(|case| case.id.as_str()).collect()
-        } else {
-            found
+/// The place of the case of a number (from 1), of a name, or of a part that only one name begins with.
+fn find(suite: Suite, cases: &[Case], wanted: &str) -> Result<usize> {
+    let (name, count) = (suite.name, cases.len());
+    if let Ok(number) = wanted.parse::<usize>() {
+        let at = number.checked_sub(1).filter(|&at| at < count);
+        return at.with_context(|| {
+            format!("--case {wanted}: the suite {name} has {count} cases: give a number from 1 to {count}")
+        });
+    }
+    if let Some(at) = cases.iter().position(|case| case.id == wanted) {
+        return Ok(at);
+    }
+    let found: Vec<usize> = (0..count)
+        .filter(|&at| cases[at].id.starts_with(wanted))
+        .collect();
+    match found.as_slice() {
+        [at] => Ok(*at),
+        [] => bail!(
+            "--case {wanted}: none of the {count} cases of the suite {name} has a name that begins so: \
+             give a number from 1 to {count}, or a name such as {:?}",
+            cases.first().map_or("", |case| case.id.as_str())
+        ),
+        several => {
+            let names: Vec<&str> = several
                 .iter()
-                .filter_map(|&at| cases.get(at))
-                .map(|case| case.id.as_str())
-                .collect()
-        };
-        bail!(
-            "{} cases of {} are meant by {wanted:?}; it has {count}: {}",
-            found.len(),
-            suite.name,
-            near.join(", ")
-        );
-    };
-    cases
-        .into_iter()
-        .nth(*at)
-        .context("the case was there a moment ago")
+                .take(LISTED)
+                .map(|&at| cases[at].id.as_str())
+                .collect();
+            let more = if several.len() > LISTED { ", …" } else { "" };
+            bail!(
+                "--case {wanted}: {} of the {count} cases of the suite {name} have names that begin so: {}{more}",
+                several.len(),
+                names.join(", ")
+            )
+        }
+    }
 }

@@ -6,18 +6,20 @@ mod args;
 use std::{process::ExitCode, time::Instant};
 
 use anyhow::Result;
-use args::{Args, BadArgs};
-use ringfence_tests::conformance::{Compiled, Kernel, Report};
+use args::Args;
+use clap::Parser as _;
+use ringfence_tests::conformance::{Case, Compiled, Kernel, Report, Suite};
 
 fn main() -> ExitCode {
-    let args = match Args::read(std::env::args().skip(1)) {
-        Ok(args) => args,
-        Err(BadArgs(message)) => {
-            eprintln!("error: {message}");
+    let args = Args::parse();
+    let cases = match args.cases() {
+        Ok(cases) => cases,
+        Err(error) => {
+            eprintln!("error: {error:#}");
             return ExitCode::from(2);
         }
     };
-    match run(&args) {
+    match run(args.kernel, &cases) {
         Ok(report) => {
             print!("{report}");
             if report.is_good() {
@@ -33,12 +35,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<Report> {
+fn run(in_kernel: bool, asked: &[(Suite, Vec<Case>)]) -> Result<Report> {
     let mut report = Report::default();
     let start = Instant::now();
-    if args.kernel {
+    if in_kernel {
         let mut kernel = Kernel::default();
-        for (suite, cases) in &args.cases {
+        for (suite, cases) in asked {
             let mut done = 0;
             kernel.ask(suite.name, cases, &mut report, |_| {
                 done += 1;
@@ -49,7 +51,7 @@ fn run(args: &Args) -> Result<Report> {
         }
     } else {
         let compiled = Compiled::new()?;
-        for (suite, cases) in &args.cases {
+        for (suite, cases) in asked {
             for case in cases {
                 compiled.ask(suite.name, case, &mut report)?;
             }

@@ -10,14 +10,14 @@ mod remote;
 mod tunnels;
 mod turns;
 
-use std::{fmt::Write as _, fs, net::IpAddr};
+use std::{fmt::Write as _, fs, net::IpAddr, time::Duration};
 
 use ringfence_agent::lab::{
     Actor, Lab, LabSpec, Outcome, OutsideHost, OutsidePort, Probe, wire::Transport,
 };
-use ringfence_tests::lab::small;
+use ringfence_tests::{lab::small, reach};
 
-use super::{SHORT, pod};
+use super::pod;
 
 /// The address of Service number N, in both families.
 fn service(number: u8) -> [IpAddr; 2] {
@@ -141,8 +141,14 @@ fn translate_with_iptables(lab: &Lab, services: &[(u8, u16, [IpAddr; 2], u16)]) 
     }
 }
 
-/// What becomes of each transport and family of a Service.
-fn outcomes(lab: &Lab, from: &str, number: u8, port: u16) -> Vec<(IpAddr, Transport, Outcome)> {
+/// What becomes of each transport and family of a Service, if that is waited for so long.
+fn outcomes(
+    lab: &Lab,
+    from: &str,
+    number: u8,
+    port: u16,
+    timeout: Duration,
+) -> Vec<(IpAddr, Transport, Outcome)> {
     let ends: Vec<(IpAddr, Transport)> = service(number)
         .into_iter()
         .flat_map(|to| Transport::ALL.map(|protocol| (to, protocol)))
@@ -154,7 +160,7 @@ fn outcomes(lab: &Lab, from: &str, number: u8, port: u16) -> Vec<(IpAddr, Transp
             to,
             port,
             protocol,
-            timeout: SHORT,
+            timeout,
         })
         .collect();
     let outcomes = lab.probe_all(&probes).expect("the lab obeys");
@@ -163,12 +169,19 @@ fn outcomes(lab: &Lab, from: &str, number: u8, port: u16) -> Vec<(IpAddr, Transp
         .collect()
 }
 
-/// True if all of them answer, false if none does.
+/// True if all of a Service's families and transports answer, false if none does, for long.
 fn reaches(lab: &Lab, from: &str, number: u8, port: u16) -> bool {
-    let all = outcomes(lab, from, number, port);
-    let some = all.iter().filter(|(.., it)| it.is_answered()).count();
-    assert!(some == 0 || some == all.len(), "{from} -> {all:?}");
-    some > 0
+    reach::reaches(lab, &pod(from), &service(number), port)
+}
+
+/// True if none of them answers for a moment.
+fn is_closed(lab: &Lab, from: &str, number: u8, port: u16) -> bool {
+    reach::is_closed(lab, &pod(from), &service(number), port)
+}
+
+/// True if it is as open or closed as it should be.
+fn fares(lab: &Lab, from: &str, number: u8, port: u16, allowed: bool) -> bool {
+    reach::fares(lab, &pod(from), &service(number), port, allowed)
 }
 
 /// A lab with two hosts on premises and a metadata service outside.

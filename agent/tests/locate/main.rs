@@ -1,132 +1,22 @@
 //! Pods are found in real network namespaces, also those that come later, move or go. Needs root.
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::{
-    fs::File, io::Write as _, net::IpAddr, os::fd::AsRawFd as _, process::Command, sync::Arc,
-    thread,
-};
+mod node;
+mod unnamed;
 
-use nix::sched::{CloneFlags, setns, unshare};
+use std::{io::Write as _, net::IpAddr, sync::Arc};
+
 use ringfence_agent::{
     locate::{self, Devices, Inputs, Options, Placed, Role, Sandboxes, World},
     model::{Place, Pod, PodKey, Snapshot},
 };
-use rtnetlink::{
-    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    packet_route::link::{InfoData, InfoVeth},
-};
+use rtnetlink::RouteMessageBuilder;
 use tokio::sync::watch;
+
+use node::{Namespace, address_inside, lay, on_a_node};
 
 /// How long a test waits for what must come to pass.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
-
-/// A namespace with a name, removed with the value.
-struct Namespace(String);
-
-impl Namespace {
-    fn new(purpose: &str) -> Self {
-        let name = format!("rf-test-{}-{purpose}", std::process::id());
-        let made = Command::new("ip")
-            .args(["netns", "add", &name])
-            .status()
-            .unwrap();
-        assert!(made.success(), "ip netns add {name}");
-        Self(name)
-    }
-
-    fn open(&self) -> File {
-        File::open(format!("/run/netns/{}", self.0)).unwrap()
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        // A failed removal must not hide why the test failed.
-        let _: Result<_, _> = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
-/// Runs the test on a thread in a namespace of its own, which stands for the node.
-fn on_a_node<F: Future<Output = ()>>(test: impl FnOnce(Handle) -> F + Send + 'static) {
-    let node = thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            test(handle).await;
-        });
-    });
-    if let Err(panic) = node.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Lays a pair from here into a namespace.
-async fn lay(handle: &Handle, name: &str, other: &Namespace, inner: &str) -> u32 {
-    let file = other.open();
-    let peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(inner)
-        .setns_by_fd(file.as_raw_fd())
-        .build();
-    let veth = LinkVeth::new(name, inner)
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
-        .up()
-        .build();
-    handle.link().add(veth).execute().await.unwrap();
-    index(name)
-}
-
-fn index(name: &str) -> u32 {
-    nix::net::if_::if_nametoindex(name).unwrap()
-}
-
-/// Does something in another namespace.
-fn inside<F: Future<Output = ()>>(
-    namespace: &Namespace,
-    act: impl FnOnce(Handle) -> F + Send + 'static,
-) {
-    let file = namespace.open();
-    let thread = thread::spawn(move || {
-        setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            act(handle).await;
-        });
-    });
-    thread.join().unwrap();
-}
-
-/// Adds an address on a device of another namespace.
-fn address_inside(namespace: &Namespace, device: &'static str, address: IpAddr) {
-    inside(namespace, move |handle| async move {
-        let added = handle.address().add(index(device), address, 32).execute();
-        added.await.unwrap();
-    });
-}
-
-/// Sets a device of another namespace up, with a way to everybody.
-fn up_inside(namespace: &Namespace, device: &'static str) {
-    inside(namespace, move |handle| async move {
-        let link = LinkMessageBuilder::<LinkUnspec>::new()
-            .index(index(device))
-            .up()
-            .build();
-        handle.link().set(link).execute().await.unwrap();
-        let route = RouteMessageBuilder::<std::net::Ipv4Addr>::new()
-            .output_interface(index(device))
-            .build();
-        handle.route().add(route).execute().await.unwrap();
-    });
-}
 
 fn pod(name: &str, place: Option<Place>) -> Pod {
     let key = PodKey {
@@ -378,135 +268,5 @@ fn devices_are_told_apart_by_what_they_are_for() {
             .await
             .unwrap();
         followed.role("vx0", Some(Role::Tunnel)).await;
-    });
-}
-
-/// Only what the node itself knows leads to pods.
-fn without_directories() -> Options {
-    Options {
-        netns_directories: Vec::new(),
-        ..options()
-    }
-}
-
-#[test]
-fn a_pod_that_says_nothing_is_found_by_the_namespace_that_holds_its_address_and_one_that_ended_is_not()
- {
-    let name = "a_pod_that_says_nothing_is_found_by_the_namespace_that_holds_its_address_and_one_that_ended_is_not";
-    if !is_root(name) {
-        return;
-    }
-    on_a_node(|handle| async move {
-        let (one, two) = (Namespace::new("holds"), Namespace::new("holds-not"));
-        lay(&handle, "veth-one", &one, "eth0").await;
-        lay(&handle, "veth-two", &two, "eth0").await;
-        let old = Pod {
-            terminating: true,
-            ..pod("a-old", None)
-        };
-        let elsewhere = Pod {
-            addresses: vec!["10.0.0.77".parse().unwrap()],
-            ..pod("lost", None)
-        };
-        let mut followed = follow(world(vec![old, pod("b-new", None), elsewhere]));
-        followed.placed(|placed| placed.unplaced.len() == 3).await;
-        address_inside(&one, "eth0", "10.0.0.9".parse().unwrap());
-        let placed = followed
-            .placed(|placed| !placed.snapshot.local.is_empty())
-            .await;
-        let found: Vec<_> = placed
-            .snapshot
-            .local
-            .iter()
-            .map(|(key, located)| (key.name.as_str(), located.interface.as_str()))
-            .collect();
-        assert_eq!(found, [("b-new", "veth-one")]);
-        let reasons: Vec<&String> = placed.unplaced.values().collect();
-        assert_eq!(
-            reasons[0],
-            "its interface veth-one is that of pod shop/b-new"
-        );
-        for way in [
-            "no container runtime",
-            "holds its address",
-            "--pod-processes off",
-            "no route",
-            "no neighbour has",
-            "no neighbour on a bridge",
-        ] {
-            assert!(reasons[1].contains(way), "{way}: {}", reasons[1]);
-        }
-    });
-}
-
-#[test]
-fn a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one() {
-    if !is_root("a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one") {
-        return;
-    }
-    on_a_node(|handle| async move {
-        let namespace = Namespace::new("routed");
-        let ifindex = lay(&handle, "veth-routed", &namespace, "eth0").await;
-        let mut followed = follow_with(without_directories(), world(vec![pod("routed", None)]));
-        let key = pod("routed", None).key;
-        followed
-            .placed(|placed| placed.unplaced.contains_key(&key))
-            .await;
-        let route = || {
-            RouteMessageBuilder::<std::net::Ipv4Addr>::new()
-                .destination_prefix("10.0.0.9".parse().unwrap(), 32)
-                .output_interface(ifindex)
-                .build()
-        };
-        handle.route().add(route()).execute().await.unwrap();
-        let placed = followed
-            .placed(|placed| placed.snapshot.local.contains_key(&key))
-            .await;
-        assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
-        handle.route().del(route()).execute().await.unwrap();
-        followed
-            .placed(|placed| placed.unplaced.contains_key(&key))
-            .await;
-    });
-}
-
-#[test]
-fn a_pod_that_says_nothing_is_found_behind_its_port_of_a_bridge() {
-    if !is_root("a_pod_that_says_nothing_is_found_behind_its_port_of_a_bridge") {
-        return;
-    }
-    on_a_node(|handle| async move {
-        let (namespace, other) = (Namespace::new("bridged"), Namespace::new("beside"));
-        handle
-            .link()
-            .add(rtnetlink::LinkBridge::new("br0").up().build())
-            .execute()
-            .await
-            .unwrap();
-        let bridge = index("br0");
-        handle
-            .address()
-            .add(bridge, "10.0.0.1".parse().unwrap(), 24)
-            .execute()
-            .await
-            .unwrap();
-        let beside = lay(&handle, "veth-beside", &other, "eth0").await;
-        let ifindex = lay(&handle, "veth-bridged", &namespace, "eth0").await;
-        for port in [beside, ifindex] {
-            let link = LinkMessageBuilder::<LinkUnspec>::new()
-                .index(port)
-                .controller(bridge)
-                .up()
-                .build();
-            handle.link().set(link).execute().await.unwrap();
-        }
-        up_inside(&namespace, "eth0");
-        address_inside(&namespace, "eth0", "10.0.0.9".parse().unwrap());
-        let key = pod("bridged", None).key;
-        let mut followed = follow_with(without_directories(), world(vec![pod("bridged", None)]));
-        let placed = followed
-            .placed(|placed| placed.snapshot.local.contains_key(&key))
-            .await;
-        assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
     });
 }

@@ -1,0 +1,161 @@
+//! Where programs are attached: pods' devices, the node's, cgroups; and whether they still are.
+
+use std::collections::BTreeSet;
+
+use ringfence_common::{config::Config, endpoint::SourceWord};
+
+use super::Dataplane;
+use crate::{
+    compile::Desired,
+    dataplane::{KernelError, tunnels},
+    diff::Op,
+    model::HostDevice,
+};
+
+impl Dataplane {
+    /// Notes that what the endpoint sends passes its hook from now on.
+    pub(super) fn note_guarded(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        let Some(state) = self.installed().endpoints.get(&ifindex).copied() else {
+            return Ok(());
+        };
+        let word = SourceWord::new(ifindex, state.record.endpoint).guarded();
+        if self.guarded.insert(state.record.source, word) == Some(word) {
+            return Ok(());
+        }
+        self.maps.execute(&Op::Source(state.record.source, word))
+    }
+
+    /// Attaches to the cgroups.
+    pub(super) fn attach_cgroups(&mut self) -> Result<(), KernelError> {
+        if let Some(root) = &self.cgroup_root {
+            self.attacher.sockets(&mut self.ebpf, root)?;
+        }
+        if let Some(root) = &self.node_cgroup {
+            self.attacher.node(&mut self.ebpf, root)?;
+        }
+        Ok(())
+    }
+
+    /// Goes over from other layouts to ours, whose maps are filled: every hook runs our programs before theirs go.
+    pub(super) fn migrate(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        for earlier in &self.earlier {
+            self.attacher.take_over(&mut self.ebpf, earlier)?;
+        }
+        self.attach(desired)?;
+        self.attach_cgroups()?;
+        if let Some(devices) = self.waiting.take()
+            && let Err(error) = self.guard_hosts(&devices)
+        {
+            self.waiting = Some(devices);
+            return Err(error);
+        }
+        self.attacher.drop_filters();
+        for earlier in &self.earlier {
+            let removed = earlier.clear()?;
+            tracing::info!(
+                from = earlier.version(),
+                to = self.pins.version(),
+                pins = removed,
+                "every hook runs the programs of our layouts; what the others left is removed"
+            );
+        }
+        self.earlier.clear();
+        Ok(())
+    }
+
+    /// Looks at what a round looks at in one step: attachments, pins, and what no plan writes.
+    pub(super) fn audit_hooks(&mut self) -> Result<(), KernelError> {
+        self.auditor.begin(&self.planner);
+        self.auditor.pins(&self.pins)?;
+        let wrong = self.attacher.audit(&mut self.ebpf)?;
+        let (sockets, node) = (self.cgroup_root.is_some(), self.node_cgroup.is_some());
+        let off = self.attacher.audit_cgroups(&mut self.ebpf, sockets, node)?;
+        if !off.is_empty() {
+            self.attach_cgroups()?;
+        }
+        for what in wrong.iter().chain(&off) {
+            self.auditor.found("attachment", what);
+        }
+        let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
+        if self.maps.config.get(&0, 0).map_err(trouble)? != self.config {
+            self.maps.config.set(0, self.config, 0).map_err(trouble)?;
+            self.auditor.found("changed", "CONFIG");
+        }
+        // A place that is another endpoint's by now is noted when that one is guarded.
+        let guarded: Vec<(u16, SourceWord)> = self
+            .installed()
+            .endpoints
+            .iter()
+            .map(|(&ifindex, state)| {
+                let word = SourceWord::new(ifindex, state.record.endpoint).guarded();
+                (state.record.source, word)
+            })
+            .filter(|(place, word)| self.guarded.get(place) == Some(word))
+            .collect();
+        for (place, word) in guarded {
+            let trouble = |error| KernelError::Other(format!("map SOURCES: {error}"));
+            let found = self.maps.sources.get(&place.into(), 0).map_err(trouble)?;
+            if found != word {
+                self.maps.execute(&Op::Source(place, word))?;
+                self.auditor.found("changed", &format!("source {place}"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn guard_hosts(
+        &mut self,
+        devices: &BTreeSet<HostDevice>,
+    ) -> Result<(), KernelError> {
+        let mut first = self.note_tunnels(devices);
+        for ifindex in self.attacher.hosts() {
+            if !devices.iter().any(|device| device.ifindex == ifindex) {
+                first = first.and(self.attacher.no_host(ifindex));
+            }
+        }
+        for device in devices {
+            let attached = self
+                .attacher
+                .host(&mut self.ebpf, device.ifindex, device.ethernet);
+            if let Err(error) = attached {
+                first = first.and(Err(error));
+            }
+        }
+        first
+    }
+
+    /// Tells the programs at which unusual ports this node's tunnels listen.
+    fn note_tunnels(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
+        let (tunnel_ports, too_many) = tunnels::ports(devices);
+        let config = Config {
+            tunnel_ports,
+            ..self.config
+        };
+        if config != self.config {
+            self.maps
+                .config
+                .set(0, config, 0)
+                .map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
+            self.config = config;
+        }
+        too_many
+    }
+
+    /// Attaches to every wanted device, whatever becomes of the others.
+    pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        let mut first = Ok(());
+        for endpoint in desired.endpoints.values() {
+            let ifindex = endpoint.located.ifindex;
+            let attached = self.attacher.pod(&mut self.ebpf, ifindex);
+            let guarded = attached.and_then(|attached| {
+                if attached {
+                    self.note_guarded(ifindex)?;
+                }
+                Ok(())
+            });
+            first = first.and(guarded);
+        }
+        self.attacher.reap()?;
+        first
+    }
+}

@@ -1,0 +1,180 @@
+//! Opening: what earlier agents have pinned is taken over, or stands until our maps hold the first state.
+
+use std::collections::BTreeMap;
+
+use aya::Ebpf;
+use ringfence_common::{
+    V6,
+    config::Config,
+    metadata::{MetadataWord, SIEVE_WORDS, sieve_bit},
+};
+
+use super::{Dataplane, Names};
+use crate::{
+    dataplane::{
+        KernelError, Options,
+        attach::{self, Attacher},
+        audit::Auditor,
+        clock, installed, load,
+        maps::{Maps, mapped},
+        pins::Pins,
+        spec,
+    },
+    diff::{Limits, Planner},
+    metadata,
+};
+
+/// Loads the kernel half over what is pinned, and makes what is attached run it. Tables stay as they are: what was in
+/// force stays in force until the first [`Kernel::apply`].
+///
+/// # Errors
+///
+/// What is missing, or what the kernel refused; then nothing that was in force has changed.
+pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
+    if !options.mark.is_valid() {
+        return Err(KernelError::Other(
+            "the slices of the packet mark must be two runs of bits that do not overlap\n  \
+             help: see --mark-source-mask and --mark-proof-mask"
+                .to_owned(),
+        ));
+    }
+    let pins = Pins::at(&options.bpffs);
+    let earlier = pins.others();
+    if !earlier.is_empty() && pins.link_names().is_empty() {
+        let removed = pins.clear()?;
+        if removed > 0 {
+            tracing::info!(
+                version = pins.version(),
+                pins = removed,
+                "maps that an agent did not come to put into force are removed"
+            );
+        }
+    }
+    let ours_is_new = !pins.exist();
+    open_beside(options, &pins, earlier.clone()).map_err(|error| {
+        if ours_is_new && let Err(error) = pins.clear() {
+            tracing::warn!(%error, "something of this agent is left");
+        }
+        match earlier.as_slice() {
+            [] => error,
+            versions => KernelError::Other(format!(
+                "{error}\n  note: layouts {} stay in force as the agent before this one left them",
+                versions_of(versions)
+            )),
+        }
+    })
+}
+
+/// [`open`], with the pins of other layouts untouched.
+fn open_beside(
+    options: &Options,
+    pins: &Pins,
+    earlier: Vec<Pins>,
+) -> Result<Dataplane, KernelError> {
+    pins.create()?;
+    let (mut ebpf, limits) = load::load(options, pins)?;
+    let mut maps = Maps::take(&mut ebpf)?;
+    let config = configure(&mut maps, &ebpf, options)?;
+    fill_metadata(&mut maps)?;
+    let installed = installed::read(&maps)?;
+    let mut attacher = Attacher::new(pins.clone(), options.attach);
+    attacher.adopt(&mut ebpf)?;
+    let mut names = Names::default();
+    names.learn_all(&installed);
+    let mut dataplane = Dataplane {
+        ebpf,
+        maps,
+        pins: pins.clone(),
+        limits,
+        cgroup_root: options.cgroup_root.clone(),
+        node_cgroup: options.node_cgroup.clone(),
+        attacher,
+        earlier,
+        waiting: None,
+        planner: Planner::new(installed),
+        auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
+        config,
+        guarded: BTreeMap::new(),
+        names,
+    };
+    if dataplane.earlier.is_empty() {
+        dataplane.attach_cgroups()?;
+    } else {
+        tracing::info!(
+            from = versions_of(&dataplane.earlier),
+            to = pins.version(),
+            "pins of other layouts stay in force until every source has synced and our maps are filled"
+        );
+    }
+    Ok(dataplane)
+}
+
+fn names_of(limits: &Limits) -> impl Iterator<Item = &'static str> {
+    spec::maps(limits).into_iter().map(|map| map.name)
+}
+
+fn versions_of(pins: &[Pins]) -> String {
+    let versions: Vec<String> = pins.iter().map(Pins::version).collect();
+    versions.join(", ")
+}
+
+/// Removes all enforcement, and only this does. How many pins and filters there were.
+///
+/// # Errors
+///
+/// If something cannot be removed.
+pub fn detach(options: &Options) -> Result<usize, KernelError> {
+    attach::detach(&Pins::at(&options.bpffs))
+}
+
+/// Tells the programs what they must know. A jiffy is measured once: the pinned configuration keeps it.
+fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, KernelError> {
+    let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
+    let before = maps.config.get(&0, 0).map_err(trouble)?;
+    let hz = match before.ticks_per_64s {
+        0 => clock::measure_hz(ebpf)?,
+        ticks => (ticks << before.tick_shift) / 64,
+    };
+    let config = Config {
+        tunnel_ports: before.tunnel_ports,
+        ..Config::for_hz(hz, options.mark, options.event_rate)
+    };
+    maps.config.set(0, config, 0).map_err(trouble)?;
+    Ok(config)
+}
+
+/// Fills the metadata firewall's set: the sieve first, for what it does not let through is not looked up.
+fn fill_metadata(maps: &mut Maps) -> Result<(), KernelError> {
+    let trouble = |error| KernelError::Other(format!("map METADATA: {error}"));
+    let wanted: BTreeMap<V6, MetadataWord> = metadata::catalogue()
+        .iter()
+        .zip(0_u8..)
+        .map(|(endpoint, bit)| {
+            let address = mapped(endpoint.address);
+            (address, MetadataWord::new(&address, bit, endpoint.open))
+        })
+        .collect();
+    let mut sieve = [0_u64; SIEVE_WORDS];
+    for address in wanted.keys() {
+        let bit = sieve_bit(address);
+        sieve[(bit / 64) as usize] |= 1 << (bit % 64);
+    }
+    for (at, bits) in (0..).zip(sieve) {
+        maps.metadata_sieve.set(at, bits, 0).map_err(trouble)?;
+    }
+    for (&address, &word) in &wanted {
+        maps.metadata.insert(address, word, 0).map_err(trouble)?;
+    }
+    let known: Vec<V6> = maps
+        .metadata
+        .keys()
+        .collect::<Result<_, _>>()
+        .map_err(trouble)?;
+    for address in known
+        .iter()
+        .filter(|address| !wanted.contains_key(*address))
+    {
+        maps.metadata.remove(address).map_err(trouble)?;
+    }
+    Ok(())
+}
