@@ -16,9 +16,10 @@ use ringfence_common::{
     mark::Stamp,
 };
 use ringfence_fuzz::{
+    flow::{Arrival, Way},
     input::{Step, Story},
     naive::{self, Packet, Read},
-    oracle::{Arrival, Oracle, Way},
+    oracle::Oracle,
     tables::{IFINDEX, PLACE, UPLINK, World},
 };
 

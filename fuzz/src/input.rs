@@ -9,7 +9,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    oracle::{Arrival, Oracle, Way},
+    flow::{Arrival, Way},
+    oracle::Oracle,
     tables::{IFINDEX, PLACE, UPLINK},
     world::{HARDWARE, PORTS, PROTOCOLS, Peer, Policy, Rule, address},
 };

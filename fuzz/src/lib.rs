@@ -2,6 +2,8 @@
 //!
 //! Nothing here uses the project's parser, tables or judge to decide anything: it is what they are held against.
 
+mod address;
+pub mod flow;
 pub mod input;
 pub mod naive;
 pub mod oracle;

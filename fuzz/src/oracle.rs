@@ -6,89 +6,12 @@ use std::{
 };
 
 use crate::{
+    address::{canonical, forms, is_opened_by_nodes, is_own},
+    flow::{Arrival, Flow, Past, Way},
     naive::{Packet, Part, Read},
     tables::{IFINDEX, UPLINK},
     world::{HARDWARE, LINK_LOCAL, NODE_PORT, Peer, Policy, SERVICE_PORT, address, allows, peer},
 };
-
-/// Which way a packet goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// From the pod.
-    Out,
-    /// To the pod.
-    In,
-}
-
-impl Way {
-    fn other(self) -> Self {
-        match self {
-            Self::Out => Self::In,
-            Self::In => Self::Out,
-        }
-    }
-}
-
-/// How a packet comes to the hook.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrival {
-    /// The way.
-    pub way: Way,
-    /// The device that it came by; 0 is the node itself.
-    pub ingress: u32,
-    /// Its mark names the pod as its sender.
-    pub marked: bool,
-    /// It has any of our marks.
-    pub stamped: bool,
-}
-
-/// A flow, from the pod's side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Flow {
-    local: IpAddr,
-    remote: IpAddr,
-    local_port: u16,
-    remote_port: u16,
-    protocol: u8,
-}
-
-/// What has passed of a flow.
-#[derive(Clone, Copy, Debug, Default)]
-struct Past {
-    out: bool,
-    into: bool,
-    /// With a bare SYN or a question.
-    begun_out: bool,
-    begun_in: bool,
-    /// It was taken over under way: who opened it is not known.
-    adopted: bool,
-    /// The pod's own, by way of the node.
-    itself: bool,
-    /// The node's own.
-    own_node: bool,
-    /// When the last packet passed.
-    last: u32,
-    /// The policy that saw it begin.
-    epoch: u32,
-    /// The first policy that ever saw it: that it was revoked is known for longer than the flow itself.
-    eldest: u32,
-}
-
-impl Past {
-    fn went(&self, way: Way) -> bool {
-        match way {
-            Way::Out => self.out,
-            Way::In => self.into,
-        }
-    }
-
-    fn opened(&self, way: Way) -> bool {
-        match way {
-            Way::Out => self.begun_out,
-            Way::In => self.begun_in,
-        }
-    }
-}
 
 /// The oracle.
 #[derive(Debug)]
@@ -102,43 +25,6 @@ pub struct Oracle {
     epoch: u32,
     past: BTreeMap<Flow, Past>,
     fragments: BTreeMap<(bool, IpAddr, IpAddr, u32, u8), (u16, u16, u8)>,
-}
-
-/// What an IPv6 address leads to.
-fn forms(of: IpAddr) -> Vec<IpAddr> {
-    let mut forms = vec![of];
-    if let IpAddr::V6(six) = of {
-        let segments = six.segments();
-        let low = || Ipv6Addr::from(u128::from(six) & 0xffff_ffff | 0xffff_0000_0000);
-        if let Some(four) = six.to_ipv4() {
-            forms.push(four.into());
-        }
-        let found = match segments {
-            [0x64, 0xff9b, 0, 0, 0, 0, ..] => low().to_ipv4_mapped(),
-            [0x2002, high, low, ..] => Some((u32::from(high) << 16 | u32::from(low)).into()),
-            _ => None,
-        };
-        forms.extend(found.map(IpAddr::V4));
-    }
-    forms
-}
-
-/// The same address, a mapped one as what it maps.
-fn canonical(of: IpAddr) -> IpAddr {
-    of.to_canonical()
-}
-
-/// True for where a node's tunnel device listens: its address, and everybody's.
-fn is_opened_by_nodes(of: IpAddr) -> bool {
-    let many = match canonical(of) {
-        IpAddr::V4(v4) => v4.octets()[0] >= 224,
-        IpAddr::V6(v6) => v6.is_multicast(),
-    };
-    many || peer(canonical(of)) == Peer::Node
-}
-
-fn is_own(of: IpAddr) -> bool {
-    peer(of) == Peer::Own
 }
 
 impl Oracle {
@@ -201,7 +87,7 @@ impl Oracle {
             let first = self.fragments.get(&Self::whole(way, packet))?;
             (ports, protocol) = ((first.0, first.1), first.2);
         }
-        Some(Self::oriented(
+        Some(Flow::of(
             way,
             packet.source,
             packet.destination,
@@ -223,31 +109,6 @@ impl Oracle {
             packet.identification,
             protocol,
         )
-    }
-
-    fn oriented(
-        way: Way,
-        source: IpAddr,
-        destination: IpAddr,
-        ports: (u16, u16),
-        protocol: u8,
-    ) -> Flow {
-        match way {
-            Way::Out => Flow {
-                local: source,
-                remote: destination,
-                local_port: ports.0,
-                remote_port: ports.1,
-                protocol,
-            },
-            Way::In => Flow {
-                local: destination,
-                remote: source,
-                local_port: ports.1,
-                remote_port: ports.0,
-                protocol,
-            },
-        }
     }
 
     /// What has passed of the flow, unless it has been silent for longer than any of its kind is remembered.
@@ -392,7 +253,7 @@ impl Oracle {
     fn about(way: Way, packet: &Packet) -> Option<Flow> {
         let (source, destination, protocol, from, to) = packet.about()?;
         // That travelled the other way.
-        let flow = Self::oriented(way.other(), source, destination, (from, to), protocol);
+        let flow = Flow::of(way.other(), source, destination, (from, to), protocol);
         (source == packet.destination).then_some(flow)
     }
 
