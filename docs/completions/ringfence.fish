@@ -41,7 +41,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Tak
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "man" -d 'Write man pages into a directory. Needs: nothing'
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'Files or directories of YAML to enforce, watched for changes; `-` is standard input. Without it, the objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'File or directory of YAML to enforce, watched for changes; `-` is standard input. May be repeated. Without it, the objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kubeconfig -d 'File that names the cluster to read, and who to be there' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l context -d 'The context of the kubeconfig; without it, its current one' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l state-dir -d 'Directory where the last known state of a cluster is kept, for a node that starts without its API server; `off` for none. Without it: /var/lib/ringfence' -r -f -a "(__fish_complete_directories)"
@@ -85,6 +85,7 @@ on\t'By TCX or not at all'
 off\t'By clsact'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l log-format -d 'How to log: text to standard error; json also prints each denied flow to standard output' -r -f -a "text\t'For people'
 json\t'One JSON object in each line'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l iam-role-annotation -d 'Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s v -l verbose -d 'Log more; twice for everything'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -156,19 +157,21 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l no-hea
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s V -l version -d 'Print version'
-complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s f -l filename -d 'Files or directories of YAML; `-` is standard input' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s f -l filename -d 'File or directory of YAML; `-` is standard input. May be repeated' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s V -l version -d 'Print version'
-complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s f -l filename -d 'Files or directories of YAML; `-` is standard input' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s f -l filename -d 'File or directory of YAML; `-` is standard input. May be repeated' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l outside -d 'An address outside, as one more row: `NAME=ADDRESS`, or an address. May be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l port -d 'Only ports of this protocol and number: `443` or `53/udp`. May be repeated; without it every container port' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s V -l version -d 'Print version'
