@@ -46,6 +46,11 @@ const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
     ("from_host_l3", TcAttachType::Ingress),
 ];
 
+/// Whether pods' devices carry this program.
+pub(super) fn is_of_pods(program: &str) -> bool {
+    POD_PROGRAMS.iter().any(|(name, _)| *name == program)
+}
+
 /// Names of all programs that devices carry.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3]
@@ -61,6 +66,8 @@ pub struct Attacher {
     tcx: bool,
     /// Devices whose hooks run this agent's programs, and which.
     attached: BTreeSet<(u32, &'static str)>,
+    /// Devices that went while programs were being attached to them.
+    vanished: u64,
 }
 
 impl Attacher {
@@ -78,6 +85,7 @@ impl Attacher {
             pins,
             tcx,
             attached: BTreeSet::new(),
+            vanished: 0,
         }
     }
 
@@ -276,6 +284,43 @@ impl Attacher {
             .collect()
     }
 
+    /// How many devices went while programs were being attached to them.
+    #[must_use]
+    pub const fn vanished(&self) -> u64 {
+        self.vanished
+    }
+
+    /// Devices that run this program, as far as this agent knows.
+    pub fn devices_of(&self, program: &str) -> impl Iterator<Item = u32> {
+        let devices = self.attached.iter();
+        devices.filter_map(move |&(ifindex, name)| (name == program).then_some(ifindex))
+    }
+
+    /// True if the device runs this program, which has this id; `None` if there is no such device (any more). Of a filter, as
+    /// the last audit found it.
+    ///
+    /// # Errors
+    ///
+    /// If the pin cannot be looked at.
+    pub fn is_on(
+        &self,
+        name: &'static str,
+        id: u32,
+        ifindex: u32,
+    ) -> Result<Option<bool>, KernelError> {
+        if device_name(ifindex).is_none() {
+            return Ok(None);
+        }
+        if !self.tcx {
+            return Ok(Some(self.attached.contains(&(ifindex, name))));
+        }
+        let pin = self.pins.link(&format!("{ifindex}-{name}"));
+        let state = sys::pinned_link(&pin).map_err(|error| unreadable(&pin, &error))?;
+        Ok(Some(state.is_some_and(|state| {
+            state.program == id && state.target == u64::from(ifindex)
+        })))
+    }
+
     fn guard(
         &mut self,
         ebpf: &mut Ebpf,
@@ -303,13 +348,20 @@ impl Attacher {
                 clsact(program, &device, side)
             };
             if let Err(error) = done {
-                // It may have gone meanwhile.
+                // Pods go when they go.
                 if device_name(ifindex).is_none() {
+                    tracing::debug!(
+                        device,
+                        ifindex,
+                        program = name,
+                        "the device has gone while it was being guarded"
+                    );
+                    self.vanished += 1;
                     self.forget(ifindex)?;
                     return Ok(false);
                 }
                 return Err(KernelError::Other(format!(
-                    "cannot attach {name} to {device} (index {ifindex}): {error}"
+                    "cannot attach {name} to {device} (index {ifindex}): {error:#}"
                 )));
             }
         }
@@ -450,6 +502,10 @@ fn tcx(
     Ok(())
 }
 
+pub(super) fn unreadable(pin: &Path, error: &io::Error) -> KernelError {
+    KernelError::Other(format!("cannot look at the pin {}: {error}", pin.display()))
+}
+
 fn unknown(error: &ProgramError) -> KernelError {
     KernelError::Other(format!("cannot ask about a program: {error}"))
 }
@@ -460,9 +516,7 @@ fn program_id(program: &SchedClassifier) -> Result<u32, KernelError> {
 
 /// Whether a pinned link is attached there, or anywhere, and runs this program. One that is attached nowhere goes.
 fn runs(pin: &Path, program: u32, target: Option<u64>) -> Result<bool, KernelError> {
-    let state = sys::pinned_link(pin).map_err(|error| {
-        KernelError::Other(format!("cannot look at the pin {}: {error}", pin.display()))
-    })?;
+    let state = sys::pinned_link(pin).map_err(|error| unreadable(pin, &error))?;
     let Some(state) = state else {
         return Ok(false);
     };

@@ -18,12 +18,12 @@ use ringfence_common::{
 
 use super::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
-    Options,
+    Options, ProgramView,
     attach::{self, Attacher},
     audit::{Auditor, Turn},
     clock, events, installed, load,
     maps::{Maps, mapped},
-    objects,
+    objects::{self, Places},
     pins::Pins,
     spec, views,
 };
@@ -513,6 +513,7 @@ impl Kernel for Dataplane {
     fn counters(&self) -> Result<Counters, KernelError> {
         let mut counters = views::counters(&self.maps)?;
         counters.drift.clone_from(self.auditor.drift());
+        counters.vanished = self.attacher.vanished();
         Ok(counters)
     }
 
@@ -531,6 +532,17 @@ impl Kernel for Dataplane {
 
     fn objects(&self) -> Result<Vec<ObjectView>, KernelError> {
         objects::list(&self.pins, &self.limits, &self.maps)
+    }
+
+    fn programs(&self) -> Result<Vec<ProgramView>, KernelError> {
+        // While another version of the layouts judges, ours belong nowhere.
+        let pods = self.installed().endpoints.keys().copied();
+        let places = self.earlier.is_empty().then(|| Places {
+            attacher: &self.attacher,
+            pins: &self.pins,
+            pods: pods.collect(),
+        });
+        objects::programs(&self.ebpf, places.as_ref())
     }
 
     fn rule(&self, id: RuleId) -> Option<String> {

@@ -27,4 +27,5 @@ pub use objects::pinned;
 pub use options::{Attach, Options};
 pub use view::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
+    ProgramView,
 };
