@@ -11,7 +11,7 @@ use ringfence_common::{
     judge::{self, Context, Tables as _},
 };
 
-use crate::{bytes::Linear, report, tables::Maps};
+use crate::{bytes::Linear, tables::Maps};
 
 const DROP: i32 = 0;
 const PASS: i32 = 1;
@@ -40,7 +40,6 @@ pub fn receive(context: &SkBuffContext) -> i32 {
     let ethertype = u16::from_be(protocol as u16);
     let outcome = judge::leaving(&tables, &bytes, &at, Some(ethertype));
     if matches!(outcome.verdict, Verdict::Deny) {
-        report::denied(at.hook, &outcome, length);
         return DROP;
     }
     let mark = tables.config().mark.stamped(at.mark, outcome.stamp);

@@ -14,7 +14,7 @@ use ringfence_common::{
     protocol,
 };
 
-use crate::{bytes::Linear, report, tables::Maps};
+use crate::{bytes::Linear, tables::Maps};
 
 /// Bytes that are pulled in when the headers are not in the linear part: as far as the parser looks.
 const PULL: u32 = MAX_HEADERS as u32;
@@ -71,7 +71,6 @@ pub fn jiffies() -> i32 {
 #[inline(always)]
 fn action(context: &TcContext, tables: &Maps<'_>, at: &Context, outcome: &Outcome) -> i32 {
     if matches!(outcome.verdict, Verdict::Deny) {
-        report::denied(at.hook, outcome, context.len());
         return TC_ACT_SHOT;
     }
     let mark = tables.config().mark.stamped(at.mark, outcome.stamp);

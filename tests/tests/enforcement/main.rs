@@ -6,12 +6,14 @@ mod first;
 mod life;
 mod limits;
 mod metadata;
+mod metrics;
 mod mtu;
 mod nri;
 mod packets;
 mod pods;
 mod services;
 mod upgrade;
+mod vanish;
 
 use std::{net::IpAddr, time::Duration};
 
