@@ -337,13 +337,7 @@ impl Attacher {
         for (name, side) in programs {
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
-                tcx(
-                    &self.pins,
-                    program,
-                    &device,
-                    side,
-                    &format!("{ifindex}-{name}"),
-                )
+                tcx(&self.pins, program, (&device, ifindex), side, name)
             } else {
                 clsact(program, &device, side)
             };
@@ -484,14 +478,16 @@ fn device_name(ifindex: u32) -> Option<String> {
 }
 
 /// Attaches by a TCX link, before all other programs of the device, or updates the link that is pinned.
+///
+/// aya 0.14 attaches by name, which may be another device's by then: that one is let go again.
 fn tcx(
     pins: &Pins,
     program: &mut SchedClassifier,
-    device: &str,
+    (device, ifindex): (&str, u32),
     side: TcAttachType,
     name: &str,
 ) -> anyhow::Result<()> {
-    let pin = pins.link(name);
+    let pin = pins.link(&format!("{ifindex}-{name}"));
     if update(program, &pin)? {
         return Ok(());
     }
@@ -499,6 +495,11 @@ fn tcx(
     let id = program.attach_with_options(device, side, options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(&pin)?;
+    let there = sys::pinned_link(&pin)?.map(|state| state.target);
+    if there != Some(ifindex.into()) {
+        remove(&pin)?;
+        anyhow::bail!("another device has this name by now");
+    }
     Ok(())
 }
 

@@ -51,10 +51,7 @@ fn everything_is_told_with_the_least_privileges_and_a_program_that_is_off_is_mis
         assert!(object["id"].as_u64().unwrap() > 0, "{object}");
         if object["kind"] == "map" {
             maps += 1;
-            assert!(
-                object["memory"].as_u64().is_some_and(|bytes| bytes > 0),
-                "{object}"
-            );
+            assert!(object["memory"].is_u64(), "{object}");
         } else {
             links += 1;
         }

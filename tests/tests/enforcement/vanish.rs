@@ -41,10 +41,10 @@ fn a_device_that_goes_while_it_is_being_guarded_refuses_no_state() {
                 };
                 found += 1;
                 let mut desired = desired.clone();
-                for endpoint in desired.endpoints.values_mut() {
-                    let mut located = endpoint.located.clone();
-                    located.ifindex = ifindex;
-                    endpoint.located = located;
+                let pods: Vec<_> = desired.endpoints.keys().cloned().collect();
+                for pod in pods {
+                    let endpoint = desired.endpoints.get_mut(&pod).expect("it is there");
+                    endpoint.located.ifindex = ifindex;
                 }
                 let applied = desk.kernel.apply(&desired);
                 if let Err(error) = applied {
