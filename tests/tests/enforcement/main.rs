@@ -11,6 +11,7 @@ mod mtu;
 mod nri;
 mod packets;
 mod pods;
+mod rollback;
 mod services;
 mod upgrade;
 mod vanish;
