@@ -23,8 +23,8 @@ use super::{
 const HEADER: [u8; 20] = [
     0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0xf7, 0,
 ];
-/// `exit`, before anything is in register 0: an instruction that exists, in a program that may not run.
-const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
+/// Copies register 9, in which nothing is: an instruction that exists, in a program that may not run.
+const COPY: [u8; 8] = [0xbf, 0x90, 0, 0, 0, 0, 0, 0];
 
 fn number(bytes: &[u8]) -> usize {
     let digits = bytes.iter().rev();
@@ -47,7 +47,7 @@ fn program(object: &[u8], section: &str) -> usize {
     offset((0..count).find(named).expect("the object has it"))
 }
 
-/// The agent's binary with a program that begins with its end.
+/// The agent's binary with a program that begins so.
 fn broken(folder: &Path, section: &str) -> PathBuf {
     let mut bytes = fs::read(binary()).expect("the binary");
     let starts = bytes.windows(HEADER.len()).enumerate();
@@ -59,7 +59,7 @@ fn broken(folder: &Path, section: &str) -> PathBuf {
         panic!("one kernel half, not {objects:?}");
     };
     let at = object + program(&bytes[object..], section);
-    bytes[at..at + EXIT.len()].copy_from_slice(&EXIT);
+    bytes[at..at + COPY.len()].copy_from_slice(&COPY);
     let path = folder.join("ringfence");
     fs::write(&path, bytes).expect("the temporary directory can be written");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("just made");
@@ -90,7 +90,7 @@ fn is_refused(output: &Output, program: &str) {
     assert_eq!(output.status.code(), Some(2), "{said}");
     for part in [
         &format!("does not accept the program {program}"),
-        "R0 !read_ok",
+        "R9 !read_ok",
         "in force as the agent before this one left",
     ] {
         assert!(said.contains(part), "{part}: {said}");

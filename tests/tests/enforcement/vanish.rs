@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use ringfence_agent::dataplane::Kernel as _;
+use ringfence_agent::{compile::Desired, dataplane::Kernel as _};
 use ringfence_tests::{desk::Desk, sandbox::sandbox};
 
 use super::world;
@@ -24,6 +24,7 @@ fn a_device_that_goes_while_it_is_being_guarded_refuses_no_state() {
     sandbox(move |bpffs| {
         let mut desk = Desk::new(bpffs, &manifests);
         let desired = desk.compile(&manifests);
+        let mut last = desired.clone();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -40,20 +41,40 @@ fn a_device_that_goes_while_it_is_being_guarded_refuses_no_state() {
                     continue;
                 };
                 found += 1;
-                let mut desired = desired.clone();
-                let pods: Vec<_> = desired.endpoints.keys().cloned().collect();
-                for pod in pods {
-                    let endpoint = desired.endpoints.get_mut(&pod).expect("it is there");
-                    endpoint.located.ifindex = ifindex;
-                }
-                let applied = desk.kernel.apply(&desired);
+                last = at(&desired, ifindex);
+                let applied = desk.kernel.apply(&last);
                 if let Err(error) = applied {
                     done.store(true, Ordering::Relaxed);
                     panic!("{error}");
                 }
             }
             done.store(true, Ordering::Relaxed);
-            eprintln!("vanished: {}", desk.kernel.counters().unwrap().vanished);
         });
+        // It is gone, and what was attached to it and to those before it is too.
+        desk.kernel.apply(&last).unwrap();
+        let mut links = desk.kernel.objects().unwrap();
+        links.retain(|object| object.kind == "link");
+        assert!(
+            links.iter().all(|link| link.pin.contains("/links/1-")),
+            "{links:?}"
+        );
+        let programs = desk.kernel.programs().unwrap();
+        let from_pod = programs.iter().find(|program| program.name == "from_pod");
+        assert_eq!(
+            from_pod.unwrap().attached,
+            Some(true),
+            "at the loopback device"
+        );
     });
+}
+
+/// The same with the pod's device at this index.
+fn at(desired: &Desired, ifindex: u32) -> Desired {
+    let mut desired = desired.clone();
+    let pods: Vec<_> = desired.endpoints.keys().cloned().collect();
+    for pod in pods {
+        let endpoint = desired.endpoints.get_mut(&pod).expect("it is there");
+        endpoint.located.ifindex = ifindex;
+    }
+    desired
 }
