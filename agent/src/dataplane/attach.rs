@@ -1,5 +1,7 @@
 //! Attaches programs and keeps them attached: every link is pinned, and updated in place.
 
+mod look;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io, mem,
@@ -46,10 +48,7 @@ const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
     ("from_host_l3", TcAttachType::Ingress),
 ];
 
-/// Whether pods' devices carry this program.
-pub(super) fn is_of_pods(program: &str) -> bool {
-    POD_PROGRAMS.iter().any(|(name, _)| *name == program)
-}
+pub(super) use look::{is_of_pods, unreadable};
 
 /// Names of all programs that devices carry.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -284,43 +283,6 @@ impl Attacher {
             .collect()
     }
 
-    /// How many devices went while programs were being attached to them.
-    #[must_use]
-    pub const fn vanished(&self) -> u64 {
-        self.vanished
-    }
-
-    /// Devices that run this program, as far as this agent knows.
-    pub fn devices_of(&self, program: &str) -> impl Iterator<Item = u32> {
-        let devices = self.attached.iter();
-        devices.filter_map(move |&(ifindex, name)| (name == program).then_some(ifindex))
-    }
-
-    /// True if the device runs this program, which has this id; `None` if there is no such device (any more). Of a filter, as
-    /// the last audit found it.
-    ///
-    /// # Errors
-    ///
-    /// If the pin cannot be looked at.
-    pub fn is_on(
-        &self,
-        name: &'static str,
-        id: u32,
-        ifindex: u32,
-    ) -> Result<Option<bool>, KernelError> {
-        if device_name(ifindex).is_none() {
-            return Ok(None);
-        }
-        if !self.tcx {
-            return Ok(Some(self.attached.contains(&(ifindex, name))));
-        }
-        let pin = self.pins.link(&format!("{ifindex}-{name}"));
-        let state = sys::pinned_link(&pin).map_err(|error| unreadable(&pin, &error))?;
-        Ok(Some(state.is_some_and(|state| {
-            state.program == id && state.target == u64::from(ifindex)
-        })))
-    }
-
     fn guard(
         &mut self,
         ebpf: &mut Ebpf,
@@ -344,13 +306,7 @@ impl Attacher {
             if let Err(error) = done {
                 // Pods go when they go.
                 if device_name(ifindex).is_none() {
-                    tracing::debug!(
-                        device,
-                        ifindex,
-                        program = name,
-                        "the device has gone while it was being guarded"
-                    );
-                    self.vanished += 1;
+                    self.note_vanished(&device, ifindex);
                     self.forget(ifindex)?;
                     return Ok(false);
                 }
@@ -495,16 +451,7 @@ fn tcx(
     let id = program.attach_with_options(device, side, options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(&pin)?;
-    let there = sys::pinned_link(&pin)?.map(|state| state.target);
-    if there != Some(ifindex.into()) {
-        remove(&pin)?;
-        anyhow::bail!("another device has this name by now");
-    }
-    Ok(())
-}
-
-pub(super) fn unreadable(pin: &Path, error: &io::Error) -> KernelError {
-    KernelError::Other(format!("cannot look at the pin {}: {error}", pin.display()))
+    look::is_at(&pin, ifindex)
 }
 
 fn unknown(error: &ProgramError) -> KernelError {
