@@ -11,7 +11,7 @@ use ringfence_agent::dataplane::Kernel as _;
 
 /// Packets and bytes that were denied so far at this hook for this reason.
 fn denied(desk: &Desk, hook: Hook, reason: Reason) -> (u64, u64) {
-    let counters = desk.kernel.counters().unwrap();
+    let counters = desk.kernel.counters().expect("counters");
     let packets = counters
         .packets
         .iter()
