@@ -86,7 +86,8 @@ pub(super) fn observe(cluster: &Cluster) -> Result<End> {
             let flows = cluster.flows(&["--verdict", "deny", "--from", &from.id()])?;
             let told = flows.iter().any(|flow| {
                 flow["node"] == to.node.as_str()
-                    && flow["dst"]["pod"] == to.id()
+                    && flow["dst"]["namespace"] == to.namespace.as_str()
+                    && flow["dst"]["pod"] == to.name.as_str()
                     && flow["dst"]["port"] == *port
             });
             ensure!(

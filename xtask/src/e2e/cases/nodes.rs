@@ -10,6 +10,9 @@ use crate::e2e::{
     eventually, example,
 };
 
+/// Set on a node that is cordoned, and taken away a little after it is uncordoned.
+const CORDONED: &str = "node.kubernetes.io/unschedulable";
+
 /// A node is drained of the example's pods: they are judged on the nodes where they go, and nothing of them stays.
 pub(super) fn drain(cluster: &Cluster) -> Result<End> {
     if cluster.nodes()?.len() < 2 {
@@ -21,6 +24,16 @@ pub(super) fn drain(cluster: &Cluster) -> Result<End> {
     // Whatever came of it.
     cluster.kubectl.run(&["uncordon", node])?;
     drained?;
+    eventually("the node takes pods again", || {
+        let found = cluster.kubectl.json(&["get", "node", node])?;
+        let taints = found["spec"]["taints"].as_array();
+        let closed = taints
+            .into_iter()
+            .flatten()
+            .any(|taint| taint["key"] == CORDONED);
+        ensure!(!closed, "{node} is still marked as one that takes none");
+        Ok(())
+    })?;
     // Back to where the scheduler wants them.
     for namespace in example::namespaces(&example::documents()?) {
         cluster
