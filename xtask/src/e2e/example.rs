@@ -47,28 +47,24 @@ pub fn apply(cluster: &Cluster) -> Result<()> {
 
 /// Waits until all pods of the newest kind are ready, and no others are there.
 pub fn ready(cluster: &Cluster) -> Result<()> {
+    for namespace in namespaces(&documents()?) {
+        ready_in(cluster, &namespace)?;
+    }
+    Ok(())
+}
+
+/// The same of one namespace.
+pub fn ready_in(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let kubectl = &cluster.kubectl;
     eventually("the example's pods are ready", || {
-        for namespace in namespaces(&documents()?) {
-            let list = cluster
-                .kubectl
-                .json(&["-n", &namespace, "get", "deployments"])?;
-            for name in names(&list) {
-                let name = format!("deployment/{name}");
-                cluster.kubectl.run(&[
-                    "-n",
-                    &namespace,
-                    "rollout",
-                    "status",
-                    &name,
-                    "--timeout=60s",
-                ])?;
-            }
-            let pods = cluster
-                .kubectl
-                .json(&["-n", &namespace, "get", "pods", "-l", LABEL])?;
-            if items(&pods).len() != items(&list).len() {
-                bail!("{namespace}: old pods still are there");
-            }
+        let list = kubectl.json(&["-n", namespace, "get", "deployments"])?;
+        for name in names(&list) {
+            let name = format!("deployment/{name}");
+            kubectl.run(&["-n", namespace, "rollout", "status", &name, "--timeout=60s"])?;
+        }
+        let pods = kubectl.json(&["-n", namespace, "get", "pods", "-l", LABEL])?;
+        if items(&pods).len() != items(&list).len() {
+            bail!("{namespace}: old pods still are there");
         }
         Ok(())
     })

@@ -34,11 +34,12 @@ pub(super) fn drain(cluster: &Cluster) -> Result<End> {
         ensure!(!closed, "{node} is still marked as one that takes none");
         Ok(())
     })?;
-    // Back to where the scheduler wants them.
+    // Back to where the scheduler wants them: one after the other, for all at once it would send to the empty node.
     for namespace in example::namespaces(&example::documents()?) {
         cluster
             .kubectl
             .run(&["-n", &namespace, "rollout", "restart", "deployment"])?;
+        example::ready_in(cluster, &namespace)?;
     }
     example::ready(cluster)?;
     agents::status(cluster)?;
