@@ -16,7 +16,7 @@ use ttrpc::{
         Client, MethodHandler, Server, Service, TtrpcContext,
         transport::{Listener, Socket},
     },
-    error::get_rpc_status,
+    error::get_status,
     proto::{Code, Request, Response},
 };
 
@@ -330,15 +330,21 @@ where
     W: Future<Output = Result<A, String>> + Send + 'static,
 {
     async fn handler(&self, _context: TtrpcContext, request: Request) -> ttrpc::Result<Response> {
-        let refused = |message: String| get_rpc_status(Code::UNKNOWN, message);
-        let question = Q::decode(&*request.payload).map_err(|error| refused(error.to_string()))?;
-        let answer = (self.answer)(Arc::clone(&self.session), question)
-            .await
-            .map_err(refused)?;
-        Ok(Response {
-            payload: answer.encode_to_vec(),
-            ..Response::default()
-        })
+        let question = Q::decode(&*request.payload)
+            .map_err(|error| ttrpc::Error::Others(error.to_string()))?;
+        Ok(
+            match (self.answer)(Arc::clone(&self.session), question).await {
+                Ok(answer) => Response {
+                    payload: answer.encode_to_vec(),
+                    ..Response::default()
+                },
+                // As an answer: of an error the runtime, and whoever describes the pod, would be shown the library's own words.
+                Err(message) => Response {
+                    status: Some(get_status(Code::UNKNOWN, message)).into(),
+                    ..Response::default()
+                },
+            },
+        )
     }
 }
 
