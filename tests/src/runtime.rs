@@ -132,7 +132,7 @@ impl Runtime {
             request_timeout: i64::try_from(TIMEOUT.as_millis()).expect("small"),
         };
         let wants: ConfigureResponse = ask(&client, "Configure", &configuration).await?;
-        assert_eq!(wants.events, 0b111);
+        assert_eq!(wants.events, 0b1111);
         for number in 0..=running.len() {
             let part = SynchronizeRequest {
                 pods: running.get(number).cloned().into_iter().collect(),
@@ -154,9 +154,19 @@ impl Plugin {
     /// Asks whether this pod may start.
     #[must_use]
     pub fn runs(&self, pod: &PodSandbox) -> Pending {
+        self.put("RunPodSandbox", pod)
+    }
+
+    /// Asks whether a container of this pod may be made.
+    #[must_use]
+    pub fn creates(&self, pod: &PodSandbox) -> Pending {
+        self.put("CreateContainer", pod)
+    }
+
+    fn put(&self, method: &'static str, pod: &PodSandbox) -> Pending {
         let (client, request) = (self.client.clone(), request(pod));
         let answer = self.tokio.spawn(async move {
-            let empty: Empty = ask(&client, "RunPodSandbox", &request).await?;
+            let empty: Empty = ask(&client, method, &request).await?;
             let Empty {} = empty;
             Ok(())
         });

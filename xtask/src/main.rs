@@ -76,7 +76,7 @@ enum Verb {
     /// Write a container image of a self-contained agent as an OCI archive, without a container engine
     Image(image::Args),
     /// Install image and chart into the cluster that KUBECONFIG names and run Ringfence's own tests there
-    E2e(e2e::Args),
+    E2e(Box<e2e::Args>),
     /// Generate man pages, shell completions and docs/cli.md from the binary, the kustomize base from the chart
     Codegen(codegen::Args),
 }

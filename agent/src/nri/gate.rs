@@ -29,6 +29,14 @@ pub(super) async fn pass(shared: &Arc<Shared>, key: &PodKey, id: &str) {
     }
 }
 
+/// True if the pod of this sandbox need not wait.
+pub(super) fn is_open(shared: &Shared, key: &PodKey, id: &str) -> bool {
+    let placed = shared.placed.borrow().clone();
+    let progress = shared.kernel.progress();
+    let progress = progress.borrow();
+    placed.is_some_and(|placed| is_protected(&placed, &progress, key, id))
+}
+
 /// True if what is in force has this pod at the interface of this sandbox.
 fn is_protected(placed: &Placed, progress: &Progress, key: &PodKey, id: &str) -> bool {
     let seen = placed.sandboxes.by_pod.get(key);

@@ -15,6 +15,8 @@ pub mod event {
     pub const STOP_POD_SANDBOX: i32 = 2;
     /// A pod is gone.
     pub const REMOVE_POD_SANDBOX: i32 = 3;
+    /// A container is to be made in a pod.
+    pub const CREATE_CONTAINER: i32 = 4;
 }
 
 /// Nothing.
@@ -73,7 +75,8 @@ pub struct SynchronizeResponse {
     pub more: bool,
 }
 
-/// `RunPodSandbox`, `StopPodSandbox`, `RemovePodSandbox`.
+/// `RunPodSandbox`, `StopPodSandbox`, `RemovePodSandbox`; and `CreateContainer`, of which the pod alone matters. The
+/// answer to all is [`Empty`]: nothing is changed about a container.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PodRequest {
     /// Which.

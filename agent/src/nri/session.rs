@@ -16,7 +16,7 @@ use ttrpc::{
         Client, MethodHandler, Server, Service, TtrpcContext,
         transport::{Listener, Socket},
     },
-    error::get_rpc_status,
+    error::get_status,
     proto::{Code, Request, Response},
 };
 
@@ -39,11 +39,21 @@ use crate::{
 /// How long the runtime may take to accept the plugin.
 const REGISTRATION: Duration = Duration::from_secs(5);
 /// The events that are asked for.
-const EVENTS: [i32; 3] = [
+const EVENTS: [i32; 4] = [
     event::RUN_POD_SANDBOX,
     event::STOP_POD_SANDBOX,
     event::REMOVE_POD_SANDBOX,
+    event::CREATE_CONTAINER,
 ];
+
+/// What waits at the gate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// A pod that has no container yet.
+    Pod,
+    /// A container of a pod whose sandbox may have been made while nobody was asked.
+    Container,
+}
 
 /// What is known beyond one connection.
 pub(super) struct Session {
@@ -148,6 +158,7 @@ impl Session {
         offer("Synchronize", self.method(Self::synchronize));
         offer("Shutdown", self.method(Self::shutdown));
         offer("RunPodSandbox", self.method(Self::run_pod));
+        offer("CreateContainer", self.method(Self::create_container));
         offer("StopPodSandbox", self.method(Self::end_pod));
         offer("RemovePodSandbox", self.method(Self::end_pod));
         offer("StateChange", self.method(Self::state_change));
@@ -222,7 +233,12 @@ impl Session {
     }
 
     async fn run_pod(self: Arc<Self>, request: PodRequest) -> Result<Empty, String> {
-        self.gate(request.pod).await
+        self.gate(request.pod, Before::Pod).await
+    }
+
+    /// A pod whose network was made while no plugin was there has passed no gate: its containers do.
+    async fn create_container(self: Arc<Self>, request: PodRequest) -> Result<Empty, String> {
+        self.gate(request.pod, Before::Container).await
     }
 
     async fn end_pod(self: Arc<Self>, request: PodRequest) -> Result<Empty, String> {
@@ -232,7 +248,7 @@ impl Session {
 
     async fn state_change(self: Arc<Self>, change: StateChangeEvent) -> Result<Empty, String> {
         match change.event {
-            event::RUN_POD_SANDBOX => return self.gate(change.pod).await,
+            event::RUN_POD_SANDBOX => return self.gate(change.pod, Before::Pod).await,
             event::STOP_POD_SANDBOX | event::REMOVE_POD_SANDBOX => self.ended(change.pod),
             _ => {}
         }
@@ -246,14 +262,20 @@ impl Session {
     }
 
     /// Answers when the pod is protected, or when it may wait no longer.
-    async fn gate(&self, pod: Option<PodSandbox>) -> Result<Empty, String> {
+    async fn gate(&self, pod: Option<PodSandbox>, before: Before) -> Result<Empty, String> {
         let start = Instant::now();
         let metrics = &self.shared.lasting.nri;
         let Some((key, sandbox)) = pod.as_ref().and_then(sandbox::read) else {
-            metrics.gated(Gated::NodeNetwork, start.elapsed());
+            if before == Before::Pod {
+                metrics.gated(Gated::NodeNetwork, start.elapsed());
+            }
             return Ok(Empty {});
         };
         let id = sandbox.id.clone();
+        // Nearly always: the pod has passed already.
+        if before == Before::Container && gate::is_open(&self.shared, &key, &id) {
+            return Ok(Empty {});
+        }
         self.change(|roll| roll.runs(key.clone(), sandbox));
         let patience = *self.patience();
         let passed = gate::pass(&self.shared, &key, &id);
@@ -269,8 +291,10 @@ impl Session {
         if self.options.fail_closed {
             metrics.gated(Gated::Refused, start.elapsed());
             tracing::error!(pod = %key, reason, "not protected within {patience:?}: it must not start (--nri-fail closed)");
-            // The runtime takes it down again, and does not always tell of that.
-            self.change(|roll| roll.ended(&id));
+            if before == Before::Pod {
+                // The runtime takes it down again, and does not always tell of that.
+                self.change(|roll| roll.ended(&id));
+            }
             return Err(format!(
                 "ringfence: pod {key} is not protected within {patience:?}: {reason}"
             ));
@@ -306,15 +330,21 @@ where
     W: Future<Output = Result<A, String>> + Send + 'static,
 {
     async fn handler(&self, _context: TtrpcContext, request: Request) -> ttrpc::Result<Response> {
-        let refused = |message: String| get_rpc_status(Code::UNKNOWN, message);
-        let question = Q::decode(&*request.payload).map_err(|error| refused(error.to_string()))?;
-        let answer = (self.answer)(Arc::clone(&self.session), question)
-            .await
-            .map_err(refused)?;
-        Ok(Response {
-            payload: answer.encode_to_vec(),
-            ..Response::default()
-        })
+        let question = Q::decode(&*request.payload)
+            .map_err(|error| ttrpc::Error::Others(error.to_string()))?;
+        Ok(
+            match (self.answer)(Arc::clone(&self.session), question).await {
+                Ok(answer) => Response {
+                    payload: answer.encode_to_vec(),
+                    ..Response::default()
+                },
+                // As an answer: of an error the runtime, and whoever describes the pod, would be shown the library's own words.
+                Err(message) => Response {
+                    status: Some(get_status(Code::UNKNOWN, message)).into(),
+                    ..Response::default()
+                },
+            },
+        )
     }
 }
 

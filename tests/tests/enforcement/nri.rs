@@ -88,6 +88,35 @@ fn a_pod_that_no_source_knows_is_protected_before_the_runtime_is_answered() {
 }
 
 #[test]
+fn a_container_waits_too_where_its_pods_network_was_made_while_nobody_was_asked() {
+    let lab = Lab::up(&small("late", &["a", "b"], &[80])).unwrap();
+    let runtime = Runtime::listen();
+    let manifests = world(&["a"]) + SILENT;
+    let flags = ["--nri-fail", "closed", "--nri-timeout", "1000"];
+    let agent = agent(&lab, &runtime, &manifests, &flags);
+    let b = of(&lab, "s1", "b");
+    let plugin = runtime.accept(std::slice::from_ref(&b));
+    plugin.creates(&b).answer().unwrap();
+    let outside = "203.0.113.9".parse().unwrap();
+    assert!(!attempt(&lab, &pod("b"), outside, 80, Transport::Tcp).is_answered());
+    // Another one of the same pod does not wait, and does not count.
+    plugin.creates(&b).answer().unwrap();
+    assert!(!metric(
+        &agent,
+        "ringfence_nri_pods_total{result=\"protected\"} 2"
+    ));
+
+    // One that cannot be protected is refused for as long as that lasts.
+    let lost = sandbox("s2", "t", "c", &netns(&lab, "nowhere"));
+    for _ in 0..2 {
+        let reason = plugin.creates(&lost).answer().unwrap_err();
+        assert!(reason.contains("pod t/c"), "{reason}");
+    }
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
 fn a_sandbox_that_is_made_anew_keeps_its_pods_policy() {
     let lab = Lab::up(&small("anew", &["a", "b", "c"], &[80, 81])).unwrap();
     let runtime = Runtime::listen();

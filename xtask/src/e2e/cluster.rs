@@ -6,7 +6,10 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::{Args, kubectl::Kubectl, plugin};
-use crate::{build, chart};
+use crate::{
+    build, chart,
+    image::{self, Name},
+};
 
 /// The cluster under test.
 pub struct Cluster {
@@ -20,6 +23,12 @@ pub struct Cluster {
     pub restart_node: Option<String>,
     /// Stands before what is to run outside.
     pub outside: Option<String>,
+    /// Another image of Ringfence that is on the nodes: what to upgrade to and back from.
+    pub other: Option<Name>,
+    /// The image under test.
+    pub image: Name,
+    /// How many pods begin with a forbidden connection.
+    pub first: usize,
 }
 
 impl Cluster {
@@ -32,6 +41,9 @@ impl Cluster {
             agnhost: args.agnhost.clone(),
             restart_node: args.restart_node.clone(),
             outside: args.outside.clone(),
+            other: args.other.clone(),
+            image: args.tag.clone().unwrap_or_else(image::default_name),
+            first: args.first,
         })
     }
 
@@ -56,9 +68,24 @@ impl Cluster {
 
     /// What `kubectl ringfence WORDS -o json` says of every node.
     pub fn ringfence(&self, words: &[&str]) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.ask(words, "json")?)?)
+    }
+
+    /// What `kubectl ringfence observe WORDS` tells of every node.
+    pub fn flows(&self, words: &[&str]) -> Result<Vec<Value>> {
+        let mut all = vec!["observe"];
+        all.extend(words);
+        let lines = self.ask(&all, "jsonl")?;
+        serde_json::Deserializer::from_slice(&lines)
+            .into_iter()
+            .map(|flow| Ok(flow?))
+            .collect()
+    }
+
+    fn ask(&self, words: &[&str], format: &str) -> Result<Vec<u8>> {
         let output = Command::new(&self.plugin)
             .args(words)
-            .args(["-o", "json"])
+            .args(["-o", format])
             .output()?;
         if !output.status.success() {
             bail!(
@@ -68,7 +95,7 @@ impl Cluster {
                 String::from_utf8_lossy(&output.stderr).trim()
             );
         }
-        Ok(serde_json::from_slice(&output.stdout)?)
+        Ok(output.stdout)
     }
 
     /// Runs a shell command of the user's with `{}` replaced.

@@ -12,10 +12,15 @@ use super::{
 use crate::paths;
 
 const MANIFESTS: &str = "deploy/examples/hybrid-cloud/manifests";
+const EXTRA: &str = include_str!("extra.yaml");
+/// The namespace that nothing restricts.
+pub const OPEN: &str = "open";
+/// The namespace whose pods neither reach anything nor are reached.
+pub const SEALED: &str = "sealed";
 /// The cluster has its own of these.
 const NOT_OURS: &str = "kube-system";
-/// Says which namespaces were made here.
-const LABEL: &str = "ringfence.dev/e2e";
+/// Says which namespaces and pods were made here.
+pub const LABEL: &str = "ringfence.dev/e2e";
 
 /// Makes namespaces and pods, then services and policies, and waits until all run.
 pub fn apply(cluster: &Cluster) -> Result<()> {
@@ -37,17 +42,29 @@ pub fn apply(cluster: &Cluster) -> Result<()> {
     }
     let objects = convert(&documents, &cluster.agnhost);
     cluster.kubectl.apply(&objects)?;
-    eventually("the example's pods run", || {
-        for namespace in namespaces(&documents) {
-            cluster.kubectl.run(&[
-                "-n",
-                &namespace,
-                "wait",
-                "--for=condition=Available",
-                "deployment",
-                "--all",
-                "--timeout=60s",
-            ])?;
+    ready(cluster)
+}
+
+/// Waits until all pods of the newest kind are ready, and no others are there.
+pub fn ready(cluster: &Cluster) -> Result<()> {
+    for namespace in namespaces(&documents()?) {
+        ready_in(cluster, &namespace)?;
+    }
+    Ok(())
+}
+
+/// The same of one namespace.
+pub fn ready_in(cluster: &Cluster, namespace: &str) -> Result<()> {
+    let kubectl = &cluster.kubectl;
+    eventually("the example's pods are ready", || {
+        let list = kubectl.json(&["-n", namespace, "get", "deployments"])?;
+        for name in names(&list) {
+            let name = format!("deployment/{name}");
+            kubectl.run(&["-n", namespace, "rollout", "status", &name, "--timeout=60s"])?;
+        }
+        let pods = kubectl.json(&["-n", namespace, "get", "pods", "-l", LABEL])?;
+        if items(&pods).len() != items(&list).len() {
+            bail!("{namespace}: old pods still are there");
         }
         Ok(())
     })
@@ -88,6 +105,7 @@ pub fn documents() -> Result<Vec<Value>> {
             .with_context(|| format!("cannot read {}", file.display()))?;
         all.extend(documents);
     }
+    all.extend(serde_saphyr::from_multiple::<Value>(EXTRA).context("the extra objects")?);
     all.retain(|it| {
         let metadata = &it["metadata"];
         it["kind"] != "Node" && metadata["namespace"] != NOT_OURS && metadata["name"] != NOT_OURS
@@ -99,37 +117,47 @@ pub fn documents() -> Result<Vec<Value>> {
 fn convert(documents: &[Value], image: &str) -> Vec<Value> {
     documents
         .iter()
-        .map(|document| match document["kind"].as_str() {
+        .flat_map(|document| match document["kind"].as_str() {
             Some("Namespace") => {
                 let mut namespace = document.clone();
                 namespace["metadata"]["labels"][LABEL] = json!("true");
-                namespace
+                vec![namespace]
             }
-            Some("Pod") => deployment(document, image),
-            Some("Service") => {
-                let mut service = document.clone();
-                if let Some(spec) = service["spec"].as_object_mut() {
-                    spec.remove("clusterIP");
-                    spec.remove("clusterIPs");
-                    spec.insert("type".to_owned(), json!("NodePort"));
-                }
-                service
-            }
-            _ => document.clone(),
+            Some("Pod") => vec![deployment(document, image)],
+            Some("Service") => services(document),
+            _ => vec![document.clone()],
         })
         .collect()
+}
+
+/// The Service with a port on every node, and one more without an address of its own.
+fn services(document: &Value) -> Vec<Value> {
+    let mut service = document.clone();
+    if let Some(spec) = service["spec"].as_object_mut() {
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
+    }
+    let mut headless = service.clone();
+    service["spec"]["type"] = json!("NodePort");
+    headless["spec"]["clusterIP"] = json!("None");
+    let name = headless["metadata"]["name"].as_str().unwrap_or_default();
+    headless["metadata"]["name"] = json!(format!("{name}-pods"));
+    vec![service, headless]
 }
 
 /// A Deployment of one pod with the example's labels, that listens on every TCP port of the example's.
 fn deployment(pod: &Value, image: &str) -> Value {
     let name = &pod["metadata"]["name"];
     let labels = &pod["metadata"]["labels"];
+    let mut all_labels = labels.clone();
+    all_labels[LABEL] = json!("true");
     let ports: Vec<&Value> = pod["spec"]["containers"][0]["ports"]
         .as_array()
         .into_iter()
         .flatten()
         .filter(|port| port["protocol"] != "UDP")
         .collect();
+    let port = ports.first().map(|port| &port["containerPort"]);
     let environment: Vec<Value> = ports
         .iter()
         .map(|port| json!({"name": format!("SERVE_PORT_{}", port["containerPort"]), "value": name}))
@@ -149,7 +177,7 @@ fn deployment(pod: &Value, image: &str) -> Value {
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels, "annotations": annotations},
+                "metadata": {"labels": all_labels, "annotations": annotations},
                 "spec": {
                     "terminationGracePeriodSeconds": 1,
                     "containers": [{
@@ -160,10 +188,8 @@ fn deployment(pod: &Value, image: &str) -> Value {
                         "env": environment,
                         "ports": ports,
                         // From the kubelet, whatever policy says: the node reaches its own pods.
-                        "readinessProbe": {
-                            "tcpSocket": {"port": ports.first().map(|port| &port["containerPort"])},
-                            "periodSeconds": 1,
-                        },
+                        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+                        "livenessProbe": {"httpGet": {"port": port}, "timeoutSeconds": 5},
                     }],
                 },
             },
@@ -197,8 +223,12 @@ mod tests {
         assert_eq!(container["env"][0]["name"], "SERVE_PORT_8080");
         assert_eq!(container["readinessProbe"]["tcpSocket"]["port"], 8080);
         for service in objects.iter().filter(|it| it["kind"] == "Service") {
+            let (name, spec) = (&service["metadata"]["name"], &service["spec"]);
+            let headless = name.as_str().is_some_and(|it| it.ends_with("-pods"));
+            let address = if headless { json!("None") } else { Value::Null };
             assert!(
-                service["spec"]["clusterIP"].is_null() && service["spec"]["clusterIPs"].is_null()
+                spec["clusterIP"] == address && spec["clusterIPs"].is_null(),
+                "{name}"
             );
         }
         assert!(

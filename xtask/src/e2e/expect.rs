@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::Write as _,
     process::{Command, Stdio},
 };
@@ -19,8 +20,8 @@ pub struct Pod {
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// Its first address.
-    pub address: String,
+    /// Its addresses, the first one first.
+    pub addresses: Vec<String>,
     /// Its node.
     pub node: String,
     /// Ports of TCP.
@@ -31,6 +32,55 @@ impl Pod {
     /// `namespace/name`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Whether each pod may reach each other one on each port.
+pub type Matrix = BTreeMap<Way, bool>;
+
+/// From one pod to a port of another.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    /// `namespace/name` of who calls.
+    pub from: String,
+    /// `namespace/name` of who is called.
+    pub to: String,
+    /// Port of TCP, of the pod.
+    pub port: u64,
+    /// `IPv4` or `IPv6`.
+    pub family: &'static str,
+}
+
+impl Way {
+    /// The way between these two.
+    pub fn new(from: &Pod, to: &Pod, port: u64, family: &'static str) -> Self {
+        Self {
+            from: from.id(),
+            to: to.id(),
+            port,
+            family,
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            from,
+            to,
+            port,
+            family,
+        } = self;
+        write!(f, "{from} -> {to}:{port} over {family}")
+    }
+}
+
+/// The family of an address, as the binary calls it.
+pub fn family(address: &str) -> &'static str {
+    if address.contains(':') {
+        "IPv6"
+    } else {
+        "IPv4"
     }
 }
 
@@ -96,7 +146,12 @@ pub fn pods(objects: &[Value], namespaces: &[String]) -> Vec<Pod> {
         .map(|pod| Pod {
             namespace: text(&pod["metadata"]["namespace"]),
             name: text(&pod["metadata"]["name"]),
-            address: text(&pod["status"]["podIP"]),
+            addresses: pod["status"]["podIPs"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|it| text(&it["ip"]))
+                .collect(),
             node: text(&pod["spec"]["nodeName"]),
             ports: pod["spec"]["containers"][0]["ports"]
                 .as_array()
@@ -111,11 +166,11 @@ pub fn pods(objects: &[Value], namespaces: &[String]) -> Vec<Pod> {
     pods
 }
 
-/// Whether each pod may reach each other one on each port: (from, to, port) -> allowed.
-pub fn matrix(objects: &[Value]) -> Result<BTreeMap<(String, String, u64), bool>> {
+/// What policy says of every way.
+pub fn matrix(objects: &[Value]) -> Result<Matrix> {
     let answer = ringfence(&["matrix", "-f", "-", "-o", "json"], objects)?;
-    let mut expected = BTreeMap::new();
-    for row in items(&answer).iter().filter(|row| row["family"] != "IPv6") {
+    let mut expected = Matrix::new();
+    for row in items(&answer) {
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
         let Some(port) = text("port")
             .strip_suffix("/tcp")
@@ -123,7 +178,17 @@ pub fn matrix(objects: &[Value]) -> Result<BTreeMap<(String, String, u64), bool>
         else {
             continue;
         };
-        expected.insert((text("from"), text("to"), port), row["verdict"] == "allow");
+        let way = Way {
+            from: text("from"),
+            to: text("to"),
+            port,
+            family: if row["family"] == "IPv6" {
+                "IPv6"
+            } else {
+                "IPv4"
+            },
+        };
+        expected.insert(way, row["verdict"] == "allow");
     }
     if expected.is_empty() {
         bail!("`ringfence matrix` knows no way at all");

@@ -1,30 +1,52 @@
 //! Brings image and chart into the cluster, and takes Ringfence out again.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use super::{Args, cluster::Cluster};
-use crate::{chart, helm, image, paths, step};
+use crate::{
+    chart, helm,
+    image::{self, Name},
+    paths, step,
+};
 
 /// Installs, and waits until every node's agent is ready.
-pub fn install(cluster: &Cluster, args: &Args) -> Result<()> {
-    let name = args.tag.clone().unwrap_or_else(image::default_name);
+pub fn install(cluster: &mut Cluster, args: &Args) -> Result<()> {
     let archive = match &args.image {
         Some(archive) => archive.clone(),
-        None => image::build(None, Some(name.clone()))?,
+        None => image::build(None, Some(cluster.image.clone()))?,
     };
-    if let Some(load) = &args.load {
-        Cluster::shell(load, &archive.display().to_string())
-            .context("the image could not be brought onto the nodes")?;
+    load(args, &archive)?;
+    if let Some(archive) = &args.other_image {
+        load(args, archive)?;
+    } else if cluster.other.is_none() && args.image.is_none() && args.load.is_some() {
+        let other = cluster.image.with_suffix("-other");
+        let archive = paths::target().join("image/ringfence-other.tar");
+        load(args, &image::build(Some(&archive), Some(other.clone()))?)?;
+        cluster.other = Some(other);
     }
-    let mut values = vec![
-        format!("image.repository={}", name.repository()),
-        format!("image.tag={}", name.tag()),
-    ];
+    let mut values = image_values(&cluster.image);
     values.extend(args.set.iter().cloned());
     upgrade("installing the chart", &values)?;
     cluster.wait_for_agents()
+}
+
+/// Brings an archive onto the nodes, where the user said how.
+fn load(args: &Args, archive: &Path) -> Result<()> {
+    let Some(load) = &args.load else {
+        return Ok(());
+    };
+    Cluster::shell(load, &archive.display().to_string())
+        .context("the image could not be brought onto the nodes")
+}
+
+/// What tells the chart of an image.
+pub fn image_values(name: &Name) -> Vec<String> {
+    vec![
+        format!("image.repository={}", name.repository()),
+        format!("image.tag={}", name.tag()),
+    ]
 }
 
 /// Takes the chart out of the cluster, which takes all enforcement off every node first.

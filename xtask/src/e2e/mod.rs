@@ -22,6 +22,7 @@ mod expect;
 mod install;
 mod kubectl;
 mod probe;
+mod stream;
 
 use cluster::Cluster;
 
@@ -43,6 +44,16 @@ pub struct Args {
     /// An archive from `cargo xtask image`; without it one is built
     #[arg(long, value_name = "FILE.tar")]
     image: Option<PathBuf>,
+    /// Another image of Ringfence, such as the version before: upgraded to and back while traffic goes on. Without it,
+    /// and without --image, the same binary under another name
+    #[arg(long, value_name = "NAME")]
+    other: Option<Name>,
+    /// The archive of the other image, for --load
+    #[arg(long, value_name = "FILE.tar", requires_all = ["other", "load"])]
+    other_image: Option<PathBuf>,
+    /// How many pods begin with a connection that policy forbids
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    first: usize,
     /// An image with Kubernetes' test program /agnhost and a shell, for the pods that talk to each other
     #[arg(
         long,
@@ -68,13 +79,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if std::env::var_os("KUBECONFIG").is_none() {
         bail!("KUBECONFIG is not set: it names the cluster to install into");
     }
-    let cluster = Cluster::new(args)?;
+    let mut cluster = Cluster::new(args)?;
     cluster
         .kubectl
         .run(&["version"])
         .context("the cluster does not answer")?;
     if !args.installed {
-        install::install(&cluster, args)?;
+        install::install(&mut cluster, args)?;
         example::apply(&cluster)?;
     }
     let report = cases::run(&cluster, args.filter.as_deref());

@@ -22,6 +22,14 @@ impl Name {
         &self.tag
     }
 
+    /// The same with more behind the tag.
+    pub fn with_suffix(&self, suffix: &str) -> Self {
+        Self {
+            repository: self.repository.clone(),
+            tag: format!("{}{suffix}", self.tag),
+        }
+    }
+
     /// The name under which container runtimes keep it: without a registry it is Docker's.
     pub fn full(&self) -> String {
         let registry = match self.repository.split_once('/') {
