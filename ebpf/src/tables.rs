@@ -162,7 +162,7 @@ impl Tables for Maps<'_> {
 
     #[inline(always)]
     fn local(&self, address: &V6) -> Option<u16> {
-        // SAFETY: as in `endpoint`. A place is never 0 with a check of 0 by chance only: that counts as absent.
+        // SAFETY: as in `endpoint`.
         let look = || unsafe { maps::LOCALS.get(address) }.map_or(0, |word| read(word).0);
         let word = look_again(look, |word| LocalWord(word).source(address).is_some());
         LocalWord(word).source(address)

@@ -35,18 +35,27 @@ pub fn pod(context: &TcContext, hook: Hook) -> i32 {
     action(context, &tables, &at, &outcome)
 }
 
-/// Judges a packet at a device that leads off the node; `frame` is true if there is an Ethernet header.
+/// What a device that leads off the node is.
+#[derive(Clone, Copy)]
+pub struct Device {
+    /// Its packets have an Ethernet header.
+    pub frame: bool,
+    /// It opens what comes in.
+    pub tunnel: bool,
+}
+
+/// Judges a packet at a device that leads off the node.
 #[inline(always)]
-pub fn host(context: &TcContext, hook: Hook, frame: bool) -> i32 {
+pub fn host(context: &TcContext, hook: Hook, device: Device) -> i32 {
     gather(context);
     let bytes = Linear::of(context);
     let Some(tables) = Maps::new(context.len()) else {
         return TC_ACT_SHOT;
     };
     let at = at(context, hook);
-    let layer3 = (!frame).then(|| protocol_of(context));
+    let layer3 = (!device.frame).then(|| protocol_of(context));
     let outcome = match hook {
-        Hook::FromHost => judge::entering(&tables, &bytes, &at, layer3),
+        Hook::FromHost => judge::entering(&tables, &bytes, &at, layer3, device.tunnel),
         _ => judge::leaving(&tables, &bytes, &at, layer3),
     };
     action(context, &tables, &at, &outcome)

@@ -158,7 +158,13 @@ impl Oracle {
                 Way::Out => packet.kind != 130 && packet.part == Part::Whole,
                 Way::In => true,
             };
-            return role && packet.hops == 1;
+            // Version 1 reports go to the group that they are about.
+            let at_home = packet.kind != 131
+                || match packet.destination {
+                    IpAddr::V6(to) => packet.body.get(8..24) == Some(&to.octets()[..]),
+                    IpAddr::V4(_) => false,
+                };
+            return role && (way == Way::In || at_home) && packet.hops == 1;
         }
         if packet.hops != 255 || packet.part != Part::Whole {
             return false;

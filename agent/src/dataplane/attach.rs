@@ -49,12 +49,31 @@ const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
     ("from_host_l3", TcAttachType::Ingress),
 ];
 
+/// The programs of a tunnel.
+const TUNNEL_PROGRAMS: [(&str, TcAttachType); 2] = [
+    ("to_host", TcAttachType::Egress),
+    ("from_tunnel", TcAttachType::Ingress),
+];
+
+/// The same of a tunnel without Ethernet.
+const TUNNEL_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
+    ("to_host_l3", TcAttachType::Egress),
+    ("from_tunnel_l3", TcAttachType::Ingress),
+];
+
+/// All programs of devices that lead off the node.
+const ALL_HOST_PROGRAMS: [[(&str, TcAttachType); 2]; 4] = [
+    HOST_PROGRAMS,
+    HOST_PROGRAMS_L3,
+    TUNNEL_PROGRAMS,
+    TUNNEL_PROGRAMS_L3,
+];
+
 /// Names of all programs that devices carry.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3]
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name)
+    let names = [POD_PROGRAMS].into_iter().chain(ALL_HOST_PROGRAMS);
+    let names: BTreeSet<&str> = names.flatten().map(|(name, _)| name).collect();
+    names.into_iter()
 }
 
 /// Attaches the programs of pods, of the node's own devices, and of the cgroup roots.
@@ -158,12 +177,13 @@ impl Attacher {
         &mut self,
         ebpf: &mut Ebpf,
         ifindex: u32,
-        ethernet: bool,
+        (ethernet, tunnel): (bool, bool),
     ) -> Result<bool, KernelError> {
-        let programs = if ethernet {
-            HOST_PROGRAMS
-        } else {
-            HOST_PROGRAMS_L3
+        let programs = match (ethernet, tunnel) {
+            (true, false) => HOST_PROGRAMS,
+            (false, false) => HOST_PROGRAMS_L3,
+            (true, true) => TUNNEL_PROGRAMS,
+            (false, true) => TUNNEL_PROGRAMS_L3,
         };
         self.guard(ebpf, ifindex, programs)
     }
@@ -174,7 +194,7 @@ impl Attacher {
     ///
     /// If a pin cannot be removed.
     pub fn no_host(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        for (name, side) in HOST_PROGRAMS.into_iter().chain(HOST_PROGRAMS_L3) {
+        for (name, side) in ALL_HOST_PROGRAMS.into_iter().flatten() {
             if !self.attached.remove(&(ifindex, name)) {
                 continue;
             }
@@ -193,7 +213,7 @@ impl Attacher {
     #[must_use]
     pub fn hosts(&self) -> BTreeSet<u32> {
         let is_host = |name| {
-            [HOST_PROGRAMS, HOST_PROGRAMS_L3]
+            ALL_HOST_PROGRAMS
                 .iter()
                 .any(|programs| programs[0].0 == name)
         };
@@ -214,7 +234,8 @@ impl Attacher {
             self.forget(ifindex)?;
             return Ok(false);
         };
-        if self.attached.contains(&(ifindex, programs[0].0)) {
+        let runs = |(name, _)| self.attached.contains(&(ifindex, name));
+        if programs.into_iter().all(runs) {
             return Ok(true);
         }
         for (name, side) in programs {
@@ -244,11 +265,7 @@ impl Attacher {
     /// Removes the pins of a device that is gone; its links went with it.
     fn forget(&mut self, ifindex: u32) -> Result<(), KernelError> {
         self.attached.retain(|(of, _)| *of != ifindex);
-        for (name, _) in POD_PROGRAMS
-            .into_iter()
-            .chain(HOST_PROGRAMS)
-            .chain(HOST_PROGRAMS_L3)
-        {
+        for name in names() {
             remove(&self.pins.link(&format!("{ifindex}-{name}")))?;
         }
         Ok(())
@@ -289,9 +306,16 @@ fn guarded(pins: &Pins) -> Vec<(u32, [(&'static str, TcAttachType); 2])> {
     let links = pins.link_names();
     let found = links.iter().filter_map(|link| {
         let (ifindex, program) = link.split_once('-')?;
-        let programs = [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3]
-            .into_iter()
-            .find(|programs| programs.iter().any(|(name, _)| *name == program))?;
+        let all = || [POD_PROGRAMS].into_iter().chain(ALL_HOST_PROGRAMS);
+        let carries = |programs: &[(&str, TcAttachType); 2]| {
+            programs.iter().any(|(name, _)| *name == program)
+        };
+        // `to_host` is a tunnel's or another device's: the other link tells.
+        let are_there = |programs: &[(&str, TcAttachType); 2]| {
+            let is_there = |(name, _): &(&str, _)| links.contains(&format!("{ifindex}-{name}"));
+            carries(programs) && programs.iter().all(is_there)
+        };
+        let programs = all().find(are_there).or_else(|| all().find(carries))?;
         Some(((ifindex.parse().ok()?, programs[0].0), programs))
     });
     let devices: BTreeMap<(u32, &str), _> = found.collect();

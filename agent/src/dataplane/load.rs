@@ -13,13 +13,15 @@ use aya::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence.o"));
 
 /// Names of the TC programs.
-pub const CLASSIFIERS: [&str; 7] = [
+pub const CLASSIFIERS: [&str; 9] = [
     "from_pod",
     "to_pod",
     "from_host",
     "to_host",
     "from_host_l3",
     "to_host_l3",
+    "from_tunnel",
+    "from_tunnel_l3",
     "clock",
 ];
 /// Names of the socket programs.

@@ -214,13 +214,15 @@ pub fn programs(ebpf: &Ebpf, places: Option<&Places<'_>>) -> Result<Vec<ProgramV
 }
 
 /// Every program that judges, and where.
-const PROGRAMS: [(&str, Hook); 11] = [
+const PROGRAMS: [(&str, Hook); 13] = [
     ("from_pod", Hook::FromPod),
     ("to_pod", Hook::ToPod),
     ("from_host", Hook::FromHost),
     ("to_host", Hook::ToHost),
     ("from_host_l3", Hook::FromHost),
     ("to_host_l3", Hook::ToHost),
+    ("from_tunnel", Hook::FromHost),
+    ("from_tunnel_l3", Hook::FromHost),
     ("connect4", Hook::Socket),
     ("connect6", Hook::Socket),
     ("sendmsg4", Hook::Socket),

@@ -97,6 +97,7 @@ impl Devices {
             .map(|device| HostDevice {
                 ifindex: device.index,
                 ethernet: device.ethernet,
+                tunnel: device.role == Role::Tunnel,
                 listens: device.listens,
             })
             .collect()

@@ -48,7 +48,7 @@ pub fn mark_users<'a>(devices: impl Iterator<Item = &'a str> + Clone, mask: u32)
             let device = devices.clone().find(|name| name.starts_with(prefix))?;
             Some(format!(
                 "{device} is a device of {whose}, which by default writes to the bits {:#x} of the packet mark that are ours: what pods \
-                 with isolated egress send is dropped where it does; choose other bits, or keep it off them ({setting})",
+                 send may be dropped where it does, or taken for what it is not; choose other bits, or keep it off them ({setting})",
                 mask & bits,
             ))
         })

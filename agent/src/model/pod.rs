@@ -138,6 +138,8 @@ pub struct HostDevice {
     pub ifindex: u32,
     /// Its packets have an Ethernet header.
     pub ethernet: bool,
-    /// The UDP port at which it opens packets, if it is a tunnel that does.
+    /// It opens what comes in.
+    pub tunnel: bool,
+    /// The UDP port at which it does, if it is such a tunnel.
     pub listens: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! What the programs are told before they are attached.
+//! What the programs are told of the node.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

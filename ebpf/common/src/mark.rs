@@ -31,7 +31,7 @@ impl Stamp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct MarkLayout {
-    /// The slice that carries the slot of the sending endpoint's record while its egress is still to be judged.
+    /// The slice that carries a [`Stamp`].
     pub source_mask: u32,
     /// The slice that proves that `FromPod` saw a metadata grant.
     pub proof_mask: u32,

@@ -8,7 +8,7 @@ use ringfence_common::{
 };
 use ringfence_tests::{
     desk::Desk,
-    packet::{Way, frame, icmp_error, tcp as segment, tcp::ACK, tcp::SYN},
+    packet::{Way, ethernet, frame, icmp_error, tcp as segment, tcp::ACK, tcp::SYN},
 };
 
 use super::{FRIEND, NODE, POD, STRANGER, WORLD, at, on_the_desk, tcp, udp};
@@ -137,7 +137,45 @@ fn without_policy_a_pod_says_only_that_it_is_one() {
             "the node's own"
         );
         let arrived = udp(Way::Out, (ELSEWHERE[0], 40_000), (POD[0], 443));
-        assert_eq!(stamp(desk, "from_host", &arrived, Stamp::FINAL), None);
+        assert_eq!(stamp(desk, "from_tunnel", &arrived, Stamp::FINAL), None);
+        assert_eq!(
+            stamp(desk, "from_host", &arrived, Stamp::FINAL),
+            Some(Stamp::FINAL),
+            "it crossed a switch in the node, and is still who it was"
+        );
+        let mut request = arp_request();
+        assert_eq!(stamp(desk, "from_tunnel", &request, Stamp::FINAL), None);
+        assert!(stamp(desk, "from_tunnel", &request, Stamp::NONE).is_some());
+        request[12..14].copy_from_slice(&[0x88, 0xcc]);
+        assert_eq!(
+            stamp(desk, "from_tunnel", &request, Stamp::FINAL),
+            None,
+            "whatever it is"
+        );
+    });
+}
+
+/// What asks whose an address is.
+fn arp_request() -> Vec<u8> {
+    let mut body = vec![0, 1, 8, 0, 6, 4, 0, 1];
+    body.extend([0; 20]);
+    ethernet(Way::Out, 0x0806, &body)
+}
+
+#[test]
+fn another_nodes_pod_reaches_no_tunnel_here() {
+    on_the_desk(&world(), |desk| {
+        for (from, to, port, passes) in [
+            (FRIEND[0], NODE, 4789, false),
+            (FRIEND[0], NODE, 53, true),
+            (OTHER_NODE, NODE, 4789, true),
+            (ELSEWHERE[0], NODE, 4789, true),
+            (FRIEND[0], POD[0], 4789, true),
+        ] {
+            let sent = udp(Way::Out, (from, 40_000), (to, port));
+            let got = stamp(desk, "from_host", &sent, Stamp::NONE);
+            assert_eq!(got.is_some(), passes, "{from} -> {to}:{port}");
+        }
     });
 }
 
@@ -168,6 +206,19 @@ fn an_error_goes_where_its_sender_may_send_on_what_it_is_about() {
                 "to be judged as what it becomes"
             );
             let (friend, stranger) = (at(FRIEND[family], 443), at(STRANGER[family], 443));
+            let between = icmp_error(
+                pod.ip(),
+                friend.ip(),
+                kind,
+                code,
+                &segment(friend, stranger, ACK),
+            );
+            let between = frame(Way::Out, &between);
+            assert_eq!(
+                stamp(desk, "from_pod", &between, Stamp::NONE),
+                None,
+                "about others"
+            );
             for (to, about, passes) in [
                 (friend, friend, true),
                 (friend, at(FRIEND[family], 80), false),
@@ -263,9 +314,9 @@ fn no_tunnel_of_a_node_is_reached_through_a_translation() {
         );
         // A mark does not come in by a wire, so it came out of a tunnel.
         let arrived = udp(Way::Out, (ELSEWHERE[0], 40_000), (POD[0], 443));
-        assert_eq!(stamp(desk, "from_host", &arrived, source), None);
+        assert_eq!(stamp(desk, "from_tunnel", &arrived, source), None);
         assert_eq!(
-            stamp(desk, "from_host", &arrived, Stamp::NONE),
+            stamp(desk, "from_tunnel", &arrived, Stamp::NONE),
             Some(Stamp::NONE)
         );
     });

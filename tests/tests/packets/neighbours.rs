@@ -2,6 +2,7 @@
 
 use std::net::Ipv6Addr;
 
+use ringfence_common::Hook;
 use ringfence_tests::packet::{NODE_MAC, POD_MAC, Way, ethernet, frame, v6};
 
 use super::{FRIEND, POD, WORLD, on_the_desk};
@@ -221,17 +222,20 @@ fn a_pod_solicits_and_advertises_itself_only() {
 #[test]
 fn a_pod_reports_what_it_listens_to_and_asks_nobody() {
     on_the_desk(&closed(), |desk| {
-        let message = |way, from: &str, hop_limit, body: &[u8]| {
+        let message_to = |to: &str, way, from: &str, hop_limit, body: &[u8]| {
             // Hop-by-hop options with the router alert.
             let mut payload = vec![58, 0, 5, 2, 0, 0, 1, 0];
             payload.extend(body);
-            let all = "ff02::16".parse().unwrap();
-            frame(way, &v6(from.parse().unwrap(), all, 0, hop_limit, &payload))
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            frame(way, &v6(from, to, 0, hop_limit, &payload))
+        };
+        let message = |way, from: &str, hop_limit, body: &[u8]| {
+            message_to("ff02::16", way, from, hop_limit, body)
         };
         let (own, router) = ("fe80::ff:fe00:a", "fe80::1");
         let listens = |kind: u8, more: usize| {
             let mut body = vec![kind, 0, 0, 0, 0, 0, 0, 0];
-            body.extend("ff02::fb".parse::<Ipv6Addr>().unwrap().octets());
+            body.extend("ff05::fb".parse::<Ipv6Addr>().unwrap().octets());
             body.resize(24 + more, 0);
             body
         };
@@ -252,9 +256,15 @@ fn a_pod_reports_what_it_listens_to_and_asks_nobody() {
             ),
             (
                 "of version 1",
-                message(Way::Out, own, 1, &listens(131, 0)),
+                message_to("ff05::fb", Way::Out, own, 1, &listens(131, 0)),
                 Way::Out,
                 true,
+            ),
+            (
+                "of version 1, to another group",
+                message(Way::Out, own, 1, &listens(131, 0)),
+                Way::Out,
+                false,
             ),
             (
                 "done",
@@ -289,6 +299,18 @@ fn a_pod_reports_what_it_listens_to_and_asks_nobody() {
         ] {
             assert_eq!(desk.passes(way, &frame), allowed, "{what}");
         }
+        let told: Vec<Way> = desk
+            .events()
+            .iter()
+            .map(|event| match event.hook {
+                Hook::FromPod => Way::Out,
+                _ => Way::In,
+            })
+            .collect();
+        assert!(
+            told.contains(&Way::Out) && !told.contains(&Way::In),
+            "{told:?}"
+        );
         desk.apply(WORLD);
         let theirs = message(Way::In, router, 1, &report);
         assert!(desk.passes(Way::In, &theirs), "policy decides");

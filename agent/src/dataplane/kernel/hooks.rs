@@ -114,9 +114,11 @@ impl Dataplane {
             }
         }
         for device in devices {
-            let attached = self
-                .attacher
-                .host(&mut self.ebpf, device.ifindex, device.ethernet);
+            let attached = self.attacher.host(
+                &mut self.ebpf,
+                device.ifindex,
+                (device.ethernet, device.tunnel),
+            );
             if let Err(error) = attached {
                 first = first.and(Err(error));
             }
@@ -126,7 +128,7 @@ impl Dataplane {
 
     /// Tells the programs at which unusual ports this node's tunnels listen.
     fn note_tunnels(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
-        let (tunnel_ports, too_many) = tunnels::ports(devices);
+        let (tunnel_ports, too_many) = tunnels::ports(devices, self.config.tunnel_ports);
         let config = Config {
             tunnel_ports,
             ..self.config

@@ -11,9 +11,21 @@ use crate::{
     Hook,
     connection::FragmentWord,
     event::Reason,
+    identity::POD,
     mark::Stamp,
     packet::{self, Bytes, Fragment, Packet},
 };
+
+/// Where a packet is on its way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It leaves the node, or ends in one of its sockets.
+    Leaves,
+    /// It comes in over an uplink. A pod's mark is one's that crossed a switch in this node (OVS, a pair of devices).
+    Enters,
+    /// A tunnel of this node has opened it. A mark is that of who has put it in: marks do not come in by a wire.
+    Opened,
+}
 
 /// Judges one packet that leaves the node (`ToHost`) or ends in a socket of the node (`ToNode`).
 ///
@@ -25,18 +37,20 @@ pub fn leaving<T: Tables, B: Bytes + ?Sized>(
     context: &Context,
     layer3: Option<u16>,
 ) -> Outcome {
-    with_packet(tables, bytes, context, layer3, true)
+    with_packet(tables, bytes, context, layer3, Way::Leaves)
 }
 
-/// Judges one packet that comes in from outside (`FromHost`).
+/// Judges one packet that comes in from outside (`FromHost`): over an uplink, or out of a tunnel.
 #[inline(always)]
 pub fn entering<T: Tables, B: Bytes + ?Sized>(
     tables: &T,
     bytes: &B,
     context: &Context,
     layer3: Option<u16>,
+    tunnel: bool,
 ) -> Outcome {
-    with_packet(tables, bytes, context, layer3, false)
+    let way = if tunnel { Way::Opened } else { Way::Enters };
+    with_packet(tables, bytes, context, layer3, way)
 }
 
 #[inline(always)]
@@ -45,7 +59,7 @@ fn with_packet<T: Tables, B: Bytes + ?Sized>(
     bytes: &B,
     context: &Context,
     layer3: Option<u16>,
-    leaving: bool,
+    way: Way,
 ) -> Outcome {
     let (ethertype, offset) = match layer3 {
         Some(ethertype) => (ethertype, 0),
@@ -56,19 +70,27 @@ fn with_packet<T: Tables, B: Bytes + ?Sized>(
     };
     match ethertype {
         packet::ETH_IPV4 => match packet::v4(bytes, offset) {
-            Ok(packet) => judge(tables, bytes, context, packet, leaving),
+            Ok(packet) => judge(tables, bytes, context, packet, way),
             Err(reason) => unreadable(tables, context, reason),
         },
         packet::ETH_IPV6 => match packet::v6(bytes, offset) {
-            Ok(packet) => judge(tables, bytes, context, packet, leaving),
+            Ok(packet) => judge(tables, bytes, context, packet, way),
             Err(reason) => unreadable(tables, context, reason),
         },
         _ => {
+            if way == Way::Opened && is_marked(tables, context) {
+                return unreadable(tables, context, Reason::ForgedMark);
+            }
             let outcome = Outcome::allow(Reason::PassedOn);
             tables.count(context.hook, &outcome);
             outcome
         }
     }
+}
+
+#[inline(always)]
+fn is_marked<T: Tables>(tables: &T, context: &Context) -> bool {
+    tables.config().mark.stamp(context.mark) != Stamp::NONE
 }
 
 /// What cannot be read is dropped if a pod sent it, else it is none of our business.
@@ -91,12 +113,11 @@ fn judge<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     bytes: &B,
     context: &Context,
     mut packet: Packet<A>,
-    leaving: bool,
+    way: Way,
 ) -> Outcome {
-    let outcome = if leaving {
-        leave(tables, bytes, context, &mut packet)
-    } else {
-        enter(tables, bytes, context, &packet)
+    let outcome = match way {
+        Way::Leaves => leave(tables, bytes, context, &mut packet),
+        Way::Enters | Way::Opened => enter(tables, bytes, context, &packet, way),
     };
     if outcome.is_event() {
         tables.report(context, outcome.about, &outcome, &Seen::of(&packet));
@@ -209,14 +230,30 @@ fn enter<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     bytes: &B,
     context: &Context,
     packet: &Packet<A>,
+    way: Way,
 ) -> Outcome {
-    // A mark does not come in by a wire: a tunnel of ours opened what a pod had put into it.
     let stamp = tables.config().mark.stamp(context.mark);
     if stamp != Stamp::NONE {
-        return Outcome {
-            about: sender::number(tables, stamp),
-            ..Outcome::deny(Reason::ForgedMark)
+        return if way == Way::Opened {
+            Outcome {
+                about: sender::number(tables, stamp),
+                ..Outcome::deny(Reason::ForgedMark)
+            }
+        } else {
+            Outcome {
+                stamp,
+                ..Outcome::allow(Reason::PassedOn)
+            }
         };
+    }
+    // Another node's pod, which that node did not know to have this address in reach.
+    if packet::is_tunnel(packet, &tables.config().tunnel_ports)
+        && tables
+            .identity(&packet.source)
+            .is_some_and(|it| it & POD != 0)
+        && is_opened_by_nodes(tables, &packet.destination.mapped())
+    {
+        return Outcome::deny(Reason::Encapsulation);
     }
     let key = sender::turned(&sender::key_or_about(bytes, packet));
     if packet.fragment == Fragment::Later || tables.may_be_answered(&key) {

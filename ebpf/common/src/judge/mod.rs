@@ -219,7 +219,7 @@ fn judge_ip<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     mut packet: Packet<A>,
 ) -> Outcome {
     let outcome = weigh(tables, bytes, context, subject, &mut packet);
-    if outcome.is_event() {
+    if outcome.is_event() && !A::is_noise(&packet) {
         let about = match outcome.about {
             0 => subject.record.endpoint,
             sender => sender,
@@ -261,7 +261,10 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             return Outcome::deny(Reason::Encapsulation);
         }
         if packet.destination.is_own(subject.record) {
-            return Outcome::allow(Reason::ToItself);
+            return Outcome {
+                stamp: Stamp(subject.record.source),
+                ..Outcome::allow(Reason::ToItself)
+            };
         }
     } else if packet.destination.is_own(subject.record) {
         let own = packet.source.is_own(subject.record);

@@ -11,6 +11,9 @@ use crate::{
 };
 
 const LISTENER_QUERY: u8 = 130;
+const LISTENER_REPORT: u8 = 131;
+const LISTENER_DONE: u8 = 132;
+const LISTENER_REPORT_2: u8 = 143;
 const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
@@ -65,7 +68,7 @@ pub(super) fn discovery<B: Bytes + ?Sized>(
         return None;
     }
     if !matches!(packet.icmp_type, ROUTER_SOLICITATION..=REDIRECT) {
-        return listener(context, record, packet);
+        return listener(bytes, context, record, packet);
     }
     // RFC 4861 section 6.1 and 7.1: from the link itself; RFC 6980: never in fragments.
     if packet.hop_limit != 255 || packet.fragment != Fragment::Whole {
@@ -115,11 +118,16 @@ fn speaks_for_itself<B: Bytes + ?Sized>(
 /// Judges multicast listener discovery: link-local, one hop. A pod may say what it listens to and be asked; what others
 /// listen to it need not hear, so policy decides.
 #[inline(always)]
-fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> Option<Outcome> {
+fn listener<B: Bytes + ?Sized>(
+    bytes: &B,
+    context: &Context,
+    record: &EndpointRecord,
+    packet: &Packet<V6>,
+) -> Option<Outcome> {
     let allowed = if matches!(context.hook, Hook::FromPod) {
-        is_report(packet)
-            && is_link_multicast(&packet.destination)
-            && (packet.source == UNSPECIFIED || is_own(&packet.source, record))
+        (packet.source == UNSPECIFIED || is_own(&packet.source, record))
+            && is_report(packet)
+            && goes_where_reports_go(bytes, packet)
     } else if packet.icmp_type == LISTENER_QUERY {
         is_link_local(&packet.source)
     } else {
@@ -130,6 +138,16 @@ fn listener(context: &Context, record: &EndpointRecord, packet: &Packet<V6>) -> 
     } else {
         Outcome::deny(Reason::NeighbourForged)
     })
+}
+
+/// A version 1 report goes to its group, whatever that is, and all others to the link's routers.
+#[inline(always)]
+fn goes_where_reports_go<B: Bytes + ?Sized>(bytes: &B, packet: &Packet<V6>) -> bool {
+    if packet.icmp_type != LISTENER_REPORT {
+        return is_link_multicast(&packet.destination);
+    }
+    packet.destination[0] == 0xff
+        && matches!(packet::nd_target(bytes, packet), Ok(group) if *group == packet.destination)
 }
 
 /// True for the endpoint's addresses, and for the link-local address that its hardware address makes (RFC 4291, appendix A).
@@ -164,11 +182,11 @@ pub(super) fn is_own(address: &V6, record: &EndpointRecord) -> bool {
 /// True for what a listener says: that it is one or no more (RFC 2710), or all of its groups (RFC 3810). Queries are a
 /// router's.
 #[inline(always)]
-const fn is_report(packet: &Packet<V6>) -> bool {
-    let whole = matches!(packet.fragment, Fragment::Whole);
+pub(super) const fn is_report(packet: &Packet<V6>) -> bool {
+    let whole = packet.protocol == protocol::ICMPV6 && matches!(packet.fragment, Fragment::Whole);
     match packet.icmp_type {
-        131 | 132 => whole && packet.end - packet.transport == 24,
-        143 => whole,
+        LISTENER_REPORT | LISTENER_DONE => whole && packet.end - packet.transport == 24,
+        LISTENER_REPORT_2 => whole,
         _ => false,
     }
 }

@@ -25,8 +25,9 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
     let direction = context.direction();
     let mut bits = arrival.bits;
     // One key after the other in one place, and what the error is about read twice: the stack is small.
-    let mut key = sender::key_or_about(bytes, packet);
+    let mut key;
     if direction == Direction::Ingress && bits == 0 {
+        key = sender::key_or_about(bytes, packet);
         let judged = sender::arriving(tables, context, &key);
         match judged.and_then(|found| sender::by_address_if_unknown(tables, found, &key)) {
             Ok(found) => bits = found,
@@ -40,6 +41,10 @@ pub(super) fn related<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address
         // That travelled the other way: an error to the pod is about what the pod sent.
         key = sender::about(&inner);
         if direction == Direction::Egress {
+            // It speaks of what it received itself, and of nothing between others.
+            if !inner.destination.is_own(subject.record) {
+                return Outcome::deny(Reason::SpoofedAddress);
+            }
             key = sender::turned(&key);
         }
         key.endpoint = connection::endpoint(subject.record);

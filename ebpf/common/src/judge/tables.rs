@@ -203,6 +203,9 @@ pub trait Address: Copy + PartialEq {
     /// What [`crate::connection::FragmentKey::protocol`] is.
     fn fragment_protocol(packet: &Packet<Self>) -> u8;
 
+    /// True for what everybody on a link hears unasked: that it is dropped is no news.
+    fn is_noise(packet: &Packet<Self>) -> bool;
+
     /// Judges what keeps the family working below policy; `None` for everything else.
     fn neighbour<B: Bytes + ?Sized>(
         bytes: &B,
@@ -251,6 +254,11 @@ impl Address for V4 {
     #[inline(always)]
     fn fragment_protocol(packet: &Packet<Self>) -> u8 {
         packet.protocol
+    }
+
+    #[inline(always)]
+    fn is_noise(_packet: &Packet<Self>) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -310,6 +318,11 @@ impl Address for V6 {
     #[inline(always)]
     fn fragment_protocol(_packet: &Packet<Self>) -> u8 {
         0
+    }
+
+    #[inline(always)]
+    fn is_noise(packet: &Packet<Self>) -> bool {
+        super::neighbour::is_report(packet) && packet.destination[0] == 0xff
     }
 
     #[inline(always)]

@@ -46,7 +46,7 @@ fn a_device_that_appears_is_guarded_and_a_tunnel_carries_what_is_allowed() {
     eventually("the tunnel is guarded", || {
         let shown = agent.ringfence(&["bpf", "show"]);
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        (shown.matches("-to_host").count() == 2 && shown.matches("-from_host").count() == 2)
+        (shown.matches("-to_host").count() == 2 && shown.matches("-from_tunnel").count() == 1)
             .then_some(())
     });
     for (host, via) in [

@@ -88,7 +88,7 @@ fn no_pod_reaches_a_tunnel_of_the_node_by_any_way() {
     eventually("the tunnels are guarded", || {
         let shown = agent.ringfence(&["bpf", "show"]);
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-        (shown.matches("-from_host").count() >= 2).then_some(())
+        (shown.matches("-from_tunnel").count() == 2).then_some(())
     });
     for manifests in [&isolated, &free] {
         let revision = agent.revision();
