@@ -236,6 +236,22 @@ pub struct DetachArgs {
     /// Keep running afterwards, and other agents from starting, until told to stop.
     #[arg(long)]
     pub stay: bool,
+    /// Not on this node, but on every node of a cluster: makes the pods of the agents' DaemonSet detach and stay, and waits until
+    /// they have. Needs the verbs get and patch on it.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["stay", "netns", "cgroup_root"])]
+    pub daemon_set: Option<String>,
+    /// Only if helm has installed the DaemonSet as this release.
+    #[arg(long, value_name = "NAME", requires = "daemon_set")]
+    pub release: Option<String>,
+    /// Most seconds that all nodes may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    pub timeout: u64,
+    /// File that names the cluster, and who to be there.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "daemon_set")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; without it, its current one.
+    #[arg(long, value_name = "NAME", requires = "daemon_set")]
+    pub context: Option<String>,
 }
 
 /// Flags of `ringfence check`.

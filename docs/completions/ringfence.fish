@@ -238,6 +238,11 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l bpffs -d 
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l run-dir -d 'Directory of the agent\'s lock: a running agent is in the way' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l cgroup-root -d 'Root of the pods\' cgroup subtree' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l daemon-set -d 'Not on this node, but on every node of a cluster: makes the pods of the agents\' DaemonSet detach and stay, and waits until they have. Needs the verbs get and patch on it' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l release -d 'Only if helm has installed the DaemonSet as this release' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l timeout -d 'Most seconds that all nodes may take' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l kubeconfig -d 'File that names the cluster, and who to be there' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l context -d 'The context of the kubeconfig; without it, its current one' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l stay -d 'Keep running afterwards, and other agents from starting, until told to stop'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'

@@ -1,6 +1,6 @@
 //! Every map. Sizes are defaults: the agent sets `max_entries` when it loads them (a flag for each).
 //!
-//! User space writes all but `CONNECTIONS*`, `REVOKED*`, `FRAGMENTS*`, `EVENTS`, `COUNTERS` and `RATE`.
+//! User space writes all but `CONNECTIONS*`, `REVOKED*`, `FRAGMENTS*`, `EVENTS`, `COUNTERS`, `DENIED_BYTES` and `RATE`.
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
@@ -13,7 +13,7 @@ use ringfence_common::{
     config::Config,
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
     endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, SourceWord},
-    event::{COUNTERS as COUNTER_COUNT, Event, RateState},
+    event::{COUNTERS as COUNTER_COUNT, DENIED_BYTES as DENIED_BYTE_COUNT, Event, RateState},
     identity::{Identity, IdentityWord},
     mark::MAX_SOURCES,
     metadata::{MetadataWord, SIEVE_WORDS},
@@ -145,6 +145,11 @@ pub static EVENT: PerCpuArray<Event, 1> = PerCpuArray::new();
 /// Packets by hook, reason and verdict.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<u64, COUNTER_COUNT> = PerCpuArray::new();
+
+/// Bytes of denied packets by hook and reason. A map of its own, and not more places in `COUNTERS`: an agent whose layouts
+/// are the same but for this one finds it missing, and makes it.
+#[btf_map]
+pub static DENIED_BYTES: PerCpuArray<u64, DENIED_BYTE_COUNT> = PerCpuArray::new();
 
 /// What this CPU has sent in the current tick.
 #[btf_map]

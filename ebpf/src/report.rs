@@ -2,8 +2,9 @@
 
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, helpers::generated::bpf_ktime_get_ns};
 use ringfence_common::{
+    Hook,
     config::Config,
-    event::{Event, LOST_EVENTS},
+    event::{Event, LOST_EVENTS, REASONS},
     judge::{Context, Outcome, Seen},
 };
 
@@ -27,6 +28,17 @@ pub fn may_send(config: &Config, now: u32) -> bool {
     }
     rate.sent += 1;
     true
+}
+
+/// Counts the bytes of a packet that is dropped.
+#[inline(always)]
+pub fn denied(hook: Hook, outcome: &Outcome, length: u32) {
+    let index = hook as u32 * REASONS as u32 + outcome.reason as u32;
+    if let Some(bytes) = maps::DENIED_BYTES.get_ptr_mut(index) {
+        // SAFETY: the pointer is to this CPU's own value, which no other program run touches while this one is on
+        // the CPU (migration is off); user space only reads.
+        unsafe { *bytes += u64::from(length) };
+    }
 }
 
 /// Sends an event about a packet.

@@ -176,6 +176,9 @@ impl Tables for Maps<'_> {
     #[inline(always)]
     fn report(&self, context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen) {
         count(context.hook, outcome);
+        if matches!(outcome.verdict, Verdict::Deny) {
+            report::denied(context.hook, outcome, self.length);
+        }
         if outcome.is_event() && report::may_send(self.config, self.now) {
             report::send(context, endpoint, outcome, seen, self.length);
         }

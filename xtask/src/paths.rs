@@ -46,3 +46,15 @@ pub fn tools() -> Result<PathBuf> {
         )?;
     Ok(cache.join("ringfence/tools"))
 }
+
+/// Flags of the compiler after which nothing that it writes names a folder of this machine.
+pub fn remapped() -> Vec<String> {
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    [(home.as_deref(), "cargo"), (Some(root()), ".")]
+        .into_iter()
+        .filter_map(|(from, to)| Some((from?.to_str()?, to)))
+        .map(|(from, to)| format!("--remap-path-prefix={from}={to}"))
+        .collect()
+}

@@ -108,6 +108,12 @@ impl Toolchain {
             // By its path, which names version and LLVM, so that another linker means another build.
             format!("-Clinker={}", linker::path(self.llvm)?.display()),
         ];
+        // Line information goes into the object, and so into every image.
+        flags.extend(paths::remapped());
+        flags.push(format!(
+            "--remap-path-prefix={}=rust",
+            self.sysroot.display()
+        ));
         if self.llvm >= 22 && unaligned_loads_are_cheap() {
             // Else a 32-bit address in a packet is read as four bytes and shifted together. The verifier
             // still wants the stack aligned, and LLVM does not know: what a program builds there, such as

@@ -114,7 +114,11 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
             } else {
                 "does not ask before it starts pods"
             };
-            format!("the container runtime at {} {is}", nri.socket.display())
+            let unwatched = match shared.lasting.nri.unwatched_in_total() {
+                0 => String::new(),
+                pods => format!("; pods that started while it did not: {pods}"),
+            };
+            format!("the container runtime at {} {is}{unwatched}", nri.socket.display())
         }),
         bpffs: config.bpffs.display().to_string(),
         http: shared.http.get().map(ToString::to_string),

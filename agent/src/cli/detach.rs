@@ -1,9 +1,14 @@
 //! `ringfence detach`.
 
+mod everywhere;
+
 use std::process::ExitCode;
 
 use ringfence_common::mark::MarkLayout;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 use super::failure::{Failure, Outcome};
 use crate::{
@@ -14,16 +19,22 @@ use crate::{
 };
 
 pub(super) fn run(args: DetachArgs) -> Outcome {
+    if let Some(daemon_set) = args.daemon_set.clone() {
+        return everywhere::run(args, &daemon_set);
+    }
     let DetachArgs {
         bpffs,
         run_dir,
         netns,
         cgroup_root,
         stay,
+        ..
     } = args;
     if let Some(name) = &netns {
         super::enter(name)?;
     }
+    // Who stays is told to stop by a signal, which may come while links are removed: that is done first.
+    let told = stay.then(Told::prepare).transpose()?;
     // An agent would put everything back; the lock also keeps one from starting meanwhile.
     let lock = directory::take(&run_dir)?;
     let place = bpffs.display().to_string();
@@ -44,25 +55,39 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
     } else {
         say!("{removed} pins and filters removed from {place}; nothing is enforced any more");
     }
-    if stay {
-        until_told_to_stop()?;
+    if let Some(told) = told {
+        told.wait();
     }
     drop(lock);
     Ok(ExitCode::SUCCESS)
 }
 
 /// A DaemonSet has no pods that end: those that detach stay until they are deleted.
-fn until_told_to_stop() -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        Ok(())
-    })
+struct Told {
+    runtime: Runtime,
+    signals: [Signal; 2],
+}
+
+impl Told {
+    fn prepare() -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let signals = {
+            let _inside = runtime.enter();
+            [
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            ]
+        };
+        Ok(Self { runtime, signals })
+    }
+
+    fn wait(self) {
+        let [mut terminate, mut interrupt] = self.signals;
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
+    }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod cgroup;
 mod detach;
 mod link;
+mod look;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +28,7 @@ use super::{
 use link::{clsact, tcx, update};
 
 pub use detach::detach;
+pub(super) use look::{is_of_pods, unreadable};
 
 /// The programs of a pod's host-side device, and the side of it that each is on: what the pod receives first, so that
 /// a pod that is being taken over can answer nobody whom it may not hear.
@@ -62,6 +64,8 @@ pub struct Attacher {
     tcx: bool,
     /// Devices whose hooks run this agent's programs, and which.
     attached: BTreeSet<(u32, &'static str)>,
+    /// Devices that went while programs were being attached to them.
+    vanished: u64,
 }
 
 impl Attacher {
@@ -79,6 +83,7 @@ impl Attacher {
             pins,
             tcx,
             attached: BTreeSet::new(),
+            vanished: 0,
         }
     }
 
@@ -215,24 +220,19 @@ impl Attacher {
         for (name, side) in programs {
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
-                tcx(
-                    &self.pins,
-                    program,
-                    &device,
-                    side,
-                    &format!("{ifindex}-{name}"),
-                )
+                tcx(&self.pins, program, (&device, ifindex), side, name)
             } else {
                 clsact(program, &device, side)
             };
             if let Err(error) = done {
-                // It may have gone meanwhile.
+                // Pods go when they go.
                 if device_name(ifindex).is_none() {
+                    self.note_vanished(&device, ifindex);
                     self.forget(ifindex)?;
                     return Ok(false);
                 }
                 return Err(KernelError::Other(format!(
-                    "cannot attach {name} to {device} (index {ifindex}): {error}"
+                    "cannot attach {name} to {device} (index {ifindex}): {error:#}"
                 )));
             }
         }

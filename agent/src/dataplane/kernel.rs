@@ -16,11 +16,12 @@ use ringfence_common::{cell::RuleId, config::Config, endpoint::SourceWord};
 
 use super::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
+    ProgramView,
     attach::Attacher,
     audit::{Auditor, Turn},
     clock, events, installed,
     maps::Maps,
-    objects,
+    objects::{self, Places},
     pins::Pins,
     views,
 };
@@ -191,6 +192,7 @@ impl Kernel for Dataplane {
     fn counters(&self) -> Result<Counters, KernelError> {
         let mut counters = views::counters(&self.maps)?;
         counters.drift.clone_from(self.auditor.drift());
+        counters.vanished = self.attacher.vanished();
         Ok(counters)
     }
 
@@ -209,6 +211,17 @@ impl Kernel for Dataplane {
 
     fn objects(&self) -> Result<Vec<ObjectView>, KernelError> {
         objects::list(&self.pins, &self.limits, &self.maps)
+    }
+
+    fn programs(&self) -> Result<Vec<ProgramView>, KernelError> {
+        // While another version of the layouts judges, ours belong nowhere.
+        let pods = self.installed().endpoints.keys().copied();
+        let places = self.earlier.is_empty().then(|| Places {
+            attacher: &self.attacher,
+            pins: &self.pins,
+            pods: pods.collect(),
+        });
+        objects::programs(&self.ebpf, places.as_ref())
     }
 
     fn rule(&self, id: RuleId) -> Option<String> {

@@ -28,4 +28,5 @@ pub use objects::pinned;
 pub use options::{Attach, Options};
 pub use view::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
+    ProgramView,
 };

@@ -1,21 +1,29 @@
 //! Pinned objects, for those who look at them with bpftool.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::fd::{AsFd as _, AsRawFd as _},
     path::{Path, PathBuf},
 };
 
 use aya::{
-    maps::MapInfo,
-    programs::links::{FdLink, PinnedLink},
+    Ebpf,
+    maps::{MapData, MapInfo},
+    programs::{
+        ProgramError,
+        links::{FdLink, PinnedLink},
+    },
 };
+use ringfence_common::Hook;
 
 use super::{
-    KernelError, ObjectView,
+    KernelError, ObjectView, ProgramView,
+    attach::{self, Attacher, unreadable},
+    load,
     maps::Maps,
     pins::{Pins, type_name},
-    spec,
+    spec, sys,
 };
 use crate::diff::Limits;
 
@@ -38,7 +46,7 @@ pub fn list(pins: &Pins, limits: &Limits, maps: &Maps) -> Result<Vec<ObjectView>
             id: info.id(),
             entries: entries(maps, spec.name),
             max_entries: info.max_entries(),
-            memory: memory(&info),
+            memory: memory(&path),
         });
     }
     let mut links = pins.link_names();
@@ -99,7 +107,7 @@ fn pin(path: &Path) -> ObjectView {
         object_type: info.map_type().map_or("other", type_name).to_owned(),
         id: info.id(),
         max_entries: info.max_entries(),
-        memory: memory(&info),
+        memory: memory(path),
         ..unknown
     }
 }
@@ -142,11 +150,106 @@ fn entries(maps: &Maps, name: &str) -> Option<usize> {
     })
 }
 
-/// The kernel tells a map's memory in the information about its descriptor.
-fn memory(info: &MapInfo) -> Option<u64> {
-    let fd = info.fd().ok()?;
-    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+/// The kernel tells a map's memory in the information about a descriptor of it. That comes from the pin: to open a map by its
+/// id takes `CAP_SYS_ADMIN`.
+fn memory(pin: &Path) -> Option<u64> {
+    let map = MapData::from_pin(pin).ok()?;
+    let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
     let text = fs::read_to_string(path).ok()?;
     text.lines()
         .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+}
+
+/// Where programs belong.
+pub struct Places<'a> {
+    /// What is attached to devices.
+    pub attacher: &'a Attacher,
+    /// The pins of links.
+    pub pins: &'a Pins,
+    /// Devices of pods that are in force.
+    pub pods: BTreeSet<u32>,
+}
+
+/// The programs that are loaded; without places all of them belong nowhere.
+///
+/// # Errors
+///
+/// If a program or a pin cannot be looked at.
+pub fn programs(ebpf: &Ebpf, places: Option<&Places<'_>>) -> Result<Vec<ProgramView>, KernelError> {
+    let mut found = Vec::new();
+    for (name, hook) in PROGRAMS {
+        let Some(program) = ebpf.program(name) else {
+            continue;
+        };
+        let info = match program.info() {
+            Ok(info) => info,
+            // It is not wanted on this machine.
+            Err(ProgramError::NotLoaded) => continue,
+            Err(error) => {
+                return Err(KernelError::Other(format!(
+                    "cannot ask about the program {name}: {error}"
+                )));
+            }
+        };
+        let attached = match places {
+            Some(places) => is_attached(places, name, hook, info.id())?,
+            None => None,
+        };
+        found.push(ProgramView {
+            name,
+            hook,
+            attached,
+            runs: Some((info.run_count(), info.run_time())),
+        });
+    }
+    // Whoever asks the kernel by a descriptor to keep them leaves no trace in the sysctl.
+    let kept = fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
+    let ran = |view: &ProgramView| view.runs.is_some_and(|(count, _)| count > 0);
+    if kept.is_ok_and(|kept| kept.trim() == "0") && !found.iter().any(ran) {
+        for view in &mut found {
+            view.runs = None;
+        }
+    }
+    Ok(found)
+}
+
+/// Every program that judges, and where.
+const PROGRAMS: [(&str, Hook); 11] = [
+    ("from_pod", Hook::FromPod),
+    ("to_pod", Hook::ToPod),
+    ("from_host", Hook::FromHost),
+    ("to_host", Hook::ToHost),
+    ("from_host_l3", Hook::FromHost),
+    ("to_host_l3", Hook::ToHost),
+    ("connect4", Hook::Socket),
+    ("connect6", Hook::Socket),
+    ("sendmsg4", Hook::Socket),
+    ("sendmsg6", Hook::Socket),
+    (load::NODE_PROGRAM, Hook::ToNode),
+];
+
+fn is_attached(
+    places: &Places<'_>,
+    name: &'static str,
+    hook: Hook,
+    id: u32,
+) -> Result<Option<bool>, KernelError> {
+    if matches!(hook, Hook::Socket | Hook::ToNode) {
+        let pin = places.pins.link(name);
+        let state = sys::pinned_link(&pin).map_err(|error| unreadable(&pin, &error))?;
+        return Ok(Some(
+            state.is_some_and(|state| state.program == id && state.target != 0),
+        ));
+    }
+    let mut devices: BTreeSet<u32> = places.attacher.devices_of(name).collect();
+    if attach::is_of_pods(name) {
+        devices.extend(&places.pods);
+    }
+    let mut everywhere = None;
+    for ifindex in devices {
+        if let Some(there) = places.attacher.is_on(name, id, ifindex)? {
+            everywhere = Some(there && everywhere.unwrap_or(true));
+        }
+    }
+    Ok(everywhere)
 }

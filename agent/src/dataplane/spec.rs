@@ -8,7 +8,7 @@ use ringfence_common::{
     config::Config,
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord},
     endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
-    event::{COUNTERS, Event, RateState},
+    event::{COUNTERS, DENIED_BYTES, Event, RateState},
     identity::{Identity, IdentityWord},
     mark::MAX_SOURCES,
     metadata::{MetadataWord, SIEVE_WORDS},
@@ -103,6 +103,8 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<u32, Event>("EVENT", PerCpuArray, 1),
         #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
         map::<u32, u64>("COUNTERS", PerCpuArray, COUNTERS as u32),
+        #[expect(clippy::cast_possible_truncation, reason = "a few hundred")]
+        map::<u32, u64>("DENIED_BYTES", PerCpuArray, DENIED_BYTES as u32),
         map::<u32, RateState>("RATE", PerCpuArray, 1),
         map::<u32, NameEntry>("RULES", Hash, limits.rules),
         map::<u32, NameEntry>("NAMES", Hash, limits.endpoints),

@@ -42,8 +42,11 @@ pub trait Kernel: Send {
     /// Counters since the maps were created, summed over CPUs.
     fn counters(&self) -> Result<Counters, KernelError>;
 
-    /// Maps, programs and links with their pins.
+    /// Maps and links with their pins.
     fn objects(&self) -> Result<Vec<ObjectView>, KernelError>;
+
+    /// The programs that are loaded, and where they run.
+    fn programs(&self) -> Result<Vec<ProgramView>, KernelError>;
 
     /// Name of a rule.
     fn rule(&self, id: RuleId) -> Option<String>;
@@ -154,8 +157,12 @@ pub struct ConnectionView {
 pub struct Counters {
     /// Packets (at hook `Socket`: calls) by hook, reason and verdict; zeros left out.
     pub packets: Vec<(Hook, Reason, Verdict, u64)>,
+    /// Bytes of denied packets by hook and reason; zeros left out.
+    pub denied_bytes: Vec<(Hook, Reason, u64)>,
     /// Events that the rate limit or a full ring kept back.
     pub lost_events: u64,
+    /// Devices that went while programs were being attached to them, since the agent started.
+    pub vanished: u64,
     /// What the audit found since the agent started, by kind.
     pub drift: Drift,
 }
@@ -177,6 +184,19 @@ pub struct ObjectView {
     pub max_entries: u32,
     /// Bytes of kernel memory, where the kernel tells.
     pub memory: Option<u64>,
+}
+
+/// A loaded program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramView {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it judges.
+    pub hook: Hook,
+    /// Whether it is attached wherever it belongs; `None` if it belongs nowhere now.
+    pub attached: Option<bool>,
+    /// How often it ran since it was loaded, and how long; `None` while the kernel does not keep that.
+    pub runs: Option<(u64, Duration)>,
 }
 
 /// One event, decoded.

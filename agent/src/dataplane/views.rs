@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use aya::maps::MapError;
+use aya::maps::{MapData, MapError, PerCpuArray};
 use ringfence_common::{
     Hook,
     cell::Verdict,
@@ -172,17 +172,17 @@ fn view<A: Into<IpAddr>>(
 ///
 /// If the map cannot be read.
 pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
-    let sum = |at: usize| -> Result<u64, KernelError> {
+    let sum_of = |map: &PerCpuArray<MapData, u64>, name: &str, at: usize| {
         let at = u32::try_from(at).unwrap_or(u32::MAX);
-        let values = maps
-            .counters
-            .get(&at, 0)
-            .map_err(|error| trouble("COUNTERS", &error))?;
-        Ok(values.iter().sum())
+        let values = map.get(&at, 0).map_err(|error| trouble(name, &error))?;
+        Ok::<u64, KernelError>(values.iter().sum())
     };
+    let sum = |at: usize| sum_of(&maps.counters, "COUNTERS", at);
     let mut counters = Counters {
         packets: Vec::new(),
+        denied_bytes: Vec::new(),
         lost_events: sum(LOST_EVENTS as usize)?,
+        vanished: 0,
         drift: Drift::default(),
     };
     for hook in (0..=u8::MAX).map_while(Hook::from_u8) {
@@ -190,9 +190,14 @@ pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
             let Some(reason) = Reason::from_u8(number) else {
                 continue;
             };
+            let at = hook as usize * REASONS + usize::from(number);
+            let bytes = sum_of(&maps.denied_bytes, "DENIED_BYTES", at)?;
+            if bytes > 0 {
+                counters.denied_bytes.push((hook, reason, bytes));
+            }
             for verdict in [Verdict::Allow, Verdict::Deny] {
                 let denied = usize::from(verdict == Verdict::Deny);
-                let count = sum((hook as usize * REASONS + usize::from(number)) * 2 + denied)?;
+                let count = sum(at * 2 + denied)?;
                 if count > 0 {
                     counters.packets.push((hook, reason, verdict, count));
                 }

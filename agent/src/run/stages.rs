@@ -94,10 +94,10 @@ pub(super) async fn measure(
             .context("the kernel thread has ended")?;
         let now = progress.borrow_and_update().clone();
         if now.error.is_some() {
-            shared.lasting.refused();
+            shared.lasting.force.refused();
         } else {
-            shared.lasting.programmed(now.took);
-            shared.lasting.realized(now.since_change);
+            shared.lasting.force.programmed(now.took);
+            shared.lasting.force.realized(now.since_change);
         }
     }
 }

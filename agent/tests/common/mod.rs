@@ -13,7 +13,8 @@ use ringfence_agent::{
     compile::Desired,
     config::Config,
     dataplane::{
-        Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
+        Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
+        ObjectView, ProgramView,
     },
     locate::World,
     model::HostDevice,
@@ -106,7 +107,9 @@ impl Kernel for FakeKernel {
     fn counters(&self) -> Result<Counters, KernelError> {
         Ok(Counters {
             packets: vec![(Hook::ToPod, Reason::Policy, Verdict::Deny, 7)],
+            denied_bytes: vec![(Hook::ToPod, Reason::Policy, 420)],
             lost_events: 2,
+            vanished: 0,
             drift: Default::default(),
         })
     }
@@ -120,6 +123,15 @@ impl Kernel for FakeKernel {
             entries: Some(96),
             max_entries: 1024,
             memory: Some(9000),
+        }])
+    }
+
+    fn programs(&self) -> Result<Vec<ProgramView>, KernelError> {
+        Ok(vec![ProgramView {
+            name: "to_pod",
+            hook: Hook::ToPod,
+            attached: Some(true),
+            runs: Some((9, Duration::from_millis(3))),
         }])
     }
 

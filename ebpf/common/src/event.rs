@@ -71,6 +71,8 @@ pub const REASONS: usize = 32;
 pub const HOOKS: usize = 6;
 /// Counters of the per-CPU array `COUNTERS`: `hook * REASONS * 2 + reason * 2 + (1 if denied)`, then the lost events.
 pub const COUNTERS: usize = HOOKS * REASONS * 2 + 1;
+/// Counters of the per-CPU array `DENIED_BYTES`: `hook * REASONS + reason`.
+pub const DENIED_BYTES: usize = HOOKS * REASONS;
 /// The counter of events that the rate limit or a full ring kept back.
 pub const LOST_EVENTS: u32 = bits::small(HOOKS * REASONS * 2);
 

@@ -225,6 +225,12 @@ impl ApiServer {
         }));
     }
 
+    /// The network namespace in which it is reached without a node.
+    #[must_use]
+    pub fn netns(&self) -> &str {
+        &self.fabric.netns
+    }
+
     /// Connects a node's network namespace as node number N; its addresses there.
     ///
     /// # Panics

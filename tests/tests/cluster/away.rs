@@ -5,12 +5,13 @@ use std::{fs, process::Output};
 use ringfence_tests::{
     agent::{Agent, get},
     apiserver::{ApiServer, available},
+    chart::rules,
     lab::patiently,
     node::{Node, path},
 };
 use serde_json::json;
 
-use super::{app, cluster, lets_in, policy, rules};
+use super::{app, cluster, lets_in, policy};
 
 /// A node with the pods a, b and c, which are in the cluster.
 fn node(api: &ApiServer) -> Node {

@@ -4,21 +4,14 @@ mod away;
 mod churn;
 mod policies;
 mod told;
+mod uninstall;
 
 use std::path::PathBuf;
 
-use ringfence_tests::{apiserver::ApiServer, node::NAMESPACE};
+use ringfence_tests::{apiserver::ApiServer, chart::rules, node::NAMESPACE};
 use serde_json::{Value, json};
 
-/// What the agent's account may do, as the chart says it.
-fn rules() -> Value {
-    json!([
-        { "apiGroups": [""], "resources": ["pods", "namespaces", "nodes", "services"], "verbs": ["get", "list", "watch"] },
-        { "apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["get", "list", "watch"] },
-    ])
-}
-
-/// An API server with the namespace of the pods, and the agents' right to it.
+/// An API server with the namespace of the pods, and the agents' right to it, which is the chart's.
 fn cluster() -> (ApiServer, PathBuf) {
     let api = ApiServer::start();
     namespace(&api, NAMESPACE, json!({}));

@@ -6,12 +6,15 @@ mod first;
 mod life;
 mod limits;
 mod metadata;
+mod metrics;
 mod mtu;
 mod nri;
 mod packets;
 mod pods;
+mod rollback;
 mod services;
 mod upgrade;
+mod vanish;
 
 use std::net::IpAddr;
 

@@ -139,6 +139,8 @@ fn what_runs_already_is_taken_over_with_its_connections_and_counted_if_nobody_wa
         metric(&agent, "ringfence_nri_unwatched_pods_total 2").then_some(())
     });
     assert!(metric(&agent, "ringfence_nri_connected 1"));
+    let told = agent.json(&["status"])["nri"].to_string();
+    assert!(told.contains("started while it did not: 2"), "{told}");
     flows_on(&lab, "s", &a, 20);
 
     // Another agent finds both guarded, so it counts neither; but one that it does not know.

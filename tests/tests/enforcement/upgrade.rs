@@ -12,19 +12,19 @@ use ringfence_tests::{
 
 use super::{attempt, flows_on, is_closed, lets_in, pod, reaches, report, stream, world};
 
-fn version(lab: &Lab, number: u32) -> PathBuf {
+pub(super) fn version(lab: &Lab, number: u32) -> PathBuf {
     state::bpffs(lab.name()).join(format!("v{number}"))
 }
 
 /// Makes what is pinned another version's.
-fn age(lab: &Lab) -> PathBuf {
+pub(super) fn age(lab: &Lab) -> PathBuf {
     let older = version(lab, ABI_VERSION - 1);
     fs::rename(version(lab, ABI_VERSION), &older).expect("the agent has pinned something");
     older
 }
 
 /// Streams from the pod `a`, which may send to `b`, and from `c`, which may not.
-fn streams(lab: &Lab) {
+pub(super) fn streams(lab: &Lab) {
     let [v4, v6] = addresses(2);
     let (a, c) = (pod("a"), pod("c"));
     stream(lab, "tcp4", &a, v4, 80, Transport::Tcp);
@@ -38,14 +38,14 @@ fn streams(lab: &Lab) {
 
 const ALLOWED: [&str; 4] = ["tcp4", "tcp6", "udp4", "udp6"];
 
-fn all_flow(lab: &Lab) {
+pub(super) fn all_flow(lab: &Lab) {
     for id in ALLOWED {
         flows_on(lab, id, &pod("a"), 20);
     }
 }
 
 /// Ends the streams: nothing of what was allowed is lost, nothing of what was denied has arrived.
-fn nothing_was_noticed(lab: &Lab) {
+pub(super) fn nothing_was_noticed(lab: &Lab) {
     for id in ["no4", "no6"] {
         let report = report(lab, id, &pod("c"));
         assert!(report.sent > 50 && report.answered == 0, "{id}: {report:?}");
@@ -60,7 +60,7 @@ fn nothing_was_noticed(lab: &Lab) {
     }
 }
 
-fn manifests() -> String {
+pub(super) fn manifests() -> String {
     world(&["a", "b", "c"]) + &lets_in("b", "a", 80)
 }
 

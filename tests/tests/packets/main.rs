@@ -1,6 +1,7 @@
 //! Single packets through the real programs (`BPF_PROG_TEST_RUN`): bytes in, verdict and map state out.
 
 mod connections;
+mod counted;
 mod deferral;
 mod errors;
 mod extensions;

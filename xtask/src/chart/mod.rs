@@ -42,13 +42,19 @@ metadata:
     pod-security.kubernetes.io/warn: privileged
 ";
 
-/// What helm makes of the chart with these values (`name=value`).
+/// What helm makes of the chart with these values (`name=value`), with what it does before the release is deleted.
+#[cfg(test)]
 pub fn render(helm: &Path, values: &[String]) -> Result<String> {
+    template(helm, values, &[])
+}
+
+fn template(helm: &Path, values: &[String], flags: &[&str]) -> Result<String> {
     let mut command = helm::command(helm);
     command
         .current_dir(paths::root())
         .args(["template", "ringfence", CHART, "--namespace", NAMESPACE])
-        .args(["--kube-version", helm::KUBERNETES]);
+        .args(["--kube-version", helm::KUBERNETES])
+        .args(flags);
     for value in values {
         command.args(["--set", value]);
     }
@@ -67,7 +73,8 @@ pub fn render(helm: &Path, values: &[String]) -> Result<String> {
 
 /// The files of the kustomize base by their path below the root.
 pub fn base(helm: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let rendered = without_helm(&render(helm, &[])?);
+    // Whoever applies objects as they are would run what is meant for the end at the beginning.
+    let rendered = without_helm(&template(helm, &[], &["--no-hooks"])?);
     Ok([
         ("kustomization.yaml", KUSTOMIZATION.to_owned()),
         ("namespace.yaml", NAMESPACE_OBJECT.to_owned()),

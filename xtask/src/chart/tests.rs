@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 64] = [
+const CHANGES: [(&str, &str); 67] = [
     ("mode=detach", "--stay"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
     ("image.tag=t9", "ringfence:t9\""),
@@ -63,6 +63,9 @@ const CHANGES: [(&str, &str); 64] = [
         "--mark-proof-mask=0x10000000",
     ),
     ("agent.eventRate=7", "--event-rate=7"),
+    ("agent.auditInterval=60", "--audit-interval=60"),
+    ("uninstall.detach=false", "-helm.sh/hook: pre-delete"),
+    ("uninstall.timeoutSeconds=33", "--timeout=33"),
     (
         "agent.entries.connection=2000000",
         "--connection-entries=2000000",
@@ -216,6 +219,10 @@ fn what_a_value_may_not_be_is_refused() {
         "mode=audit",
         "nosuch=1",
         "agent.nosuch=1",
+        "agent.auditInterval=0",
+        "agent.auditInterval=86401",
+        "uninstall.timeoutSeconds=0",
+        "uninstall.nosuch=1",
         "agent.entries.nosuch=1",
         "agent.markSourceMask=abc",
         "http.port=70000",
@@ -274,5 +281,58 @@ fn the_agent_may_do_no_more_than_it_needs() {
             assert_eq!(verbs, ["get", "list", "watch"], "{resources}");
             assert!(!resources.contains("secret") && !resources.contains('*'));
         }
+    }
+}
+
+#[test]
+fn what_detaches_before_the_end_may_change_one_object_and_no_node() {
+    let Some(helm) =
+        helm("chart::tests::what_detaches_before_the_end_may_change_one_object_and_no_node")
+    else {
+        return;
+    };
+    let documents = documents(&render(&helm, &[]).expect("the defaults render"));
+    let hooks: Vec<&Value> = documents
+        .iter()
+        .filter(|it| it["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete")
+        .collect();
+    let kinds: BTreeSet<&str> = hooks.iter().filter_map(|it| it["kind"].as_str()).collect();
+    assert_eq!(
+        kinds,
+        BTreeSet::from(["Job", "Role", "RoleBinding", "ServiceAccount"])
+    );
+    let find = |kind: &str| *hooks.iter().find(|it| it["kind"] == kind).expect("counted");
+    let agents = documents.iter().find(|it| it["kind"] == "DaemonSet");
+    let name = &agents.expect("the agents")["metadata"]["name"];
+    assert_eq!(
+        find("Role")["rules"],
+        serde_json::json!([{
+            "apiGroups": ["apps"], "resources": ["daemonsets"], "resourceNames": [name], "verbs": ["get", "patch"],
+        }])
+    );
+    let account = &find("ServiceAccount")["metadata"]["name"];
+    assert_eq!(&find("RoleBinding")["subjects"][0]["name"], account);
+    let pod = &find("Job")["spec"]["template"]["spec"];
+    assert_eq!(&pod["serviceAccountName"], account);
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert!(pod["volumes"].is_null() && pod["hostPID"].is_null());
+    let container = &pod["containers"][0];
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        container["securityContext"]["capabilities"]["drop"][0],
+        "ALL"
+    );
+    assert!(container["securityContext"]["capabilities"]["add"].is_null());
+    let names = name.as_str().expect("a name");
+    let argument = format!("--daemon-set={NAMESPACE}/{names}");
+    let arguments = container["args"].as_array().expect("a list");
+    assert!(
+        arguments.contains(&Value::String(argument)),
+        "{arguments:?}"
+    );
+    // What does not go through helm never runs it.
+    for (path, bytes) in base(&helm).expect("the defaults render") {
+        let text = String::from_utf8(bytes).expect("text");
+        assert!(!text.contains("helm.sh/hook"), "{}", path.display());
     }
 }

@@ -477,9 +477,16 @@ fn detach(cluster: &Cluster) -> Result<End> {
     let open: BTreeMap<(String, String, u64), bool> =
         expected.into_keys().map(|way| (way, true)).collect();
     eventually("every way is open", || all_ways(cluster, &pods, &open))?;
-    let left = cluster
-        .kubectl
-        .json(&["get", "daemonsets,pods", "-n", chart::NAMESPACE])?;
-    ensure!(names(&left).is_empty(), "left behind: {:?}", names(&left));
+    // What took it off goes last, a moment after the release.
+    eventually("nothing is left behind", || {
+        let left = cluster.kubectl.json(&[
+            "get",
+            "daemonsets,jobs,pods,roles,rolebindings",
+            "-n",
+            chart::NAMESPACE,
+        ])?;
+        ensure!(names(&left).is_empty(), "left behind: {:?}", names(&left));
+        Ok(())
+    })?;
     Ok(End::Passed)
 }

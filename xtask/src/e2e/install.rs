@@ -27,9 +27,8 @@ pub fn install(cluster: &Cluster, args: &Args) -> Result<()> {
     cluster.wait_for_agents()
 }
 
-/// Takes all enforcement off every node, then the chart out of the cluster.
+/// Takes the chart out of the cluster, which takes all enforcement off every node first.
 pub fn uninstall() -> Result<()> {
-    upgrade("taking enforcement off", &["mode=detach".to_owned()])?;
     let mut command = helm()?;
     command.args([
         "uninstall",

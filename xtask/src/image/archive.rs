@@ -208,7 +208,11 @@ mod tests {
         let mut files = BTreeMap::new();
         for entry in Archive::new(archive).entries().expect("an archive") {
             let mut entry = entry.expect("an entry");
-            assert_eq!(entry.header().mtime().expect("a number"), 0);
+            let header = entry.header();
+            assert_eq!(header.mtime().expect("a number"), 0);
+            assert_eq!(header.uid().expect("a number"), 0);
+            assert_eq!(header.gid().expect("a number"), 0);
+            assert_eq!(header.username_bytes(), Some(&b""[..]));
             let path = entry.path().expect("a path").display().to_string();
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).expect("its content");
@@ -242,8 +246,12 @@ mod tests {
         let config: Value = serde_json::from_slice(follow(&manifest["config"])).expect("JSON");
         assert_eq!(config["config"]["Entrypoint"][0], "/usr/bin/ringfence");
 
+        let packed = follow(&manifest["layers"][0]);
+        // No flags (and so no name), no date, no system.
+        assert_eq!(packed[3..8], [0, 0, 0, 0, 0]);
+        assert_eq!(packed[9], 255);
         let mut layer = Vec::new();
-        GzDecoder::new(follow(&manifest["layers"][0]))
+        GzDecoder::new(packed)
             .read_to_end(&mut layer)
             .expect("it is gzip");
         assert_eq!(

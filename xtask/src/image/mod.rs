@@ -9,7 +9,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::{build, paths, step};
 
@@ -78,6 +78,15 @@ pub fn build(out: Option<&Path>, name: Option<Name>) -> Result<PathBuf> {
 /// Builds a binary that needs nothing of the image around it.
 fn binary() -> Result<PathBuf> {
     build::ebpf()?;
+    let object = paths::ebpf_object();
+    let bytes = fs::read(&object).with_context(|| format!("cannot read {}", object.display()))?;
+    if names(&bytes, paths::root()) {
+        bail!(
+            "{} names {}: the image would be another one elsewhere",
+            object.display(),
+            paths::root().display()
+        );
+    }
     // Named, so that build scripts and derive macros, which are loaded at run time, are not linked statically.
     let triple = format!("{}-unknown-linux-gnu", env::consts::ARCH);
     let directory = paths::target().join("image");
@@ -100,16 +109,15 @@ fn binary() -> Result<PathBuf> {
 /// Static linking, and no path of this machine in messages: the same source is the same image anywhere.
 fn flags(cargo: &mut Command) {
     let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
-    for (from, to) in [(home.as_deref(), "cargo"), (Some(paths::root()), ".")] {
-        if let Some(from) = from.and_then(Path::to_str) {
-            flags.push(format!("--remap-path-prefix={from}={to}"));
-        }
-    }
+    flags.extend(paths::remapped());
     // Divided by a byte that no path has.
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+}
+
+/// Whether a folder's path is in these bytes.
+fn names(bytes: &[u8], folder: &Path) -> bool {
+    let path = folder.as_os_str().as_encoded_bytes();
+    !path.is_empty() && bytes.windows(path.len()).any(|window| window == path)
 }
 
 /// An architecture as images name it.
@@ -124,4 +132,16 @@ fn architecture(rust: &'static str) -> &'static str {
 #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
 fn megabytes(bytes: usize) -> f64 {
     bytes as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_wherever_it_is() {
+        let folder = Path::new("/home/x");
+        assert!(names(b"..\0/home/x/ebpf/src/main.rs\0", folder));
+        assert!(!names(b"..\0./ebpf/src/main.rs\0/home", folder));
+    }
 }

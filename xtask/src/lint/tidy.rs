@@ -43,11 +43,13 @@ const RULES: [Rule; 4] = [
             "agent/src/watch",
             "agent/src/index",
             "agent/src/tell/server.rs",
+            "agent/src/cli/detach/everywhere.rs",
             "agent/tests",
             "tests",
             "xtask/src/lint",
         ],
-        why: "Kubernetes types stop at agent/src/index; Events are written in agent/src/tell/server.rs",
+        why: "Kubernetes types stop at agent/src/index; Events are written in agent/src/tell/server.rs, and the DaemonSet of \
+              an uninstallation in agent/src/cli/detach/everywhere.rs",
     },
     Rule {
         texts: &["aya::", "use aya;", "aya_ebpf::"],

@@ -10,6 +10,7 @@ use aya::programs::{
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
 
+use super::look::{self, unreadable};
 use crate::dataplane::{
     KernelError,
     pins::{Pins, remove},
@@ -22,14 +23,16 @@ const CLSACT_PRIORITY: u16 = 1;
 const CLSACT_HANDLE: TcHandle = TcHandle::new(0, 0x5246);
 
 /// Attaches by a TCX link, before all other programs of the device, or updates the link that is pinned.
+///
+/// aya 0.14 attaches by name, which may be another device's by then: that one is let go again.
 pub(super) fn tcx(
     pins: &Pins,
     program: &mut SchedClassifier,
-    device: &str,
+    (device, ifindex): (&str, u32),
     side: TcAttachType,
     name: &str,
 ) -> anyhow::Result<()> {
-    let pin = pins.link(name);
+    let pin = pins.link(&format!("{ifindex}-{name}"));
     if update(program, &pin)? {
         return Ok(());
     }
@@ -37,7 +40,7 @@ pub(super) fn tcx(
     let id = program.attach_with_options(device, side, options)?;
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(&pin)?;
-    Ok(())
+    look::is_at(&pin, ifindex)
 }
 
 pub(super) fn unknown(error: &ProgramError) -> KernelError {
@@ -50,9 +53,7 @@ pub(super) fn program_id(program: &SchedClassifier) -> Result<u32, KernelError> 
 
 /// Whether a pinned link is attached there, or anywhere, and runs this program. One that is attached nowhere goes.
 pub(super) fn runs(pin: &Path, program: u32, target: Option<u64>) -> Result<bool, KernelError> {
-    let state = sys::pinned_link(pin).map_err(|error| {
-        KernelError::Other(format!("cannot look at the pin {}: {error}", pin.display()))
-    })?;
+    let state = sys::pinned_link(pin).map_err(|error| unreadable(pin, &error))?;
     let Some(state) = state else {
         return Ok(false);
     };

@@ -56,6 +56,9 @@ pub fn open(options: &Options) -> Result<Dataplane, KernelError> {
             tracing::warn!(%error, "something of this agent is left");
         }
         match earlier.as_slice() {
+            [] if !ours_is_new && !pins.link_names().is_empty() => KernelError::Other(format!(
+                "{error}\n  note: what is pinned stays in force as the agent before this one left it"
+            )),
             [] => error,
             versions => KernelError::Other(format!(
                 "{error}\n  note: layouts {} stay in force as the agent before this one left them",

@@ -35,6 +35,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* What has the agents detach before they are deleted. */}}
+{{- define "ringfence.uninstallName" -}}
+{{- printf "%s-uninstall" (include "ringfence.fullname" . | trunc 53 | trimSuffix "-") -}}
+{{- end -}}
+
+{{- define "ringfence.uninstallServiceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- include "ringfence.uninstallName" . -}}
+{{- else -}}
+{{- include "ringfence.serviceAccountName" . -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "ringfence.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
@@ -70,6 +83,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - --mark-source-mask={{ .Values.agent.markSourceMask }}
 - --mark-proof-mask={{ .Values.agent.markProofMask }}
 - --event-rate={{ .Values.agent.eventRate | int64 }}
+- --audit-interval={{ .Values.agent.auditInterval | int64 }}
 {{- range $name, $number := .Values.agent.entries }}
 - --{{ $name }}-entries={{ $number | int64 }}
 {{- end }}
@@ -90,4 +104,11 @@ httpGet:
   {{- with .http.address }}
   host: {{ . | trimAll "[]" | quote }}
   {{- end }}
+{{- end -}}
+
+{{/* What makes it helm's hook before the release is deleted; with a weight. */}}
+{{- define "ringfence.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
