@@ -57,7 +57,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri -d 'Le
 on\t'Yes, and it is worth a word if there is none'
 off\t'No'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-socket -d 'The container runtime\'s NRI socket' -r -F
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-timeout -d 'Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds unless it is told otherwise)' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-timeout -d 'Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds where it does not say)' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-fail -d 'What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the kubelet tries again' -r -f -a "open\t'It starts'
 closed\t'It does not'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d 'Directory for pins; must be on a bpffs' -r -f -a "(__fish_complete_directories)"

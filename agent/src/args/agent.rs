@@ -67,7 +67,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "SOCKET", default_value = SOCKET, value_hint = ValueHint::FilePath)]
     pub nri_socket: PathBuf,
     /// Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds
-    /// unless it is told otherwise).
+    /// where it does not say).
     #[arg(long, value_name = "MS", default_value_t = 1500)]
     pub nri_timeout: u64,
     /// What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the
