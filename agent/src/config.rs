@@ -19,6 +19,7 @@ use crate::{
     dataplane::Attach,
     diff::Limits,
     nri,
+    watch::Places,
 };
 
 use flags::{
@@ -92,6 +93,7 @@ impl Config {
             context,
             state_dir,
             node,
+            trust_place_annotations,
             netns,
             netns_prefix,
             netns_directory,
@@ -132,6 +134,9 @@ impl Config {
             let mut cluster = parse_cluster(kubeconfig, context, state_dir, node.as_deref())?;
             cluster.event_interval =
                 (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
+            if trust_place_annotations {
+                cluster.places = Places::Trusted;
+            }
             Source::Cluster(cluster)
         } else {
             parse_manifests(manifests, ignore_other_kinds)?
@@ -210,6 +215,15 @@ impl Config {
             log_format,
             verbosity: verbose,
         })
+    }
+
+    /// Whether pods may say where they are: those of manifests may.
+    #[must_use]
+    pub fn places_count(&self) -> bool {
+        match &self.source {
+            Source::Manifests { .. } => true,
+            Source::Cluster(cluster) => cluster.places == Places::Trusted,
+        }
     }
 
     /// What the compiler is told.

@@ -139,6 +139,7 @@ pub async fn run_until(
         node: config.node.clone(),
         netns_prefix: config.netns_prefix.clone(),
         netns_directories: config.netns_directories.clone(),
+        place_annotations: config.places_count(),
         pod_processes: config.cgroup_root.clone().filter(|_| config.pod_processes),
     };
     let inputs = locate::Inputs { world, sandboxes };

@@ -45,9 +45,9 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests 
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kubeconfig -d 'File that names the cluster to read, and who to be there' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l context -d 'The context of the kubeconfig; without it, its current one' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l state-dir -d 'Directory where the last known state of a cluster is kept, for a node that starts without its API server; `off` for none. Without it: /var/lib/ringfence' -r -f -a "(__fish_complete_directories)"
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to another one are not this agent\'s. Needed for a cluster; with manifests and without it, every pod that says where it is on this machine is' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node -d 'Name of this node: pods bound to it are this agent\'s, and no others. Needed for a cluster; with manifests and without it, every pod that says where it is on this machine is this agent\'s' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns`' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-prefix -d 'Put before the network namespace names of pods\' annotation `ringfence.dev/netns` (of manifests, or with --trust-place-annotations)' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l netns-directory -d 'Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be repeated' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l pod-processes -d 'Find pods by the processes in their cgroups too. Takes the node\'s process ids (hostPID), CAP_SYS_PTRACE and `--cgroup-root`' -r -f -a "on\t'Yes'
 off\t'No'"
@@ -57,7 +57,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri -d 'Le
 on\t'Yes, and it is worth a word if there is none'
 off\t'No'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-socket -d 'The container runtime\'s NRI socket' -r -F
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-timeout -d 'Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds unless it is told otherwise)' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-timeout -d 'Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds where it does not say)' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri-fail -d 'What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the kubelet tries again' -r -f -a "open\t'It starts'
 closed\t'It does not'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d 'Directory for pins; must be on a bpffs' -r -f -a "(__fish_complete_directories)"
@@ -86,6 +86,7 @@ off\t'By clsact'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l log-format -d 'How to log: text to standard error; json also prints each denied flow to standard output' -r -f -a "text\t'For people'
 json\t'One JSON object in each line'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l trust-place-annotations -d 'Believe pods of the Kubernetes API, not only those of manifests, that say where they are (annotations `ringfence.dev/netns`, `ringfence.dev/interface`, `ringfence.dev/cgroup`). For tests and labs: whoever may create pods can then choose whose interface their policies govern'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l iam-role-annotation -d 'Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s v -l verbose -d 'Log more; twice for everything'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -136,7 +136,13 @@ impl Node {
         let kubeconfig = kubeconfig.display().to_string();
         Agent::of_cluster(
             &self.lab,
-            &["--kubeconfig", &kubeconfig, "--node", &self.name],
+            &[
+                "--kubeconfig",
+                &kubeconfig,
+                "--node",
+                &self.name,
+                "--trust-place-annotations",
+            ],
             more,
         )
     }

@@ -27,14 +27,20 @@ pub struct AgentArgs {
     /// `off` for none. Without it: /var/lib/ringfence.
     #[arg(long, value_name = "DIR|off", value_hint = ValueHint::DirPath, conflicts_with = "manifests")]
     pub state_dir: Option<PathBuf>,
-    /// Name of this node: pods bound to another one are not this agent's. Needed for a cluster; with manifests and without
-    /// it, every pod that says where it is on this machine is.
+    /// Name of this node: pods bound to it are this agent's, and no others. Needed for a cluster; with manifests and without
+    /// it, every pod that says where it is on this machine is this agent's.
     #[arg(long, env = "RINGFENCE_NODE")]
     pub node: Option<String>,
+    /// Believe pods of the Kubernetes API, not only those of manifests, that say where they are (annotations
+    /// `ringfence.dev/netns`, `ringfence.dev/interface`, `ringfence.dev/cgroup`). For tests and labs: whoever may create pods can
+    /// then choose whose interface their policies govern.
+    #[arg(long, conflicts_with = "manifests")]
+    pub trust_place_annotations: bool,
     /// Enter this network namespace first: a name below /run/netns, or a path.
     #[arg(long, value_name = "NAME|PATH")]
     pub netns: Option<String>,
-    /// Put before the network namespace names of pods' annotation `ringfence.dev/netns`.
+    /// Put before the network namespace names of pods' annotation `ringfence.dev/netns` (of manifests, or with
+    /// --trust-place-annotations).
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub netns_prefix: String,
     /// Where CNI plugins and container runtimes keep the network namespaces of pods that do not say where they are. May be
@@ -61,7 +67,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "SOCKET", default_value = SOCKET, value_hint = ValueHint::FilePath)]
     pub nri_socket: PathBuf,
     /// Most milliseconds that a pod waits; never more than three quarters of what the runtime says that it waits (2 seconds
-    /// unless it is told otherwise).
+    /// where it does not say).
     #[arg(long, value_name = "MS", default_value_t = 1500)]
     pub nri_timeout: u64,
     /// What becomes of a pod that is not protected in time: `open` starts it, counted and named; `closed` does not, and the

@@ -15,7 +15,7 @@ use crate::{
     index::{self, Keeper, State},
     locate::World,
     run::{self, Parts, Task, directory},
-    watch::{Connection, Health, Kubernetes, Manifests, Options, Recalling},
+    watch::{Connection, Health, Kubernetes, Manifests, Options, Places, Recalling},
 };
 
 pub(super) fn run(args: AgentArgs) -> Outcome {
@@ -50,11 +50,12 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
                 if let Some(interval) = cluster.event_interval {
                     tell = Some((connection.clone(), interval));
                 }
-                let source = Kubernetes::new(connection, Arc::clone(&health));
+                let source = Kubernetes::new(connection, Arc::clone(&health), cluster.places);
                 match &cluster.state_dir {
                     None => follow(index::follow(source)),
                     Some(directory) => {
-                        let (followed, keep) = kept(&config, directory, source, &health);
+                        let (followed, keep) =
+                            kept(&config, directory, source, &health, cluster.places);
                         keeper = Some(keep);
                         followed
                     }
@@ -122,6 +123,7 @@ fn kept(
     directory: &Path,
     source: Kubernetes,
     health: &Arc<Health>,
+    places: Places,
 ) -> ((Receiver<Arc<World>>, Task), Arc<Keeper>) {
     let node = config.node.clone().unwrap_or_default();
     let source = Recalling {
@@ -134,6 +136,7 @@ fn kept(
             Duration::ZERO
         },
         health: Arc::clone(health),
+        places,
     };
     let (states, task) = index::follow(source);
     let keeper = Keeper::new(

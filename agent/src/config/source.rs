@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{args::STATE_DIR, cli::failure::Failure};
+use crate::{args::STATE_DIR, cli::failure::Failure, watch::Places};
 
 /// Where objects come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Cluster {
     pub state_dir: Option<PathBuf>,
     /// Least time between two Events about the same thing; `None`: none are written.
     pub event_interval: Option<Duration>,
+    /// Whether its pods may say where they are.
+    pub places: Places,
 }
 
 pub(super) fn parse_manifests(
@@ -75,5 +77,6 @@ pub(super) fn parse_cluster(
         context,
         state_dir: (state_dir.as_os_str() != "off").then_some(state_dir),
         event_interval: None,
+        places: Places::default(),
     })
 }

@@ -101,6 +101,9 @@ fn a_cluster_needs_the_name_of_the_node_and_no_manifests() {
         })
     ));
     assert!(parse(&["--state-dir", "here", "--node", "n1"]).is_err());
+    assert_eq!(cluster.places, Places::Ignored);
+    let trusting = parse(&["--trust-place-annotations", "--node", "n1"]).unwrap();
+    assert!(trusting.places_count());
     for mixed in ["--kubeconfig", "--context", "--state-dir"] {
         let words = ["ringfence", "agent", "--manifests", "m", mixed, "x"];
         let error = Args::try_parse_from(words).unwrap_err();

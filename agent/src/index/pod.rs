@@ -5,14 +5,11 @@ use std::{net::IpAddr, sync::Arc};
 use k8s_openapi::api::core::v1;
 
 use super::check::{self, Findings, annotation};
-use crate::model::{ContainerPort, Labels, Owner, Phase, Place, Pod, PodKey};
+use crate::model::{
+    CGROUP_ANNOTATION as CGROUP, ContainerPort, INTERFACE_ANNOTATION as INTERFACE, Labels,
+    NETNS_ANNOTATION as NETNS, Owner, Phase, Place, Pod, PodKey,
+};
 
-/// Name of the pod's network namespace.
-pub(super) const NETNS: &str = "ringfence.dev/netns";
-/// Name of the pod's host-side interface.
-pub(super) const INTERFACE: &str = "ringfence.dev/interface";
-/// The pod's cgroup, below the pods' root.
-pub(super) const CGROUP: &str = "ringfence.dev/cgroup";
 /// What may count as a request for metadata access.
 pub(crate) const METADATA_REQUESTS: [&str; 2] =
     ["metadata.ringfence.dev/access", "iam.amazonaws.com/role"];

@@ -21,11 +21,12 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::{pod, policy};
+use super::policy;
 use crate::{
     model::{
-        ContainerPort, Enforcement, Labels, Namespace, Node, Operator, Peer, Phase, Place, Pod,
-        Policy, PortSpec, Ports, Rule, Selector, Service, Snapshot, TargetPort,
+        CGROUP_ANNOTATION, ContainerPort, Enforcement, INTERFACE_ANNOTATION, Labels,
+        NETNS_ANNOTATION, Namespace, Node, Operator, Peer, Phase, Place, Pod, Policy, PortSpec,
+        Ports, Rule, Selector, Service, Snapshot, TargetPort,
     },
     watch::Object,
 };
@@ -95,12 +96,14 @@ fn pod(pod: &Pod) -> Object {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect();
     match &pod.place {
-        Some(Place::Netns(name)) => annotations.insert(pod::NETNS.to_owned(), name.clone()),
-        Some(Place::Interface(name)) => annotations.insert(pod::INTERFACE.to_owned(), name.clone()),
+        Some(Place::Netns(name)) => annotations.insert(NETNS_ANNOTATION.to_owned(), name.clone()),
+        Some(Place::Interface(name)) => {
+            annotations.insert(INTERFACE_ANNOTATION.to_owned(), name.clone())
+        }
         None => None,
     };
     if let Some(cgroup) = &pod.cgroup {
-        annotations.insert(pod::CGROUP.to_owned(), cgroup.clone());
+        annotations.insert(CGROUP_ANNOTATION.to_owned(), cgroup.clone());
     }
     metadata.annotations = Some(annotations);
     let ports = pod.ports.iter().map(container_port);

@@ -65,15 +65,27 @@ pub(super) fn by_interface(name: &str, node: &Stack) -> Result<Located, String> 
         .values()
         .find(|link| link.name == name)
         .ok_or_else(|| format!("there is no interface {name} yet"))?;
-    if link.loopback {
-        return Err(format!("interface {name} is the loopback device"));
-    }
-    Ok(Located {
-        ifindex: link.index,
-        interface: link.name.clone(),
-        hardware_address: None,
-        addresses: Vec::new(),
-    })
+    let kind = link.kind.as_deref();
+    let what = if link.loopback {
+        "the loopback device"
+    } else if !matches!(kind, Some("veth" | "netkit")) {
+        kind.unwrap_or("hardware")
+    } else if link.peer_netns.is_none() {
+        "a pair with both ends on the node"
+    } else if node.leading_out.contains(&link.index) {
+        "what the node itself sends through"
+    } else {
+        return Ok(Located {
+            ifindex: link.index,
+            interface: link.name.clone(),
+            hardware_address: None,
+            addresses: Vec::new(),
+        });
+    };
+    Err(format!(
+        "interface {name} is no pod's but {what}: name the node's end of a pair (veth or netkit) whose other end is in the pod's \
+         network namespace"
+    ))
 }
 
 #[cfg(test)]
@@ -137,5 +149,46 @@ mod tests {
             &node,
         );
         assert!(found.is_err_and(|reason| reason.contains("net1, net2")));
+    }
+
+    #[test]
+    fn only_the_nodes_end_of_a_pair_is_a_pods_interface() {
+        let device = |name: &str, kind: Option<&str>, peer_netns| Link {
+            name: name.to_owned(),
+            kind: kind.map(str::to_owned),
+            loopback: name == "lo",
+            peer_netns,
+            ..Link::default()
+        };
+        let cases = [
+            (device("pod0", Some("veth"), Some(3)), None),
+            (device("pod1", Some("netkit"), Some(0)), None),
+            (device("eth0", None, None), Some("hardware")),
+            (device("lo", None, None), Some("the loopback device")),
+            (device("cni0", Some("bridge"), None), Some("bridge")),
+            (device("bond0", Some("bond"), None), Some("bond")),
+            (device("vxlan0", Some("vxlan"), Some(1)), Some("vxlan")),
+            (device("both", Some("veth"), None), Some("both ends")),
+            (device("up", Some("veth"), Some(2)), Some("sends through")),
+        ];
+        let mut node = Stack::default();
+        for (index, (link, _)) in (1..).zip(&cases) {
+            let link = Link {
+                index,
+                ..link.clone()
+            };
+            if link.name == "up" {
+                node.leading_out.insert(index);
+            }
+            node.links.insert(index, link);
+        }
+        for (link, reason) in cases {
+            match (by_interface(&link.name, &node), reason) {
+                (Ok(found), None) => assert_eq!(found.interface, link.name),
+                (Err(said), Some(reason)) => assert!(said.contains(reason), "{said}"),
+                (found, _) => panic!("{}: {found:?}", link.name),
+            }
+        }
+        assert!(by_interface("none", &node).is_err_and(|reason| reason.contains("yet")));
     }
 }

@@ -16,6 +16,7 @@
 mod bridge;
 mod claims;
 mod find;
+mod local;
 mod machine;
 mod namespaces;
 mod neighbour;

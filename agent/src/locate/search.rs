@@ -112,11 +112,14 @@ impl Round<'_> {
             Ok(located) => return Ok(Ok(claim(located, Proof::Address))),
             Err(several) => reasons.extend(several),
         }
-        Ok(Err(format!(
-            "{}; annotate it with ringfence.dev/netns (the name of its network namespace) or ringfence.dev/interface (its \
-             host-side interface)",
-            reasons.join("; ")
-        )))
+        let help = if self.options.place_annotations {
+            "annotate it with ringfence.dev/netns (the name of its network namespace) or ringfence.dev/interface (its host-side \
+             interface)"
+        } else {
+            "say with --netns-directory where network namespaces are kept (annotations that say where a pod is count in manifests \
+             only)"
+        };
+        Ok(Err(format!("{}; {help}", reasons.join("; "))))
     }
 
     /// Looks into a namespace, once in a round.

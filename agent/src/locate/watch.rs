@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     Devices, Placed, World, claims,
+    local::{follow_pods, follow_sandboxes},
     machine::Machine,
     netlink::Stack,
     netns, overlay, roles,
@@ -35,6 +36,8 @@ pub struct Options {
     pub netns_prefix: String,
     /// Where CNI plugins and runtimes keep pods' network namespaces.
     pub netns_directories: Vec<PathBuf>,
+    /// Pods may say where they are; who is not found is told so.
+    pub place_annotations: bool,
     /// Root of the pods' cgroups, if their processes may be looked at.
     pub pod_processes: Option<PathBuf>,
 }
@@ -45,6 +48,7 @@ impl Default for Options {
             node: None,
             netns_prefix: String::new(),
             netns_directories: vec![netns::DIRECTORY.into(), "/var/run/netns".into()],
+            place_annotations: true,
             pod_processes: None,
         }
     }
@@ -124,63 +128,6 @@ pub async fn follow(
             }
         }
     }
-}
-
-/// Keeps up this node's pods, and what there is to find them by; true if that is not what it was. Costs what differs.
-fn follow_pods(
-    sought: &mut BTreeMap<PodKey, Sought>,
-    before: &Objects<PodKey, Pod>,
-    now: &Objects<PodKey, Pod>,
-    options: &Options,
-) -> bool {
-    let is_local = |pod: &Pod| match (&options.node, &pod.node) {
-        (Some(here), Some(there)) => **here == **there,
-        (Some(_), None) | (None, _) => pod.place.is_some(),
-    };
-    let mut changed = false;
-    for pod in before.differences(now) {
-        let new = pod
-            .new
-            .filter(|pod| pod.is_running() && !pod.host_network && is_local(pod));
-        changed |= match new {
-            Some(new) => {
-                let sandbox = sought
-                    .get(pod.key)
-                    .and_then(|before| before.sandbox.clone());
-                let new = Sought {
-                    place: new.place.clone(),
-                    sandbox,
-                    addresses: new.addresses.clone(),
-                    uid: new.uid.clone(),
-                    cgroup: new.cgroup_name(),
-                    terminating: new.terminating,
-                };
-                sought.insert(pod.key.clone(), new.clone()) != Some(new)
-            }
-            None => sought.remove(pod.key).is_some(),
-        };
-    }
-    changed
-}
-
-/// Keeps up which namespaces the container runtime has given these pods; true if that is not what it was.
-fn follow_sandboxes(
-    sought: &mut BTreeMap<PodKey, Sought>,
-    pods: &Objects<PodKey, Pod>,
-    sandboxes: &Sandboxes,
-) -> bool {
-    let mut changed = false;
-    for (key, sought) in sought {
-        let uid = pods.get(key).map_or("", |pod| pod.uid.as_str());
-        let sandbox = sandboxes
-            .by_pod
-            .get(key)
-            .filter(|sandbox| sandbox.is_of(uid))
-            .map(|sandbox| sandbox.netns.clone());
-        changed |= sought.sandbox != sandbox;
-        sought.sandbox = sandbox;
-    }
-    changed
 }
 
 fn publish(

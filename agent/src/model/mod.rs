@@ -14,7 +14,10 @@ pub use intern::Interner;
 pub use labels::{Labels, Operator, Requirement, Selector};
 pub use objects::{Difference, Objects};
 pub use origin::{Diagnostic, Origin};
-pub use pod::{ContainerPort, HostDevice, Located, Owner, Phase, Place, Pod, PodKey};
+pub use pod::{
+    CGROUP_ANNOTATION, ContainerPort, HostDevice, INTERFACE_ANNOTATION, Located, NETNS_ANNOTATION,
+    Owner, PLACE_ANNOTATIONS, Phase, Place, Pod, PodKey,
+};
 pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};
 pub use port::{PortSpec, Protocol};
 pub use set::Set;

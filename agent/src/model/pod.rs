@@ -109,6 +109,16 @@ pub struct Owner {
     pub name: String,
 }
 
+/// Annotation: name of the pod's network namespace.
+pub const NETNS_ANNOTATION: &str = "ringfence.dev/netns";
+/// Annotation: name of the pod's host-side interface.
+pub const INTERFACE_ANNOTATION: &str = "ringfence.dev/interface";
+/// Annotation: the pod's cgroup, below the pods' root.
+pub const CGROUP_ANNOTATION: &str = "ringfence.dev/cgroup";
+/// Annotations that say where a pod is: believed of manifests, not of a cluster's objects.
+pub const PLACE_ANNOTATIONS: [&str; 3] =
+    [NETNS_ANNOTATION, INTERFACE_ANNOTATION, CGROUP_ANNOTATION];
+
 /// How to find a pod's host-side interface in standalone mode.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {

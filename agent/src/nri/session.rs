@@ -189,6 +189,15 @@ impl Session {
         let theirs = u64::try_from(request.request_timeout).unwrap_or(0);
         let patience = patience(self.options.timeout, Duration::from_millis(theirs));
         *self.patience() = patience;
+        if patience < self.options.timeout {
+            tracing::warn!(
+                asked_ms = self.options.timeout.as_millis(),
+                patience_ms = patience.as_millis(),
+                runtime_ms = theirs,
+                "a pod cannot wait as long as --nri-timeout says: the container runtime throws out who answers later than it waits \
+                 (2 seconds if runtime_ms is 0: it did not say); raise its plugin_request_timeout or lower --nri-timeout"
+            );
+        }
         tracing::info!(
             runtime = request.runtime_name,
             version = request.runtime_version,
@@ -305,13 +314,13 @@ impl Session {
     }
 }
 
+/// How long a runtime waits that does not say it.
+const UNTOLD: Duration = Duration::from_secs(2);
+
 /// How long a pod may wait if the runtime waits so long: a plugin that answers late is thrown out.
 fn patience(ours: Duration, theirs: Duration) -> Duration {
-    if theirs.is_zero() {
-        ours
-    } else {
-        ours.min(theirs * 3 / 4)
-    }
+    let theirs = if theirs.is_zero() { UNTOLD } else { theirs };
+    ours.min(theirs * 3 / 4)
 }
 
 /// A method of the service.
@@ -355,7 +364,13 @@ mod tests {
     #[test]
     fn patience_ends_before_the_runtimes() {
         let milliseconds = Duration::from_millis;
-        for (ours, theirs, expect) in [(1500, 2000, 1500), (1500, 1000, 750), (1500, 0, 1500)] {
+        for (ours, theirs, expect) in [
+            (1500, 2000, 1500),
+            (1500, 1000, 750),
+            (1500, 0, 1500),
+            (15000, 0, 1500),
+            (800, 0, 800),
+        ] {
             let found = patience(milliseconds(ours), milliseconds(theirs));
             assert_eq!(found, milliseconds(expect));
         }

@@ -16,6 +16,7 @@ pub mod kept;
 mod kubernetes;
 mod manifest;
 mod object;
+mod places;
 mod recall;
 mod suggest;
 
@@ -25,6 +26,7 @@ pub use health::{Health, KindHealth};
 pub use kubernetes::{Connection, Kubernetes};
 pub use manifest::{Manifests, Options, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
+pub use places::Places;
 pub use recall::Recalling;
 
 use crate::model::Diagnostic;

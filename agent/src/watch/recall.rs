@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Batch, Event, Health, Kind, Read, Source, kept};
+use super::{Batch, Event, Health, Kind, Places, Read, Source, kept};
 
 /// Batches that wait, at most; a source that is faster waits.
 const QUEUE: usize = 16;
@@ -25,6 +25,8 @@ pub struct Recalling<S> {
     pub patience: Duration,
     /// Where it is noted that something was recalled.
     pub health: Arc<Health>,
+    /// Whose word about places counts: an agent that believed more may have kept it.
+    pub places: Places,
 }
 
 impl<S: Source> Source for Recalling<S> {
@@ -35,6 +37,7 @@ impl<S: Source> Source for Recalling<S> {
             node,
             patience,
             health,
+            places,
         } = self;
         let (sender, mut own) = mpsc::channel(QUEUE);
         let mut source = std::pin::pin!(source.run(sender));
@@ -59,7 +62,9 @@ impl<S: Source> Source for Recalling<S> {
                 }
                 () = tokio::time::sleep_until(deadline), if !recalled && !missing.is_empty() => {
                     recalled = true;
-                    recall(directory.clone(), node.clone(), &missing, &health).await
+                    let mut known = recall(directory.clone(), node.clone(), &missing, &health).await;
+                    places.hold_to(&mut known);
+                    known
                 }
             };
             for event in &batch {
@@ -142,9 +147,12 @@ mod tests {
     #[tokio::test]
     async fn what_the_source_has_begun_to_tell_is_not_recalled() {
         let directory = tempfile::tempdir().unwrap();
+        let annotations = ["ringfence.dev/netns", "iam.amazonaws.com/role"]
+            .map(|key| (key.to_owned(), "kept".to_owned()));
         let pod = Object::Pod(Box::new(v1::Pod {
             metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
                 name: Some("p".to_owned()),
+                annotations: Some(annotations.into()),
                 ..Default::default()
             },
             ..v1::Pod::default()
@@ -159,6 +167,7 @@ mod tests {
             // Long enough for what is sent already.
             patience: Duration::from_millis(300),
             health: Arc::clone(&health),
+            places: Places::Ignored,
         };
         let (sender, mut batches) = mpsc::channel(1);
         tell.send(vec![Event::Init(Kind::Namespace)]).await.unwrap();
@@ -174,6 +183,17 @@ mod tests {
             _ => None,
         });
         assert_eq!(named.collect::<Vec<_>>(), ["Pod/default/p"]);
+        let annotations = recalled.iter().find_map(|event| match event {
+            Event::Apply(read) => match &read.object {
+                Object::Pod(pod) => pod.metadata.annotations.as_ref(),
+                _ => None,
+            },
+            _ => None,
+        });
+        assert!(
+            annotations.unwrap().keys().eq(["iam.amazonaws.com/role"]),
+            "what an agent that believed it kept of a place is not believed"
+        );
         assert_eq!(recalled.len(), 1 + 2 * (Kind::ALL.len() - 1));
         let done = vec![Event::InitDone(Kind::Namespace)];
         tell.send(done.clone()).await.unwrap();

@@ -46,6 +46,7 @@ fn pod_manifest(name: &str, app: &str, number: u8, more: &str) -> String {
     format!(
         "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: t\n  labels: {{ app: {app} }}\n  \
          annotations: {{ ringfence.dev/netns: {name}{more} }}\n\
+         spec: {{ nodeName: w1, containers: [] }}\n\
          status: {{ phase: Running, podIPs: [ {{ ip: {v4} }}, {{ ip: \"{v6}\" }} ] }}\n"
     )
 }

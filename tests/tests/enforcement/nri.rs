@@ -73,8 +73,7 @@ fn a_pod_that_no_source_knows_is_protected_before_the_runtime_is_answered() {
     // Then the source knows it too, and it stays as it is; also when the runtime no longer speaks for it.
     let known = pod_manifest("b", "b", 2, "")
         .replace("  name: b\n", "  name: b\n  uid: uid-of-b\n")
-        .replace("annotations: { ringfence.dev/netns: b }", "annotations: {}")
-        .replace("status:", "spec: { nodeName: w1, containers: [] }\nstatus:");
+        .replace("annotations: { ringfence.dev/netns: b }", "annotations: {}");
     let more = lets_in("b", "a", 81).replace("name: b,", "name: more,");
     let revision = agent.revision();
     agent.edit("b.yaml", &(known + &more));

@@ -71,7 +71,10 @@ const CHANGES: [(&str, &str); 67] = [
         "--connection-entries=2000000",
     ),
     ("agent.extraArgs[0]=--own", "- --own"),
-    ("agent.extraEnv[0].name=RUST_LOG", "- name: RUST_LOG"),
+    (
+        "agent.extraEnv[0].name=RINGFENCE_LOG",
+        "- name: RINGFENCE_LOG",
+    ),
     ("http.address=127.0.0.1", "host: \"127.0.0.1\""),
     ("http.port=19765", "containerPort: 19765"),
     ("nri.mode=off", "-/var/run/nri"),
@@ -229,6 +232,14 @@ fn what_a_value_may_not_be_is_refused() {
         "hostPaths.run=relative",
         "image.digest=sha256:1",
         "nri.failure=perhaps",
+        "nri.mode=null",
+        "nri.timeoutMilliseconds=600001",
+        "agent.markSourceMask=0x0",
+        "agent.markProofMask=0x00000000",
+        "agent.eventRate=4294967296",
+        "agent.entries.rule=4294967296",
+        r"podLabels.app\.kubernetes\.io/name=other",
+        r"podAnnotations.ringfence\.dev/tolerate-missing=false",
     ] {
         render(&helm, &[set.to_owned()]).expect_err(set);
     }
@@ -277,8 +288,12 @@ fn the_agent_may_do_no_more_than_it_needs() {
         let resources = rule["resources"].to_string();
         if resources == "[\"events\"]" {
             assert_eq!(verbs, ["create", "patch"]);
+            assert_eq!(rule["apiGroups"], serde_json::json!(["events.k8s.io"]));
         } else {
-            assert_eq!(verbs, ["get", "list", "watch"], "{resources}");
+            // What is told of in an Event is got by its name.
+            let single = ["[\"pods\"]", "[\"networkpolicies\"]"].contains(&&*resources);
+            let expect = ["get", "list", "watch"];
+            assert_eq!(verbs, expect[usize::from(!single)..], "{resources}");
             assert!(!resources.contains("secret") && !resources.contains('*'));
         }
     }

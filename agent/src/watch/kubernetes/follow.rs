@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Batch, Event, Health, Kind},
+    super::{Batch, Event, Health, Kind, Places},
     resource::Resource,
     trouble::{Trouble, diagnostic},
 };
@@ -49,6 +49,7 @@ const LIST_END: &str = "k8s.io/initial-events-end";
 pub(super) struct Outlet {
     batches: mpsc::Sender<Batch>,
     health: Arc<Health>,
+    places: Places,
     /// What is wrong, by kind. Held while it is told, so that what is told last is the latest.
     troubles: Arc<Mutex<BTreeMap<Kind, Diagnostic>>>,
 }
@@ -286,15 +287,17 @@ async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, 
 // === impl Outlet ===
 
 impl Outlet {
-    pub fn new(batches: mpsc::Sender<Batch>, health: Arc<Health>) -> Self {
+    pub fn new(batches: mpsc::Sender<Batch>, health: Arc<Health>, places: Places) -> Self {
         Self {
             batches,
             health,
+            places,
             troubles: Arc::default(),
         }
     }
 
-    async fn send(&self, batch: Batch) -> Result<(), Trouble> {
+    async fn send(&self, mut batch: Batch) -> Result<(), Trouble> {
+        self.places.hold_to(&mut batch);
         self.batches
             .send(batch)
             .await

@@ -33,28 +33,33 @@ use self::{
     follow::{Outlet, follow},
     resource::{Namespace, NetworkPolicy, Node, Pod, Resource, Service},
 };
-use super::{Batch, Health, Kind, Source};
+use super::{Batch, Health, Kind, Places, Source};
 
 /// The source that reads a cluster and follows its changes.
 #[derive(Debug)]
 pub struct Kubernetes {
     connection: Connection,
     health: Arc<Health>,
+    places: Places,
 }
 
 impl Kubernetes {
     /// A source that asks the API server there, and keeps `health` up to date.
     #[must_use]
-    pub fn new(connection: Connection, health: Arc<Health>) -> Self {
+    pub fn new(connection: Connection, health: Arc<Health>, places: Places) -> Self {
         health.expect(&Kind::ALL);
-        Self { connection, health }
+        Self {
+            connection,
+            health,
+            places,
+        }
     }
 }
 
 impl Source for Kubernetes {
     async fn run(self, batches: mpsc::Sender<Batch>) -> anyhow::Result<()> {
         let client = self.connection.client()?;
-        let outlet = Outlet::new(batches, self.health);
+        let outlet = Outlet::new(batches, self.health, self.places);
         let mut watches = JoinSet::new();
         start::<Namespace>(&mut watches, &client, &outlet);
         start::<Node>(&mut watches, &client, &outlet);

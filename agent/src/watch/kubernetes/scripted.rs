@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{
-    super::{Batch, Event, Health, Kind},
+    super::{Batch, Event, Health, Kind, Object, Places},
     follow::{Outlet, follow},
-    resource::Namespace,
+    resource::{Namespace, Pod, Resource},
 };
 
 /// What is answered to one request.
@@ -39,6 +39,10 @@ struct Scene {
 
 /// Plays answers to a follower of namespaces; what is asked beyond them gets an error.
 fn play(answers: Vec<Answer>) -> Scene {
+    play_to::<Namespace>(answers, Places::Ignored)
+}
+
+fn play_to<R: Resource>(answers: Vec<Answer>, places: Places) -> Scene {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let log = Arc::clone(&asked);
@@ -71,9 +75,9 @@ fn play(answers: Vec<Answer>) -> Scene {
     let client = Client::new(service, "default");
     let (sender, batches) = mpsc::channel(16);
     let health = Arc::new(Health::default());
-    health.expect(&[Kind::Namespace]);
-    let outlet = Outlet::new(sender, Arc::clone(&health));
-    tokio::spawn(follow::<Namespace>(client, outlet));
+    health.expect(&[R::KIND]);
+    let outlet = Outlet::new(sender, Arc::clone(&health), places);
+    tokio::spawn(follow::<R>(client, outlet));
     Scene {
         batches,
         health,
@@ -226,4 +230,38 @@ async fn what_is_refused_is_said_with_what_to_grant() {
     }
     assert_eq!(scene.next(2).await, ["init", "done"]);
     assert_eq!(scene.health.kinds()[&Kind::Namespace].trouble, None);
+}
+
+#[tokio::test]
+async fn what_a_pod_of_the_api_says_of_its_place_counts_only_if_it_is_trusted() {
+    let pod = |name: &str, version: &str| {
+        json!({ "metadata": {
+            "name": name, "namespace": "t", "resourceVersion": version,
+            "annotations": {
+                "ringfence.dev/netns": "n", "ringfence.dev/interface": "eth0", "ringfence.dev/cgroup": "c",
+                "metadata.ringfence.dev/access": "yes",
+            },
+        } })
+    };
+    for (places, kept) in [(Places::Ignored, 1), (Places::Trusted, 4)] {
+        let mut scene = play_to::<Pod>(
+            vec![Answer::Open(vec![
+                json!({ "type": "ADDED", "object": pod("listed", "5") }),
+                end_of_list("6"),
+                json!({ "type": "MODIFIED", "object": pod("changed", "7") }),
+            ])],
+            places,
+        );
+        let mut said = Vec::new();
+        while said.len() < 2 {
+            for event in scene.batches.recv().await.expect("the follower lives") {
+                if let Event::Apply(read) = event
+                    && let Object::Pod(pod) = read.object
+                {
+                    said.push(pod.metadata.annotations.unwrap().len());
+                }
+            }
+        }
+        assert_eq!(said, [kept, kept], "{places:?}");
+    }
 }

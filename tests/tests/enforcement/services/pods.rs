@@ -127,7 +127,10 @@ fn external_addresses_and_host_ports_are_judged_by_their_backends() {
     };
     let with_host_port = |name: &str, number| {
         let pod = pod_manifest(name, name, number, "");
-        pod.replace("status:", &(host_port(number) + "status:"))
+        pod.replace(
+            "spec: { nodeName: w1, containers: [] }\n",
+            &host_port(number),
+        )
     };
     let manifests = world(&["a"])
         + &with_host_port("b", 2)
