@@ -38,19 +38,24 @@ impl Drop for Namespace {
 pub(super) fn on_a_node<F: Future<Output = ()>>(test: impl FnOnce(Handle) -> F + Send + 'static) {
     let node = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            test(handle).await;
-        });
+        with_handle(test);
     });
     if let Err(panic) = node.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Does something with a handle on the thread's namespace.
+fn with_handle<F: Future<Output = ()>>(act: impl FnOnce(Handle) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+        tokio::spawn(connection);
+        act(handle).await;
+    });
 }
 
 /// Lays a pair from here into a namespace.
@@ -80,15 +85,7 @@ pub(super) fn inside<F: Future<Output = ()>>(
     let file = namespace.open();
     let thread = thread::spawn(move || {
         setns(&file, CloneFlags::CLONE_NEWNET).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection().unwrap();
-            tokio::spawn(connection);
-            act(handle).await;
-        });
+        with_handle(act);
     });
     thread.join().unwrap();
 }

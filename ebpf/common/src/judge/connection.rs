@@ -234,6 +234,7 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     let direction = context.direction();
     let mut bits = arrival.bits;
     if arrival.unknown {
+        // In place: a second key would not fit on the stack.
         key.endpoint = NOBODY;
         match sender::by_address_if_unknown(tables, arrival, key) {
             Ok(found) => bits = found,
