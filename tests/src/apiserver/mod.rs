@@ -124,6 +124,40 @@ impl ApiServer {
         assert!(answer["header"].is_object(), "{answer}");
     }
 
+    /// Keeps all that is known now, as a backup of etcd does.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be copied.
+    pub fn back_up(&self) {
+        self.with(Servers::back_up).expect("etcd is copied");
+        self.wait_until_ready();
+    }
+
+    /// Goes back to what was kept; versions go back with it.
+    ///
+    /// # Panics
+    ///
+    /// If nothing was kept.
+    pub fn restore(&self) {
+        self.with(Servers::restore).expect("etcd is replaced");
+        self.wait_until_ready();
+    }
+
+    /// Writes so often that the version is far ahead of what it was.
+    ///
+    /// # Panics
+    ///
+    /// If etcd refuses it.
+    pub fn grow(&self, writes: usize) {
+        // A key of no object, in base64.
+        let put = json!({ "key": "Z3Jvdw==", "value": "Z3Jvdw==" });
+        let grown = self.with(move |servers| {
+            (0..writes).try_for_each(|_| servers.ask_etcd("/v3/kv/put", &put).map(drop))
+        });
+        grown.expect("etcd answers");
+    }
+
     /// Any request, as the administrator.
     ///
     /// # Errors

@@ -22,6 +22,10 @@ use super::{assets::Assets, fabric::SERVER};
 /// Who may do everything.
 const ADMIN_TOKEN: &str = "admin-of-the-tests";
 
+/// Where etcd's data are, and those that were kept, in the folder.
+const DATA: &str = "etcd";
+const BACKUP: &str = "etcd.backup";
+
 pub(super) struct Servers {
     folder: PathBuf,
     assets: Assets,
@@ -33,30 +37,10 @@ pub(super) struct Servers {
 impl Servers {
     /// Starts etcd; keys are in the folder.
     pub fn start(folder: &Path, assets: Assets) -> Result<Self> {
-        let client = "http://127.0.0.1:2379";
-        let peer = "http://127.0.0.1:2380";
-        let mut command = Command::new(&assets.etcd);
-        command
-            .arg("--data-dir")
-            .arg(folder.join("etcd"))
-            .args([
-                "--listen-client-urls",
-                client,
-                "--advertise-client-urls",
-                client,
-            ])
-            .args([
-                "--listen-peer-urls",
-                peer,
-                "--initial-advertise-peer-urls",
-                peer,
-            ])
-            .args(["--initial-cluster", &format!("default={peer}")])
-            .arg("--unsafe-no-fsync");
         let tokens = format!("{ADMIN_TOKEN},admin,admin,system:masters\n");
         std::fs::write(folder.join("tokens.csv"), tokens)?;
         Ok(Self {
-            etcd: spawn(command, &folder.join("etcd.log"))?,
+            etcd: start_etcd(folder, &assets)?,
             apiserver: None,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -64,6 +48,36 @@ impl Servers {
             folder: folder.to_owned(),
             assets,
         })
+    }
+
+    /// Keeps what etcd has now.
+    pub fn back_up(&mut self) -> Result<()> {
+        self.replace_etcd(DATA, BACKUP)
+    }
+
+    /// Starts etcd, and the API server, with what was kept.
+    pub fn restore(&mut self) -> Result<()> {
+        self.kill_apiserver();
+        self.replace_etcd(BACKUP, DATA)?;
+        self.start_apiserver()
+    }
+
+    /// Copies its data while it does not run.
+    fn replace_etcd(&mut self, from: &str, to: &str) -> Result<()> {
+        end(&mut self.etcd);
+        let to = self.folder.join(to);
+        if to.exists() {
+            std::fs::remove_dir_all(&to)?;
+        }
+        let mut copy = Command::new("cp");
+        let copied = copy
+            .arg("-a")
+            .arg(self.folder.join(from))
+            .arg(to)
+            .status()?;
+        anyhow::ensure!(copied.success(), "cp: {copied}");
+        self.etcd = start_etcd(&self.folder, &self.assets)?;
+        Ok(())
     }
 
     pub fn start_apiserver(&mut self) -> Result<()> {
@@ -99,8 +113,8 @@ impl Servers {
     }
 
     pub fn kill_apiserver(&mut self) {
-        if let Some(child) = self.apiserver.take() {
-            end(child);
+        if let Some(mut child) = self.apiserver.take() {
+            end(&mut child);
         }
     }
 
@@ -153,9 +167,7 @@ impl Servers {
 impl Drop for Servers {
     fn drop(&mut self) {
         self.kill_apiserver();
-        // It has ended already, or it ends now.
-        let _: std::io::Result<()> = self.etcd.kill();
-        let _: std::io::Result<_> = self.etcd.wait();
+        end(&mut self.etcd);
     }
 }
 
@@ -175,6 +187,25 @@ pub(super) fn kubeconfig(folder: &Path, token: &str) -> String {
     .to_string()
 }
 
+fn start_etcd(folder: &Path, assets: &Assets) -> Result<Child> {
+    let client = "http://127.0.0.1:2379";
+    let peer = "http://127.0.0.1:2380";
+    let mut command = Command::new(&assets.etcd);
+    command.arg("--data-dir").arg(folder.join(DATA));
+    for (flag, url) in [
+        ("listen-client-urls", client),
+        ("advertise-client-urls", client),
+        ("listen-peer-urls", peer),
+        ("initial-advertise-peer-urls", peer),
+    ] {
+        command.arg(format!("--{flag}={url}"));
+    }
+    command
+        .arg(format!("--initial-cluster=default={peer}"))
+        .arg("--unsafe-no-fsync");
+    spawn(command, &folder.join("etcd.log"))
+}
+
 fn spawn(mut command: Command, log: &Path) -> Result<Child> {
     let log = File::options().create(true).append(true).open(log)?;
     command
@@ -191,7 +222,7 @@ fn spawn(mut command: Command, log: &Path) -> Result<Child> {
         .with_context(|| format!("cannot run {program}"))
 }
 
-fn end(mut child: Child) {
+fn end(child: &mut Child) {
     // It has ended already, or it ends now.
     let _: std::io::Result<()> = child.kill();
     let _: std::io::Result<_> = child.wait();

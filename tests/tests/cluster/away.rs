@@ -115,6 +115,34 @@ fn a_deletion_that_was_missed_before_a_compaction_is_found() {
 }
 
 #[test]
+fn an_older_backup_is_followed_from_where_it_is() {
+    if !available("cluster::an_older_backup_is_followed_from_where_it_is") {
+        return;
+    }
+    let (api, kubeconfig) = cluster();
+    let node = node(&api);
+    let agent = started(&node, &kubeconfig);
+    api.apply(&lets_in("b", &app("a")));
+    allowed(&node, "the policy is in force", &["a"]);
+    api.back_up();
+    api.apply(&lets_in("b", &app("c")));
+    allowed(&node, "the change is in force", &["c"]);
+    // A watch goes on from the last bookmark or event: this is one, and far ahead of what the backup reaches soon.
+    api.grow(2000);
+    api.apply(&lets_in("b", &app("nobody")));
+    allowed(&node, "the last change is in force", &[]);
+
+    api.restore();
+    allowed(&node, "what the backup says", &["a"]);
+    api.delete(&policy("b"));
+    allowed(&node, "changes are followed again", &["a", "c"]);
+    patiently("nothing is wrong any more", || {
+        let current = readiness(&agent).matches("[+] watch").count() == 5;
+        (current && agent.json(&["status"])["diagnostics"] == json!([])).then_some(())
+    });
+}
+
+#[test]
 fn what_the_account_may_not_read_is_named_and_read_once_it_may() {
     if !available("cluster::what_the_account_may_not_read_is_named_and_read_once_it_may") {
         return;

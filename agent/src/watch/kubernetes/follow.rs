@@ -4,9 +4,7 @@
 //! quiet watch still hears; and an object that it cannot decode is an event lost.
 
 use std::{
-    collections::BTreeMap,
     pin::pin,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,18 +16,15 @@ use kube::{
     core::Request,
     runtime::{utils::Backoff as _, watcher::DefaultBackoff},
 };
-use serde::Deserialize;
-use tokio::{
-    sync::{Mutex, mpsc},
-    time::timeout,
-};
+use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+use tokio::time::timeout;
 
 use super::{
-    super::{Batch, Event, Health, Kind, Places},
+    super::{Batch, Event},
+    outlet::Outlet,
     resource::Resource,
-    trouble::{Trouble, diagnostic},
+    trouble::Trouble,
 };
-use crate::model::Diagnostic;
 
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
@@ -38,21 +33,15 @@ const HAND: usize = 256;
 /// How long a server may take to begin its answer, or to send a page.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a watch may be silent: servers send a bookmark each minute.
-const SILENCE: Duration = Duration::from_secs(100);
+pub(super) const SILENCE: Duration = Duration::from_secs(100);
 /// A watch that lasts no longer has been refused in effect.
 const LEAST: Duration = Duration::from_secs(5);
+/// How many seconds a watch shall last.
+const TERM: u32 = 290;
+/// A watch that lasts so long has ended because its time was over.
+const WHOLE_TERM: Duration = Duration::from_secs(TERM as u64 - 2);
 /// The bookmark that ends a list that is sent as a watch.
 const LIST_END: &str = "k8s.io/initial-events-end";
-
-/// Where events go.
-#[derive(Clone, Debug)]
-pub(super) struct Outlet {
-    batches: mpsc::Sender<Batch>,
-    health: Arc<Health>,
-    places: Places,
-    /// What is wrong, by kind. Held while it is told, so that what is told last is the latest.
-    troubles: Arc<Mutex<BTreeMap<Kind, Diagnostic>>>,
-}
 
 /// A page of a list.
 #[derive(Deserialize)]
@@ -70,19 +59,23 @@ struct PageMetadata {
     next: String,
 }
 
-/// Follows a kind until nobody listens any more.
-pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
+/// Follows a kind until nobody listens any more. A watch may be silent so long.
+pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet, silence: Duration) {
     let mut follower = Follower::<R> {
         client,
         outlet,
+        silence,
         version: None,
+        unsure: false,
         streamed: true,
         listed: Vec::new(),
     };
     let mut backoff = DefaultBackoff::default();
     loop {
         let begun = Instant::now();
-        match follower.step().await {
+        let result = follower.step().await;
+        follower.unsure = result.is_err() || begun.elapsed() < WHOLE_TERM;
+        match result {
             // The server ends watches from time to time; one that does nothing else is not asked without a pause.
             Ok(()) if begun.elapsed() > LEAST => {
                 backoff.reset();
@@ -95,7 +88,7 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
                 continue;
             }
             Err(trouble) => {
-                if matches!(trouble, Trouble::Gone) {
+                if matches!(trouble, Trouble::Gone | Trouble::Lost(_)) {
                     follower.version = None;
                 }
                 tracing::debug!(kind = R::KIND.as_str(), ?trouble, "watch interrupted");
@@ -107,7 +100,7 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
         let delay = backoff.next().unwrap_or(PATIENCE);
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = follower.outlet.batches.closed() => return,
+            () = follower.outlet.closed() => return,
         }
     }
 }
@@ -115,8 +108,12 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
 struct Follower<R> {
     client: Client,
     outlet: Outlet,
+    /// How long a watch may be silent.
+    silence: Duration,
     /// What was seen last; `None` before everything has been read.
     version: Option<String>,
+    /// The last watch ended before its time: who answers now may be another than before.
+    unsure: bool,
     /// Lists are asked for as watches: the server sends them from its cache, object by object.
     streamed: bool,
     /// What a list has brought so far.
@@ -132,25 +129,38 @@ impl<R: Resource> Follower<R> {
         if self.version.is_none() && !self.streamed {
             let version = self.pages().await?;
             self.deliver(version).await?;
+        } else if self.unsure {
+            self.compare().await?;
         }
-        let batches = self.outlet.batches.clone();
+        let outlet = self.outlet.clone();
         tokio::select! {
             result = self.listen() => result,
-            () = batches.closed() => Err(Trouble::Unheard),
+            () = outlet.closed() => Err(Trouble::Unheard),
         }
+    }
+
+    /// Asks whether the server is as far as what was seen. One that is not lets a watch wait in silence until it is,
+    /// and never tells what it has lost: a backup was restored, say.
+    async fn compare(&self) -> Result<(), Trouble> {
+        let Some(seen) = &self.version else {
+            return Ok(());
+        };
+        let page: Page<IgnoredAny> = self.page(&ListParams::default().limit(1)).await?;
+        let now = page.metadata.resource_version;
+        if is_behind(&now, seen) {
+            return Err(Trouble::Lost(format!(
+                "the API server knows less than before (its version is {now}, {seen} was seen), as after the restoration \
+                 of a backup"
+            )));
+        }
+        Ok(())
     }
 
     /// Reads all pages of a list; the version that it is of.
     async fn pages(&mut self) -> Result<String, Trouble> {
         let mut parameters = ListParams::default().limit(PAGE);
-        let request = Request::new(R::path());
         loop {
-            let request = if R::METADATA_ONLY {
-                request.list_metadata(&parameters)
-            } else {
-                request.list(&parameters)
-            };
-            let page: Page<R> = in_time(self.client.request(built(request)?)).await?;
+            let page: Page<R> = self.page(&parameters).await?;
             self.listed.extend(page.items.into_iter().flatten());
             if page.metadata.next.is_empty() {
                 return Ok(page.metadata.resource_version);
@@ -159,12 +169,23 @@ impl<R: Resource> Follower<R> {
         }
     }
 
+    async fn page<T: DeserializeOwned>(&self, parameters: &ListParams) -> Result<Page<T>, Trouble> {
+        let request = Request::new(R::path());
+        let request = if R::METADATA_ONLY {
+            request.list_metadata(parameters)
+        } else {
+            request.list(parameters)
+        };
+        in_time(self.client.request(built(request)?)).await
+    }
+
     /// One watch to its end, after everything if that has not been read.
     async fn listen(&mut self) -> Result<(), Trouble> {
         let mut listing = self.version.is_none();
         let parameters = WatchParams {
             bookmarks: true,
             send_initial_events: listing,
+            timeout: Some(TERM),
             ..WatchParams::default()
         };
         let request = Request::new(R::path());
@@ -183,12 +204,14 @@ impl<R: Resource> Follower<R> {
             trouble => trouble,
         })?;
         let mut events = pin!(events);
-        if !listing {
+        // That it was opened proves nothing alone: a watch of a version that the server has yet to reach is silent.
+        if !listing && self.unsure {
             self.outlet.heard(R::KIND).await?;
         }
         loop {
-            let silent = |_| Trouble::Failed(format!("nothing was heard for {SILENCE:?}"));
-            let Some(event) = timeout(SILENCE, events.next()).await.map_err(silent)? else {
+            let silence = self.silence;
+            let silent = |_| Trouble::Lost(format!("nothing was heard for {silence:?}"));
+            let Some(event) = timeout(silence, events.next()).await.map_err(silent)? else {
                 return if listing {
                     Err(Trouble::Failed("the list broke off".to_owned()))
                 } else {
@@ -202,7 +225,7 @@ impl<R: Resource> Follower<R> {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     self.advance(object.metadata().resource_version.clone())?;
                     self.outlet.send(vec![object.into_event()]).await?;
-                    self.outlet.health.heard(R::KIND);
+                    self.outlet.noted(R::KIND);
                 }
                 WatchEvent::Deleted(object) if listing => {
                     let key = object.key();
@@ -211,7 +234,7 @@ impl<R: Resource> Follower<R> {
                 WatchEvent::Deleted(object) => {
                     self.advance(object.metadata().resource_version.clone())?;
                     self.outlet.send(vec![Event::Delete(object.key())]).await?;
-                    self.outlet.health.heard(R::KIND);
+                    self.outlet.noted(R::KIND);
                 }
                 WatchEvent::Bookmark(bookmark) if listing => {
                     if bookmark.metadata.annotations.contains_key(LIST_END) {
@@ -233,9 +256,10 @@ impl<R: Resource> Follower<R> {
         let Some(version) = version.filter(|version| !version.is_empty()) else {
             return Err(Trouble::Gone);
         };
-        let number = |text: &str| text.parse::<u64>().ok();
-        if let Some(seen) = self.version.as_deref().and_then(number)
-            && number(&version).is_some_and(|version| version < seen)
+        if self
+            .version
+            .as_ref()
+            .is_some_and(|seen| is_behind(&version, seen))
         {
             return Err(Trouble::Gone);
         }
@@ -257,7 +281,7 @@ impl<R: Resource> Follower<R> {
             self.outlet.send(hand).await?;
         }
         // Before the index can say that it has everything.
-        self.outlet.health.synced(R::KIND);
+        self.outlet.synced(R::KIND);
         self.outlet.send(vec![Event::InitDone(R::KIND)]).await?;
         self.outlet.heard(R::KIND).await?;
         self.version = Some(version);
@@ -271,6 +295,12 @@ impl<R: Resource> Follower<R> {
     }
 }
 
+/// Versions that are no numbers say nothing about their order.
+fn is_behind(version: &str, seen: &str) -> bool {
+    let numbers = (version.parse::<u64>(), seen.parse::<u64>());
+    matches!(numbers, (Ok(version), Ok(seen)) if version < seen)
+}
+
 fn built(
     request: Result<HttpRequest<Vec<u8>>, kube::core::request::Error>,
 ) -> Result<HttpRequest<Vec<u8>>, Trouble> {
@@ -281,53 +311,5 @@ async fn in_time<T>(answer: impl Future<Output = kube::Result<T>>) -> Result<T, 
     match timeout(PATIENCE, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_elapsed) => Err(Trouble::Failed(format!("no answer within {PATIENCE:?}"))),
-    }
-}
-
-// === impl Outlet ===
-
-impl Outlet {
-    pub fn new(batches: mpsc::Sender<Batch>, health: Arc<Health>, places: Places) -> Self {
-        Self {
-            batches,
-            health,
-            places,
-            troubles: Arc::default(),
-        }
-    }
-
-    async fn send(&self, mut batch: Batch) -> Result<(), Trouble> {
-        self.places.hold_to(&mut batch);
-        self.batches
-            .send(batch)
-            .await
-            .map_err(|_gone| Trouble::Unheard)
-    }
-
-    /// There was proof that nothing of this kind is missing.
-    async fn heard(&self, kind: Kind) -> Result<(), Trouble> {
-        self.health.heard(kind);
-        let mut troubles = self.troubles.lock().await;
-        if troubles.remove(&kind).is_some() {
-            let left = troubles.values().cloned().collect();
-            self.send(vec![Event::Diagnostics(left)]).await?;
-        }
-        Ok(())
-    }
-
-    async fn failed<R: Resource>(&self, trouble: &Trouble) -> Result<(), Trouble> {
-        let message = trouble.message::<R>();
-        self.health.failed(R::KIND, message.clone());
-        let Some(message) = message else {
-            return Ok(());
-        };
-        let new = diagnostic(R::KIND, message);
-        let mut troubles = self.troubles.lock().await;
-        if troubles.get(&R::KIND) != Some(&new) {
-            troubles.insert(R::KIND, new);
-            let all = troubles.values().cloned().collect();
-            self.send(vec![Event::Diagnostics(all)]).await?;
-        }
-        Ok(())
     }
 }

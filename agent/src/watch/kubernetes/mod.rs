@@ -9,10 +9,12 @@
 //! - A kind is named anew only when all of it has been read: a list that breaks off changes nothing.
 //! - What cannot be asked leaves the last state in force, says so, and is asked again, later and later.
 //! - Nothing goes back in time: lists are of the newest state, and a server that knows less than was seen already
-//!   is asked for everything again.
+//!   is asked for everything again. It is asked how far it is whenever a watch ended before its time.
+//! - Only a word counts as hearing: an event, a bookmark, a list. A watch without any is not believed for long.
 
 mod client;
 mod follow;
+mod outlet;
 mod resource;
 #[cfg(test)]
 mod scripted;
@@ -30,7 +32,8 @@ use tokio::{sync::mpsc, task::JoinSet};
 pub use client::Connection;
 
 use self::{
-    follow::{Outlet, follow},
+    follow::{SILENCE, follow},
+    outlet::Outlet,
     resource::{Namespace, NetworkPolicy, Node, Pod, Resource, Service},
 };
 use super::{Batch, Health, Kind, Places, Source};
@@ -73,5 +76,5 @@ impl Source for Kubernetes {
 }
 
 fn start<R: Resource>(watches: &mut JoinSet<()>, client: &Client, outlet: &Outlet) {
-    watches.spawn(follow::<R>(client.clone(), outlet.clone()));
+    watches.spawn(follow::<R>(client.clone(), outlet.clone(), SILENCE));
 }

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Either, Full, StreamBody};
@@ -17,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{Batch, Event, Health, Kind, Object, Places},
-    follow::{Outlet, follow},
+    follow::{SILENCE, follow},
+    outlet::Outlet,
     resource::{Namespace, Pod, Resource},
 };
 
@@ -39,10 +41,10 @@ struct Scene {
 
 /// Plays answers to a follower of namespaces; what is asked beyond them gets an error.
 fn play(answers: Vec<Answer>) -> Scene {
-    play_to::<Namespace>(answers, Places::Ignored)
+    play_to::<Namespace>(answers, Places::Ignored, SILENCE)
 }
 
-fn play_to<R: Resource>(answers: Vec<Answer>, places: Places) -> Scene {
+fn play_to<R: Resource>(answers: Vec<Answer>, places: Places, silence: Duration) -> Scene {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let log = Arc::clone(&asked);
@@ -77,7 +79,7 @@ fn play_to<R: Resource>(answers: Vec<Answer>, places: Places) -> Scene {
     let health = Arc::new(Health::default());
     health.expect(&[R::KIND]);
     let outlet = Outlet::new(sender, Arc::clone(&health), places);
-    tokio::spawn(follow::<R>(client, outlet));
+    tokio::spawn(follow::<R>(client, outlet, silence));
     Scene {
         batches,
         health,
@@ -142,6 +144,15 @@ fn failure(code: u16, message: &str) -> Value {
             "reason": if code == 410 { "Expired" } else if code == 403 { "Forbidden" } else { "Invalid" } })
 }
 
+/// A list of one, by a server that is so far.
+fn at(version: &str) -> Answer {
+    let metadata = json!({ "resourceVersion": version, "continue": "more" });
+    Answer::Whole(
+        200,
+        json!({ "metadata": metadata, "items": [object("a", "5")] }),
+    )
+}
+
 fn gone() -> Value {
     json!({ "type": "ERROR", "object": failure(410, "too old resource version") })
 }
@@ -202,6 +213,7 @@ async fn too_old_means_to_read_everything_again() {
     ] {
         let mut scene = play(vec![
             Answer::Lines(vec![event("ADDED", "a", "5"), end_of_list("7")]),
+            at("7"),
             too_old,
             Answer::Open(vec![event("ADDED", "b", "9"), end_of_list("9")]),
         ]);
@@ -209,11 +221,44 @@ async fn too_old_means_to_read_everything_again() {
         assert_eq!(told, ["init", "+a", "done", "init", "+b", "done"]);
         let asked = scene.asked();
         assert!(
-            asked[1].contains("resourceVersion=7") && !asked[1].contains("sendInitialEvents"),
+            asked[1].contains("limit=1") && !asked[1].contains("watch="),
+            "{asked:?}"
+        );
+        assert!(
+            asked[2].contains("resourceVersion=7") && !asked[2].contains("sendInitialEvents"),
             "{asked:?}"
         );
         let health = scene.health.kinds()[&Kind::Namespace].clone();
         assert_eq!((health.errors, health.trouble), (1, None));
+    }
+}
+
+/// A server that goes back asks for everything again, whether it says so, shows it, or only is silent.
+#[tokio::test]
+async fn a_version_that_is_yet_to_come_is_not_waited_for() {
+    let too_large = failure(504, "Too large resource version: 7, current: 3");
+    for (answers, why) in [
+        (vec![at("3")], "knows less than before"),
+        (
+            vec![at("7"), Answer::Whole(504, too_large)],
+            "Too large resource version",
+        ),
+        (vec![at("7"), Answer::Open(vec![])], "nothing was heard"),
+    ] {
+        let mut script = vec![Answer::Lines(vec![
+            event("ADDED", "a", "5"),
+            end_of_list("7"),
+        ])];
+        script.extend(answers);
+        script.push(Answer::Open(vec![
+            event("ADDED", "b", "2"),
+            end_of_list("3"),
+        ]));
+        let silence = Duration::from_millis(300);
+        let mut scene = play_to::<Namespace>(script, Places::Ignored, silence);
+        assert_eq!(scene.next(3).await, ["init", "+a", "done"]);
+        assert!(scene.complaint().await.contains(why), "{why}");
+        assert_eq!(scene.next(3).await, ["init", "+b", "done"], "{why}");
     }
 }
 
@@ -251,6 +296,7 @@ async fn what_a_pod_of_the_api_says_of_its_place_counts_only_if_it_is_trusted() 
                 json!({ "type": "MODIFIED", "object": pod("changed", "7") }),
             ])],
             places,
+            SILENCE,
         );
         let mut said = Vec::new();
         while said.len() < 2 {

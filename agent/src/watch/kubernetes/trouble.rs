@@ -7,11 +7,16 @@ use kube::core::Status;
 use super::{super::Kind, resource::Resource};
 use crate::model::Diagnostic;
 
+/// How a server begins that has not reached a version; some give the cause no code of its own.
+const TOO_LARGE: &str = "Too large resource version";
+
 /// Why a request failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// What was seen last is too old for the server: everything has to be read anew.
     Gone,
+    /// What was seen last may never come again: everything has to be read anew.
+    Lost(String),
     /// The server does not send lists as watches.
     NotStreamed,
     /// The server refuses it to this account.
@@ -33,6 +38,10 @@ impl Trouble {
                 plural = R::PLURAL,
                 group = R::GROUP,
             )),
+            Self::Lost(said) => Some(format!(
+                "no changes of {} are heard; the last state stays in force, and all is read anew: {said}",
+                R::PLURAL
+            )),
             Self::Failed(said) => Some(format!(
                 "cannot follow {}; the last state stays in force, and it is tried again: {said}",
                 R::PLURAL
@@ -45,6 +54,8 @@ impl From<Status> for Trouble {
     fn from(status: Status) -> Self {
         if status.code == 410 || status.reason == "Expired" || status.reason == "Gone" {
             Self::Gone
+        } else if status.message.starts_with(TOO_LARGE) {
+            Self::Lost(status.message)
         } else if status.is_forbidden() {
             Self::Forbidden(status.message)
         } else {
