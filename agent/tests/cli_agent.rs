@@ -76,6 +76,7 @@ fn world(policy: &str) -> Arc<World> {
     Arc::new(World {
         snapshot: Some(Arc::new(snapshot)),
         diagnostics: Vec::new(),
+        recalled: false,
     })
 }
 

@@ -171,6 +171,7 @@ fn follow((mut states, source): Followed) -> (Receiver<Arc<World>>, Task) {
             sender.send_replace(Arc::new(World {
                 snapshot,
                 diagnostics: state.diagnostics.clone(),
+                recalled: state.recalled,
             }));
             tokio::select! {
                 changed = states.changed() => if changed.is_err() { return source.await?; },

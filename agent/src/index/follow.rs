@@ -25,6 +25,8 @@ pub struct State {
     pub diagnostics: Vec<Diagnostic>,
     /// Every kind has been named in full. Until then the snapshot is empty and means nothing.
     pub synced: bool,
+    /// Some of it is what was last known: the source itself has not told of it yet.
+    pub recalled: bool,
 }
 
 /// Follows a source. The receiver has the newest state only: whoever is slow misses those between.
@@ -54,7 +56,11 @@ async fn run(source: impl Source, states: watch::Sender<Arc<State>>) -> anyhow::
                     while let Ok(batch) = batches.try_recv() {
                         changed |= take(&mut index, batch);
                     }
-                    if changed || index.is_synced() != states.borrow().synced {
+                    let (synced, recalled) = {
+                        let state = states.borrow();
+                        (state.synced, state.recalled)
+                    };
+                    if changed || index.is_synced() != synced || index.is_recalled() != recalled {
                         publish(&index, &states);
                         // What changes while a kind is named anew is published at its end.
                         changed &= !index.is_synced();
@@ -89,6 +95,7 @@ fn publish(index: &Index, states: &watch::Sender<Arc<State>>) {
                 snapshot: index.snapshot().clone(),
                 diagnostics,
                 synced: true,
+                recalled: index.is_recalled(),
             }
         } else {
             State {

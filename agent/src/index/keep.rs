@@ -93,7 +93,8 @@ impl Keeper {
         let same = written
             .as_ref()
             .is_some_and(|written| written.snapshot == state.snapshot);
-        if state.synced && !same {
+        // Health is ahead of the states.
+        if state.synced && !state.recalled && !same {
             let objects = revert::objects(&state.snapshot);
             kept::write(&self.directory, &self.node, objects)?;
             *written = Some(state);

@@ -53,6 +53,8 @@ pub struct Index {
     named: BTreeMap<Kind, BTreeSet<ObjectKey>>,
     /// Kinds that were named in full.
     synced: BTreeSet<Kind>,
+    /// Those of them that were named as they were last known.
+    recalled: BTreeSet<Kind>,
 }
 
 /// Reads manifests once into a snapshot. Any problem is an error; all of them are named, sorted.
@@ -82,7 +84,14 @@ impl Index {
                 self.named.insert(kind, BTreeSet::new());
                 false
             }
-            Event::InitDone(kind) => self.reset(kind),
+            Event::InitDone(kind) => {
+                self.recalled.remove(&kind);
+                self.reset(kind)
+            }
+            Event::Recalled(kind) => {
+                self.recalled.insert(kind);
+                self.reset(kind)
+            }
             Event::Apply(read) => {
                 self.name(&read.key);
                 self.read(&read)
@@ -134,6 +143,12 @@ impl Index {
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.named.is_empty() && Kind::ALL.iter().all(|kind| self.synced.contains(kind))
+    }
+
+    /// True if some of it is what was last known, of which the source itself has not told yet.
+    #[must_use]
+    pub fn is_recalled(&self) -> bool {
+        !self.recalled.is_empty()
     }
 
     fn name(&mut self, key: &ObjectKey) {

@@ -51,6 +51,8 @@ pub struct World {
     pub snapshot: Option<Arc<Snapshot>>,
     /// What is wrong with objects.
     pub diagnostics: Vec<Diagnostic>,
+    /// Some of it is what was last known: the sources themselves have not told of it yet.
+    pub recalled: bool,
 }
 
 /// [`World`] with what this machine knows.
@@ -64,6 +66,8 @@ pub struct Placed {
     pub unplaced: BTreeMap<PodKey, String>,
     /// What is wrong with objects.
     pub diagnostics: Vec<Diagnostic>,
+    /// As [`World::recalled`].
+    pub recalled: bool,
 }
 
 /// The node's devices by index.

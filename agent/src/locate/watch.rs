@@ -156,6 +156,7 @@ fn publish(
     };
     let now = Placed {
         sandboxes: Arc::clone(sandboxes),
+        recalled: world.recalled,
         ..place(stack, snapshot, world.diagnostics.clone(), found)
     };
     placed.send_if_modified(|before| {
@@ -164,6 +165,7 @@ fn publish(
                 || before.sandboxes != now.sandboxes
                 || before.unplaced != now.unplaced
                 || before.diagnostics != now.diagnostics
+                || before.recalled != now.recalled
         });
         if changed {
             *before = Some(Arc::new(now));

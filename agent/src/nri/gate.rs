@@ -1,26 +1,53 @@
 //! Waits until a pod is protected.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 use crate::{admin::Shared, locate::Placed, model::PodKey, run::kernel::Progress};
 
-/// Waits until the pod of this sandbox has its hooks, and tables that were made for it.
-pub(super) async fn pass(shared: &Arc<Shared>, key: &PodKey, id: &str) {
-    let mut placed = shared.placed.clone();
-    let mut progress = shared.kernel.progress();
+/// How long a pod waits for the sources' own word while what is in force is what was last known, of whatever age.
+const OWN_WORD: Duration = Duration::from_secs(3);
+
+/// By whose word a pod is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// The sources'.
+    Own,
+    /// What was last known of theirs.
+    Recalled,
+}
+
+/// Waits until the pod of this sandbox has its hooks, and tables that were made for it: by the sources' own word, or,
+/// after a part of `patience`, by what was last known.
+pub(super) async fn pass(
+    mut placed: watch::Receiver<Option<Arc<Placed>>>,
+    mut progress: watch::Receiver<Progress>,
+    key: &PodKey,
+    id: &str,
+    patience: Duration,
+) -> Word {
+    let start = Instant::now();
+    // Not all of it: the pod is to start protected, and a runtime throws out who is late.
+    let own_word_until = start + OWN_WORD.min(patience * 3 / 4);
     loop {
         {
             let placed = placed.borrow_and_update();
             let progress = progress.borrow_and_update();
             if let Some(placed) = &*placed
-                && is_protected(placed, &progress, key, id)
+                && let Some(word) = protected_by(placed, &progress, key, id)
+                && (word == Word::Own || Instant::now() >= own_word_until)
             {
-                return;
+                return word;
             }
         }
         let more = tokio::select! {
             changed = placed.changed() => changed.is_ok(),
             changed = progress.changed() => changed.is_ok(),
+            () = sleep_until(own_word_until), if Instant::now() < own_word_until => true,
         };
         if !more {
             // The agent is stopping: whoever waits here is told by the time that runs out.
@@ -29,12 +56,21 @@ pub(super) async fn pass(shared: &Arc<Shared>, key: &PodKey, id: &str) {
     }
 }
 
-/// True if the pod of this sandbox need not wait.
-pub(super) fn is_open(shared: &Shared, key: &PodKey, id: &str) -> bool {
+/// By whose word the pod of this sandbox is protected now, if it is.
+pub(super) fn now(shared: &Shared, key: &PodKey, id: &str) -> Option<Word> {
     let placed = shared.placed.borrow().clone();
     let progress = shared.kernel.progress();
     let progress = progress.borrow();
-    placed.is_some_and(|placed| is_protected(&placed, &progress, key, id))
+    protected_by(&*placed?, &progress, key, id)
+}
+
+fn protected_by(placed: &Placed, progress: &Progress, key: &PodKey, id: &str) -> Option<Word> {
+    let recalled = progress.of.as_ref()?.recalled;
+    is_protected(placed, progress, key, id).then_some(if recalled {
+        Word::Recalled
+    } else {
+        Word::Own
+    })
 }
 
 /// True if what is in force has this pod at the interface of this sandbox.
@@ -73,6 +109,8 @@ pub(super) fn reason(shared: &Shared, key: &PodKey) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
     use crate::{
         compile::{Desired, Endpoint},
@@ -136,6 +174,30 @@ mod tests {
             in_force: Some(Arc::new(desired)),
             ..Progress::default()
         }
+    }
+
+    fn recalled(recalled: bool) -> Progress {
+        Progress {
+            of: Some(Arc::new(Placed {
+                recalled,
+                ..Placed::default()
+            })),
+            ..progress("u1", 7)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_last_known_opens_only_when_the_sources_stay_silent() {
+        let (_sources, places) = watch::channel(Some(Arc::new(placed("s2", "u1", 7))));
+        let (kernel, progress) = watch::channel(recalled(true));
+        let key = key();
+        let pass = |patience| pass(places.clone(), progress.clone(), &key, "s2", patience);
+        let mut waiting = std::pin::pin!(pass(Duration::from_secs(3600)));
+        assert_eq!(futures::poll!(&mut waiting), Poll::Pending);
+        // It falls back in good time for who does not wait for long.
+        assert_eq!(pass(Duration::from_millis(40)).await, Word::Recalled);
+        kernel.send_replace(recalled(false));
+        assert_eq!(futures::poll!(&mut waiting), Poll::Ready(Word::Own));
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(super) struct Roll {
     sandboxes: Arc<Sandboxes>,
     /// Ids of sandboxes that were asked about, or told of before.
     known: BTreeSet<String>,
+    /// Ids of sandboxes that need not wait for the sources' own word any more.
+    admitted: BTreeSet<String>,
     /// The parts of a list that came so far.
     arriving: Vec<(PodKey, Sandbox)>,
 }
@@ -35,6 +37,7 @@ impl Roll {
             .map(|(key, _)| key.clone())
             .collect();
         self.known = all.iter().map(|(_, sandbox)| sandbox.id.clone()).collect();
+        self.admitted.retain(|id| self.known.contains(id));
         self.sandboxes = Arc::new(Sandboxes {
             by_pod: all.into_iter().collect(),
             live: true,
@@ -50,9 +53,20 @@ impl Roll {
             .insert(key, sandbox);
     }
 
+    /// A sandbox has passed the gate.
+    pub fn admit(&mut self, id: &str) {
+        self.admitted.insert(id.to_owned());
+    }
+
+    /// True if the sandbox has passed the gate.
+    pub fn is_admitted(&self, id: &str) -> bool {
+        self.admitted.contains(id)
+    }
+
     /// A sandbox has ended. Its pod may have a new one already.
     pub fn ended(&mut self, id: &str) {
         self.known.remove(id);
+        self.admitted.remove(id);
         if self
             .sandboxes
             .by_pod

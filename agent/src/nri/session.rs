@@ -21,7 +21,8 @@ use ttrpc::{
 };
 
 use super::{
-    INDEX, NAME, Options, gate,
+    INDEX, NAME, Options,
+    gate::{self, Word},
     messages::{
         self, ConfigureRequest, ConfigureResponse, Empty, PodRequest, PodSandbox,
         RegisterPluginRequest, StateChangeEvent, SynchronizeRequest, SynchronizeResponse, event,
@@ -282,18 +283,26 @@ impl Session {
         };
         let id = sandbox.id.clone();
         // Nearly always: the pod has passed already.
-        if before == Before::Container && gate::is_open(&self.shared, &key, &id) {
+        let word = gate::now(&self.shared, &key, &id);
+        let admitted = word == Some(Word::Own) || word.is_some() && self.roll().is_admitted(&id);
+        if before == Before::Container && admitted {
             return Ok(Empty {});
         }
         self.change(|roll| roll.runs(key.clone(), sandbox));
         let patience = *self.patience();
-        let passed = gate::pass(&self.shared, &key, &id);
-        if tokio::time::timeout_at(start + patience, passed)
-            .await
-            .is_ok()
-        {
+        let (placed, progress) = (self.shared.placed.clone(), self.shared.kernel.progress());
+        let passed = gate::pass(placed, progress, &key, &id, patience);
+        if let Ok(word) = tokio::time::timeout_at(start + patience, passed).await {
+            self.roll().admit(&id);
             metrics.gated(Gated::Protected, start.elapsed());
-            tracing::info!(pod = %key, took_us = start.elapsed().as_micros(), "protected before it starts");
+            let took_us = start.elapsed().as_micros();
+            match word {
+                Word::Own => tracing::info!(pod = %key, took_us, "protected before it starts"),
+                Word::Recalled => tracing::warn!(
+                    pod = %key, took_us,
+                    "protected before it starts, by the state that was last known: the API server has not told of all yet"
+                ),
+            }
             return Ok(Empty {});
         }
         let reason = gate::reason(&self.shared, &key);

@@ -29,13 +29,14 @@ pub(super) async fn compile(
     kernel: KernelHandle,
     compiled: watch::Sender<Vec<Diagnostic>>,
 ) -> anyhow::Result<()> {
-    let mut last: Option<Arc<Desired>> = None;
+    let mut last: Option<(Arc<Desired>, bool)> = None;
     loop {
         let now = placed.borrow_and_update().clone();
         if let Some(now) = now {
             let changed = Instant::now();
             let compile = Arc::clone(&compile);
             let of = Arc::clone(&now);
+            let recalled = now.recalled;
             let (desired, diagnostics) =
                 tokio::task::spawn_blocking(move || compile(&now.snapshot))
                     .await
@@ -45,9 +46,13 @@ pub(super) async fn compile(
                 *before = diagnostics;
                 differs
             });
-            if last.as_deref() != Some(&desired) {
+            // The same tables by better authority are news to whoever waits for it.
+            let same = last
+                .as_ref()
+                .is_some_and(|(last, by)| **last == desired && *by == recalled);
+            if !same {
                 let desired = Arc::new(desired);
-                last = Some(Arc::clone(&desired));
+                last = Some((Arc::clone(&desired), recalled));
                 kernel.want(Wanted {
                     desired,
                     of,

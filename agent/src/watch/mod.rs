@@ -44,6 +44,8 @@ pub enum Event {
     Delete(ObjectKey),
     /// All objects of this kind have been named since `Init`.
     InitDone(Kind),
+    /// As `InitDone`, but as they were last known: whoever knows better has not told of this kind yet.
+    Recalled(Kind),
     /// What is wrong with the source, apart from objects; replaces what was said before.
     Diagnostics(Vec<Diagnostic>),
 }

@@ -1,7 +1,7 @@
 //! A source that begins with what was last known, if the real one is not there in time.
 //!
 //! **Invariants.** What is recalled of a kind is replaced as a whole by the source's own word about that kind, and never comes
-//! after it.
+//! after it. Until then it is marked as what it is.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
@@ -111,7 +111,7 @@ async fn recall(
     let wanted = |read: &Read| kinds.contains(&read.key.kind);
     let applied = reads.into_iter().filter(wanted);
     batch.extend(applied.map(|read| Event::Apply(Box::new(read))));
-    batch.extend(kinds.iter().copied().map(Event::InitDone));
+    batch.extend(kinds.iter().copied().map(Event::Recalled));
     batch
 }
 
@@ -179,7 +179,7 @@ mod tests {
         let recalled = batches.recv().await.unwrap();
         let named = recalled.iter().filter_map(|event| match event {
             Event::Apply(read) => Some(read.key.to_string()),
-            Event::Init(Kind::Namespace) | Event::InitDone(Kind::Namespace) => panic!("begun"),
+            Event::Init(Kind::Namespace) | Event::Recalled(Kind::Namespace) => panic!("begun"),
             _ => None,
         });
         assert_eq!(named.collect::<Vec<_>>(), ["Pod/default/p"]);

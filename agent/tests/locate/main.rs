@@ -41,6 +41,7 @@ fn world(pods: Vec<Pod>) -> Arc<World> {
     Arc::new(World {
         snapshot: Some(Arc::new(snapshot)),
         diagnostics: Vec::new(),
+        recalled: false,
     })
 }
 

@@ -241,6 +241,15 @@ async fn states_are_published_when_complete_and_changed_and_as_one_change_per_ba
     send(vec![apply(pod("a")), Event::InitDone(Kind::Pod)]).await;
     states.changed().await.unwrap();
     assert_eq!(states.borrow_and_update().snapshot.pods.len(), 2);
+    // What was last known is marked as that until the kind is named by who knows better.
+    for (end, recalled) in [
+        (Event::Recalled(Kind::Node), true),
+        (Event::InitDone(Kind::Node), false),
+    ] {
+        send(vec![Event::Init(Kind::Node), end]).await;
+        states.changed().await.unwrap();
+        assert_eq!(states.borrow_and_update().recalled, recalled);
+    }
     send(vec![apply(pod("a"))]).await;
     send(vec![
         apply(pod("c")),

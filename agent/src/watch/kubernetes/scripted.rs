@@ -95,7 +95,7 @@ impl Scene {
             for event in self.batches.recv().await.expect("the follower lives") {
                 told.extend(match event {
                     Event::Init(_) => Some("init".to_owned()),
-                    Event::InitDone(_) => Some("done".to_owned()),
+                    Event::InitDone(_) | Event::Recalled(_) => Some("done".to_owned()),
                     Event::Apply(read) => Some(format!("+{}", read.key.name)),
                     Event::Delete(key) => Some(format!("-{}", key.name)),
                     Event::Broken(_) => Some("broken".to_owned()),
