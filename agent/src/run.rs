@@ -41,8 +41,12 @@ use crate::{
 };
 use kernel::KernelHandle;
 
+/// Name of the stage that must end by itself: others wait for its answers.
+const NRI: &str = "nri";
 /// Batches of events that may wait for their names; more are counted as lost.
 const BATCHES: usize = 256;
+/// How long the container runtime may take to hear about pods that wait when the agent stops.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How long the kernel thread may take to finish what it is doing when the agent stops.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -111,6 +115,7 @@ pub async fn run_until(
     let (compiled_sender, compiled) = watch::channel(Vec::new());
     let (sandboxes_sender, sandboxes) = watch::channel(Arc::default());
     let (trouble, nri_trouble) = watch::channel(None);
+    let (stopping_sender, stopping) = watch::channel(false);
     let shared = Arc::new(Shared {
         config,
         kernel: kernel.clone(),
@@ -150,8 +155,9 @@ pub async fn run_until(
         )
     });
     if let Some(options) = config.nri.clone() {
-        let stage = nri::follow(options, Arc::clone(&shared), sandboxes_sender, trouble);
-        stages.spawn(async move { ("nri", stage.await) });
+        let shared = Arc::clone(&shared);
+        let stage = nri::follow(options, shared, sandboxes_sender, trouble, stopping.clone());
+        stages.spawn(async move { (NRI, stage.await) });
     }
     let stage = stages::compile(compile, placed.clone(), kernel.clone(), compiled_sender);
     stages.spawn(async move { ("compile", stage.await) });
@@ -175,6 +181,7 @@ pub async fn run_until(
         );
     }
     let mut kernel_ended = false;
+    let mut answers = shared.config.nri.is_some();
     let result = tokio::select! {
         // The kernel thread's end ends the stages behind it; its own reason is the one to tell.
         biased;
@@ -191,11 +198,31 @@ pub async fn run_until(
             })
         }
         Some(ended) = stages.join_next() => Err(match ended {
-            Ok((stage, Ok(()))) => anyhow!("stage {stage} has ended"),
-            Ok((stage, Err(error))) => error.context(format!("stage {stage} has failed")),
+            Ok((stage, ended)) => {
+                answers &= stage != NRI;
+                match ended {
+                    Ok(()) => anyhow!("stage {stage} has ended"),
+                    Err(error) => error.context(format!("stage {stage} has failed")),
+                }
+            }
             Err(error) => anyhow!(error).context("a stage has panicked"),
         }),
     };
+    stopping_sender.send_replace(true);
+    if answers {
+        let answered = async {
+            while let Some(ended) = stages.join_next().await {
+                if ended.is_ok_and(|(stage, _)| stage == NRI) {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(FAREWELL, answered).await.is_err() {
+            tracing::warn!(
+                "the container runtime does not take what it is told about pods that wait; leaving it"
+            );
+        }
+    }
     kernel.stop();
     stages.shutdown().await;
     if !kernel_ended

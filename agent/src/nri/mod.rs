@@ -12,7 +12,7 @@
 //! ```
 //!
 //! **Invariants.** An answer comes before the runtime's own time is over: a plugin that is late is thrown out, and pods
-//! start without it. A pod that was let through unprotected is counted and named. The runtime knows of no plugin that
+//! start without it. So does a pod that waits when the agent stops: before the connection ends. A pod that was let through unprotected is counted and named. The runtime knows of no plugin that
 //! is away: pods that started then are counted when it is back.
 
 mod gate;
@@ -52,7 +52,7 @@ pub struct Options {
     pub fail_closed: bool,
 }
 
-/// Follows the container runtime until the process ends.
+/// Follows the container runtime until `stop` is true; then whoever waits has been answered.
 ///
 /// # Errors
 ///
@@ -62,11 +62,13 @@ pub(crate) async fn follow(
     shared: Arc<Shared>,
     sandboxes: watch::Sender<Arc<Sandboxes>>,
     trouble: watch::Sender<Option<Diagnostic>>,
+    mut stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let session = Arc::new(Session::new(
         options.clone(),
         Arc::clone(&shared),
         sandboxes,
+        stop.clone(),
     ));
     let mut pause = PAUSES[0];
     loop {
@@ -83,6 +85,9 @@ pub(crate) async fn follow(
             Err(error) => Err(error.to_string()),
         };
         shared.lasting.nri.connected(false);
+        if *stop.borrow() {
+            return Ok(());
+        }
         session.lost();
         let message = match ended {
             Ok(()) if options.required => {
@@ -100,9 +105,18 @@ pub(crate) async fn follow(
             *before = now;
             changed
         });
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stopped(&mut stop) => return Ok(()),
+        }
         pause = (pause * 2).min(PAUSES[1]);
     }
+}
+
+/// Waits until the agent stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Who could say so has gone: that is an end as well.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 fn is_absent(error: &io::Error) -> bool {

@@ -1,7 +1,7 @@
 //! Two connections over one socket, as NRI has it: each frame is the connection's number and a length, both 32 bits in
 //! network order, and that many bytes. On one the plugin serves, on the other the runtime.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, pin::pin};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split},
@@ -31,7 +31,8 @@ pub struct Connections {
     pub runtime: DuplexStream,
 }
 
-/// Divides a socket. The future carries the bytes until the socket or a connection ends.
+/// Divides a socket. The future carries the bytes until the socket or a connection ends, and what was written before that
+/// too.
 pub fn divide(trunk: UnixStream) -> (Connections, impl Future<Output = io::Result<()>> + Send) {
     let (plugin, plugin_end) = duplex(WAITING);
     let (runtime, runtime_end) = duplex(WAITING);
@@ -49,18 +50,25 @@ async fn carry(trunk: UnixStream, ends: [(u32, DuplexStream); 2]) -> io::Result<
         incoming.insert(number, into);
         tasks.spawn(frame(number, out, frames.clone()));
     }
-    tasks.spawn(async move {
+    drop(frames);
+    tasks.spawn(unframe(reader, incoming));
+    let mut write = pin!(async move {
         while let Some(frame) = queue.recv().await {
             writer.write_all(&frame).await?;
         }
         Ok(())
     });
-    tasks.spawn(unframe(reader, incoming));
     // What ends first ends all: half a trunk is of no use.
-    match tasks.join_next().await {
-        Some(Ok(result)) => result,
+    let ended = tokio::select! {
+        ended = tasks.join_next() => ended,
+        written = &mut write => return written,
+    };
+    tasks.shutdown().await;
+    let written = write.await;
+    match ended {
+        Some(Ok(result)) => result.and(written),
         Some(Err(error)) => Err(io::Error::other(error)),
-        None => Ok(()),
+        None => written,
     }
 }
 

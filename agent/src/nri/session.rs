@@ -29,7 +29,7 @@ use super::{
     },
     mux,
     roll::Roll,
-    sandbox, unwatched,
+    sandbox, stopped, unwatched,
 };
 use crate::{
     admin::Shared,
@@ -64,6 +64,8 @@ pub(super) struct Session {
     sandboxes: watch::Sender<Arc<Sandboxes>>,
     /// How long a pod may wait, as agreed with this runtime.
     patience: Mutex<Duration>,
+    /// The agent stops: nobody waits any more.
+    stop: watch::Receiver<bool>,
 }
 
 impl Session {
@@ -71,6 +73,7 @@ impl Session {
         options: Options,
         shared: Arc<Shared>,
         sandboxes: watch::Sender<Arc<Sandboxes>>,
+        stop: watch::Receiver<bool>,
     ) -> Self {
         let patience = Mutex::new(options.timeout);
         Self {
@@ -79,17 +82,19 @@ impl Session {
             roll: Mutex::default(),
             sandboxes,
             patience,
+            stop,
         }
     }
 
-    /// Registers and serves until the connection ends. `accepted` is called once the runtime has taken the plugin.
+    /// Registers and serves until the connection ends, or until the agent stops and all answers are on their way. `accepted` is called once the runtime has taken the plugin.
     pub async fn serve(
         self: &Arc<Self>,
         stream: UnixStream,
         accepted: impl FnOnce(),
     ) -> anyhow::Result<()> {
         let (connections, carry) = mux::divide(stream);
-        let carry = tokio::spawn(carry);
+        let mut carry = tokio::spawn(carry);
+        let mut stop = self.stop.clone();
         let incoming = futures::stream::iter([Ok(connections.plugin)]);
         let service = HashMap::from([(messages::PLUGIN.to_owned(), self.service())]);
         let mut server = Server::new()
@@ -108,12 +113,26 @@ impl Session {
             .encode_to_vec(),
             ..Request::default()
         };
-        let registered = client.request(registration).await;
+        let registered = tokio::select! {
+            registered = client.request(registration) => registered,
+            () = stopped(&mut stop) => {
+                carry.abort();
+                return Ok(());
+            }
+        };
         let result = match registered {
             Ok(_empty) => {
                 tracing::info!(socket = %self.options.socket.display(), "the container runtime asks before it starts pods");
                 accepted();
-                carry.await.context("the connection's task has failed")?
+                tokio::select! {
+                    ended = &mut carry => ended,
+                    () = stopped(&mut stop) => {
+                        // Ends its side of the connection, and so the whole, once every answer is written.
+                        server.disconnect().await;
+                        carry.await
+                    }
+                }
+                .context("the connection's task has failed")?
             }
             Err(error) => {
                 carry.abort();
@@ -292,33 +311,44 @@ impl Session {
         let patience = *self.patience();
         let (placed, progress) = (self.shared.placed.clone(), self.shared.kernel.progress());
         let passed = gate::pass(placed, progress, &key, &id, patience);
-        if let Ok(word) = tokio::time::timeout_at(start + patience, passed).await {
-            self.roll().admit(&id);
-            metrics.gated(Gated::Protected, start.elapsed());
-            let took_us = start.elapsed().as_micros();
-            match word {
-                Word::Own => tracing::info!(pod = %key, took_us, "protected before it starts"),
-                Word::Recalled => tracing::warn!(
-                    pod = %key, took_us,
-                    "protected before it starts, by the state that was last known: the API server has not told of all yet"
-                ),
+        let mut stop = self.stop.clone();
+        let passed = tokio::select! {
+            // Whoever is protected passes, whatever else.
+            biased;
+            word = passed => Ok(word),
+            () = tokio::time::sleep_until(start + patience) => Err(format!("within {patience:?}")),
+            () = stopped(&mut stop) => Err("before the agent stopped; it may be tried again".to_owned()),
+        };
+        let when = match passed {
+            Err(when) => when,
+            Ok(word) => {
+                self.roll().admit(&id);
+                metrics.gated(Gated::Protected, start.elapsed());
+                let took_us = start.elapsed().as_micros();
+                match word {
+                    Word::Own => tracing::info!(pod = %key, took_us, "protected before it starts"),
+                    Word::Recalled => tracing::warn!(
+                        pod = %key, took_us,
+                        "protected before it starts, by the state that was last known: the API server has not told of all yet"
+                    ),
+                }
+                return Ok(Empty {});
             }
-            return Ok(Empty {});
-        }
+        };
         let reason = gate::reason(&self.shared, &key);
         if self.options.fail_closed {
             metrics.gated(Gated::Refused, start.elapsed());
-            tracing::error!(pod = %key, reason, "not protected within {patience:?}: it must not start (--nri-fail closed)");
+            tracing::error!(pod = %key, reason, "not protected {when}: it must not start (--nri-fail closed)");
             if before == Before::Pod {
                 // The runtime takes it down again, and does not always tell of that.
                 self.change(|roll| roll.ended(&id));
             }
             return Err(format!(
-                "ringfence: pod {key} is not protected within {patience:?}: {reason}"
+                "ringfence: pod {key} is not protected {when}: {reason}"
             ));
         }
         metrics.gated(Gated::LetThrough, start.elapsed());
-        tracing::error!(pod = %key, reason, "not protected within {patience:?}: it starts unprotected (--nri-fail open)");
+        tracing::error!(pod = %key, reason, "not protected {when}: it starts unprotected (--nri-fail open)");
         Ok(Empty {})
     }
 }

@@ -230,6 +230,37 @@ fn a_pod_that_cannot_be_protected_is_refused_or_let_through_as_configured() {
 }
 
 #[test]
+fn whoever_waits_when_the_agent_stops_is_answered_as_configured() {
+    for (mode, closed) in [("closed", true), ("open", false)] {
+        let lab = Lab::up(&small(mode, &["a"], &[80])).unwrap();
+        let runtime = Runtime::listen();
+        let flags = ["--nri-fail", mode, PATIENT[0], PATIENT[1]];
+        let mut agent = agent(&lab, &runtime, &world(&["a"]), &flags);
+        let plugin = runtime.accept(&[]);
+        let waiting = plugin.runs(&sandbox("s1", "t", "b", &netns(&lab, "nowhere")));
+        eventually("it waits", || {
+            let status = agent.json(&["status"])["unplaced"].to_string();
+            status.contains("t/b").then_some(())
+        });
+        assert!(agent.stop());
+        let answer = waiting.answer();
+        if closed {
+            let reason = answer.unwrap_err();
+            assert!(
+                reason.contains("pod t/b") && reason.contains("agent stopped"),
+                "{reason}"
+            );
+        } else {
+            answer.unwrap();
+            assert!(agent.said().contains("starts unprotected"));
+        }
+        drop(plugin);
+        drop(agent);
+        lab.down().unwrap();
+    }
+}
+
+#[test]
 fn a_runtime_that_is_away_is_told_of_and_settled_when_it_is_there() {
     let lab = Lab::up(&small("away", &["a"], &[80])).unwrap();
     let runtime = Runtime::listen();
