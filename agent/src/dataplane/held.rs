@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ringfence_common::{
     V6,
     catalogue::{IdentityEntry, TableEntry},
-    endpoint::{FarWord, LocalWord, NEAR_IFINDEX},
+    endpoint::{FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
     identity::IdentityWord,
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord},
@@ -21,7 +21,7 @@ use super::{
 use crate::diff::{Op, TableState};
 
 /// The hash maps and tries that a plan writes, with what a key of theirs takes.
-pub(super) const KEYED: [(&str, usize); 12] = [
+pub(super) const KEYED: [(&str, usize); 14] = [
     ("RULES", 4),
     ("NAMES", 4),
     ("IDENTITIES", 4),
@@ -34,6 +34,8 @@ pub(super) const KEYED: [(&str, usize); 12] = [
     ("NODE_ADDRESSES", 16),
     ("SERVICES", 20),
     ("LOCALS", 16),
+    ("GRANTS", 8),
+    ("FAR_ENDPOINTS", 4),
 ];
 
 /// How an entry differs from what it must be.
@@ -111,6 +113,14 @@ impl Maps {
             Op::Local(address, place) => {
                 let key = mapped(*address);
                 entry(&self.locals, "LOCALS", key, LocalWord::new(&key, *place))
+            }
+            Op::Source(place, word) => {
+                let found = element(&self.sources, "SOURCES", (*place).into(), *word)?;
+                if found == Found::Same || *word == SourceWord::NONE {
+                    return Ok(found);
+                }
+                // Whether its hook is there yet is not for a plan to say.
+                element(&self.sources, "SOURCES", (*place).into(), word.guarded())
             }
             Op::Grant(cgroup, bits) => entry(&self.grants, "GRANTS", *cgroup, *bits),
             Op::Record(slot, record) => element(&self.records, "RECORDS", *slot, *record),
@@ -233,6 +243,8 @@ pub(super) fn removal(map: &str, key: &[u8]) -> Option<Op> {
             _pad: 0,
         })?),
         "LOCALS" => Op::RemoveLocal(unmapped(wide()?)),
+        "GRANTS" => Op::Revoke(u64::from_ne_bytes(key.try_into().ok()?)),
+        "FAR_ENDPOINTS" => Op::RemoveFar(number(0)?),
         _ => return None,
     })
 }

@@ -1,5 +1,6 @@
 //! The real [`Kernel`]: maps, programs and links of this machine.
 
+mod firewall;
 mod hooks;
 mod names;
 mod open;

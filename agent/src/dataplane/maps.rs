@@ -226,6 +226,7 @@ impl Maps {
             ),
             Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[*record]),
             Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
+            Op::RemoveFar(ifindex) => drop_key(&mut self.far_endpoints, "FAR_ENDPOINTS", ifindex),
             Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
             Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
             Op::Done(revision) => set(&mut self.state, "STATE", state::DONE, *revision),

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use ringfence_common::endpoint::{EndpointWord, NEAR_IFINDEX};
+use ringfence_common::{
+    endpoint::{EndpointWord, NEAR_IFINDEX, SourceWord},
+    mark::MAX_SOURCES,
+};
 
-use super::{Installed, Op, Planner, tables};
+use super::{EndpointState, Installed, Op, Planner, tables};
 
 /// Something that the maps must hold. Each says what is there; writing it again changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +78,10 @@ impl Planner {
             Op::RemoveNodeAddress(address) => it.node_addresses.contains_key(address),
             Op::RemoveService(translated) => it.services.contains(translated),
             Op::RemoveLocal(address) => it.locals.contains_key(address),
+            Op::RemoveFar(ifindex) => it
+                .endpoints
+                .get(ifindex)
+                .is_some_and(|state| state.element >= NEAR_IFINDEX),
             Op::Revoke(cgroup) => it.grants.contains_key(cgroup),
             _ => true,
         }
@@ -92,8 +99,18 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
     let free = (0..NEAR_IFINDEX)
         .filter(move |element| !taken.contains(element))
         .map(|element| Op::Swap(element, element, EndpointWord::NONE));
+    let places: BTreeSet<u16> = it
+        .endpoints
+        .values()
+        .map(|state| state.record.source)
+        .collect();
+    let nobodys = (0..MAX_SOURCES)
+        .filter_map(|place| u16::try_from(place).ok())
+        .filter(move |place| !places.contains(place))
+        .map(|place| Op::Source(place, SourceWord::NONE));
     let endpoints = it.endpoints.into_iter().flat_map(|(ifindex, state)| {
         [
+            Op::Source(state.record.source, source(ifindex, &state)),
             Op::Record(state.word.slot(), state.record),
             Op::Swap(ifindex, state.element, state.word),
         ]
@@ -103,6 +120,7 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
         .into_iter()
         .chain(endpoints)
         .chain(free)
+        .chain(nobodys)
         .chain(it.rules.into_iter().map(|(name, id)| Op::Rule(id, name)))
         .chain(it.names.into_iter().map(|(name, id)| Op::Name(id, name)))
         .chain(
@@ -139,6 +157,10 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
         )
 }
 
+fn source(ifindex: u32, state: &EndpointState) -> SourceWord {
+    SourceWord::new(ifindex, state.record.endpoint)
+}
+
 fn holds(it: &Installed, op: &Op) -> bool {
     match op {
         Op::Reserve {
@@ -161,6 +183,16 @@ fn holds(it: &Installed, op: &Op) -> bool {
             .endpoints
             .values()
             .any(|state| state.word.slot() == *slot && state.record == *record),
+        Op::Source(place, word) => {
+            let mut whose = it
+                .endpoints
+                .iter()
+                .filter(|(_, state)| state.record.source == *place);
+            match whose.next() {
+                Some((ifindex, state)) => source(*ifindex, state) == *word,
+                None => *word == SourceWord::NONE,
+            }
+        }
         Op::Swap(_, element, EndpointWord::NONE) => {
             !it.endpoints.values().any(|state| state.element == *element)
         }

@@ -65,6 +65,8 @@ pub enum Op {
     Record(u32, EndpointRecord),
     /// Puts a new word into force: ifindex, element, word.
     Swap(u32, u32, EndpointWord),
+    /// Forgets where the word of an interface is that has a high index; only who compares finds one too many.
+    RemoveFar(u32),
     /// Grants metadata access to a cgroup.
     Grant(u64, u64),
     /// Takes it back.

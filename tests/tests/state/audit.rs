@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use ringfence_agent::dataplane::{self, Kernel as _};
-use ringfence_common::{cell::Cell, config::Config};
+use ringfence_common::{
+    cell::Cell,
+    config::Config,
+    endpoint::{FarWord, NEAR_IFINDEX, SourceWord},
+    metadata::SIEVE_WORDS,
+};
 use ringfence_tests::{
     desk::{Desk, options},
     packet::{Way, tcp::SYN},
@@ -13,7 +18,7 @@ use ringfence_tests::{
 use super::{FRIEND, POD, STRANGER, only, tcp, with};
 
 /// More steps than two rounds have.
-const STEPS: usize = 400;
+const STEPS: usize = 600;
 
 /// The pod on the desk, only its friend let in on port 80, audited without a pause.
 fn audited(body: impl FnOnce(&mut Desk) + Send + 'static) {
@@ -129,6 +134,65 @@ fn elements_that_somebody_removed_changed_or_added_are_put_right() {
         assert!(maps.addresses4.get(&[10, 9, 9, 9], 0).is_err());
         assert_eq!(drift(desk, "changed"), 3, "an endpoint that is none");
         assert!(judged(desk, 1005));
+        let found = total(desk);
+        audit(desk);
+        assert_eq!(total(desk), found, "once each");
+    });
+}
+
+#[test]
+fn what_decides_beside_tables_is_put_right_too() {
+    audited(|desk| {
+        audit(desk);
+        assert_eq!(total(desk), 0);
+        let metadata = "169.254.169.254";
+        let reaches_metadata = |desk: &Desk, port| {
+            let syn = tcp(Way::Out, (POD[0], port), (metadata, 80), SYN);
+            desk.passes(Way::Out, &syn)
+        };
+        assert!(!reaches_metadata(desk, 2000));
+        let place = |desk: &Desk| {
+            let endpoint = desk.kernel.installed().endpoints.values().next().unwrap();
+            u32::from(endpoint.record.source)
+        };
+        let place = place(desk);
+        let maps = desk.kernel.maps();
+        for word in 0..u32::try_from(SIEVE_WORDS).unwrap() {
+            maps.metadata_sieve.set(word, 0, 0).unwrap();
+        }
+        assert!(
+            reaches_metadata(desk, 2001),
+            "nothing is sieved out any more"
+        );
+        let maps = desk.kernel.maps();
+        let known: Vec<_> = maps.metadata.iter().map(Result::unwrap).collect();
+        let (gone, other) = (known[0], known[1]);
+        maps.metadata.remove(&gone.0).unwrap();
+        maps.metadata.insert(other.0, gone.1, 0).unwrap();
+        maps.metadata.insert([9; 16], gone.1, 0).unwrap();
+        // A cgroup that nobody granted anything, and an interface that is none.
+        maps.grants.insert(77, u64::MAX, 0).unwrap();
+        let far = FarWord::new(70_000, NEAR_IFINDEX);
+        maps.far_endpoints.insert(70_000, far, 0).unwrap();
+        let source = maps.sources.get(&place, 0).unwrap();
+        assert!(source.is_guarded());
+        maps.sources.set(place, SourceWord::NONE, 0).unwrap();
+        maps.sources.set(place + 1, source, 0).unwrap();
+        audit(desk);
+
+        assert!(!reaches_metadata(desk, 2002));
+        let maps = desk.kernel.maps();
+        assert_eq!(maps.metadata.get(&gone.0, 0).unwrap(), gone.1);
+        assert_eq!(maps.metadata.get(&other.0, 0).unwrap(), other.1);
+        assert_eq!(maps.metadata.keys().count(), known.len());
+        assert_eq!(maps.grants.keys().count(), 0);
+        assert_eq!(maps.far_endpoints.keys().count(), 0);
+        assert_eq!(maps.sources.get(&place, 0).unwrap(), source);
+        assert_eq!(maps.sources.get(&(place + 1), 0).unwrap(), SourceWord::NONE);
+        assert_eq!(drift(desk, "missing"), 1);
+        assert_eq!(drift(desk, "unknown"), 3);
+        let sieved = drift(desk, "changed") - 3;
+        assert!((1..=known.len() as u64).contains(&sieved), "{sieved}");
         let found = total(desk);
         audit(desk);
         assert_eq!(total(desk), found, "once each");

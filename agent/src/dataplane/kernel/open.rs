@@ -3,25 +3,20 @@
 use std::collections::BTreeMap;
 
 use aya::Ebpf;
-use ringfence_common::{
-    V6,
-    config::Config,
-    metadata::{MetadataWord, SIEVE_WORDS, sieve_bit},
-};
+use ringfence_common::config::Config;
 
-use super::{Dataplane, Names};
+use super::{Dataplane, Names, firewall};
 use crate::{
     dataplane::{
         KernelError, Options,
         attach::{self, Attacher},
         audit::Auditor,
         clock, installed, load,
-        maps::{Maps, mapped},
+        maps::Maps,
         pins::Pins,
         spec,
     },
     diff::{Limits, Planner},
-    metadata,
 };
 
 /// Loads the kernel half over what is pinned, and makes what is attached run it. Tables stay as they are: what was in
@@ -78,7 +73,7 @@ fn open_beside(
     let (mut ebpf, limits) = load::load(options, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
     let config = configure(&mut maps, &ebpf, options)?;
-    fill_metadata(&mut maps)?;
+    firewall::settle(&mut maps)?;
     let installed = installed::read(&maps)?;
     let mut attacher = Attacher::new(pins.clone(), options.attach);
     attacher.adopt(&mut ebpf)?;
@@ -144,40 +139,4 @@ fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, 
     };
     maps.config.set(0, config, 0).map_err(trouble)?;
     Ok(config)
-}
-
-/// Fills the metadata firewall's set: the sieve first, for what it does not let through is not looked up.
-fn fill_metadata(maps: &mut Maps) -> Result<(), KernelError> {
-    let trouble = |error| KernelError::Other(format!("map METADATA: {error}"));
-    let wanted: BTreeMap<V6, MetadataWord> = metadata::catalogue()
-        .iter()
-        .zip(0_u8..)
-        .map(|(endpoint, bit)| {
-            let address = mapped(endpoint.address);
-            (address, MetadataWord::new(&address, bit, endpoint.open))
-        })
-        .collect();
-    let mut sieve = [0_u64; SIEVE_WORDS];
-    for address in wanted.keys() {
-        let bit = sieve_bit(address);
-        sieve[(bit / 64) as usize] |= 1 << (bit % 64);
-    }
-    for (at, bits) in (0..).zip(sieve) {
-        maps.metadata_sieve.set(at, bits, 0).map_err(trouble)?;
-    }
-    for (&address, &word) in &wanted {
-        maps.metadata.insert(address, word, 0).map_err(trouble)?;
-    }
-    let known: Vec<V6> = maps
-        .metadata
-        .keys()
-        .collect::<Result<_, _>>()
-        .map_err(trouble)?;
-    for address in known
-        .iter()
-        .filter(|address| !wanted.contains_key(*address))
-    {
-        maps.metadata.remove(address).map_err(trouble)?;
-    }
-    Ok(())
 }
