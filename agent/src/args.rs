@@ -230,6 +230,10 @@ pub struct DetachArgs {
     /// Enter this network namespace first: a name below /run/netns, or a path.
     #[arg(long, value_name = "NAME|PATH")]
     pub netns: Option<String>,
+    /// Directory where the last known state of a cluster is kept: it is forgotten; `off` leaves it. Without it:
+    /// /var/lib/ringfence, unless the pins are elsewhere than usual.
+    #[arg(long, value_name = "DIR|off", value_hint = ValueHint::DirPath)]
+    pub state_dir: Option<PathBuf>,
     /// Root of the pods' cgroup subtree.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub cgroup_root: Option<PathBuf>,
@@ -238,7 +242,7 @@ pub struct DetachArgs {
     pub stay: bool,
     /// Not on this node, but on every node of a cluster: makes the pods of the agents' DaemonSet detach and stay, and waits until
     /// they have. Needs the verbs get and patch on it.
-    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["stay", "netns", "cgroup_root"])]
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["stay", "netns", "cgroup_root", "state_dir"])]
     pub daemon_set: Option<String>,
     /// Only if helm has installed the DaemonSet as this release.
     #[arg(long, value_name = "NAME", requires = "daemon_set")]

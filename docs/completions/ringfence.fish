@@ -238,6 +238,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s V -l ver
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l bpffs -d 'Directory of the pins' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l run-dir -d 'Directory of the agent\'s lock: a running agent is in the way' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l state-dir -d 'Directory where the last known state of a cluster is kept: it is forgotten; `off` leaves it. Without it: /var/lib/ringfence, unless the pins are elsewhere than usual' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l cgroup-root -d 'Root of the pods\' cgroup subtree' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l daemon-set -d 'Not on this node, but on every node of a cluster: makes the pods of the agents\' DaemonSet detach and stay, and waits until they have. Needs the verbs get and patch on it' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l release -d 'Only if helm has installed the DaemonSet as this release' -r

@@ -305,9 +305,20 @@ impl Agent {
     /// Removes all enforcement.
     #[must_use]
     pub fn detach(&self) -> Output {
+        self.detach_with(&[])
+    }
+
+    /// The same with more flags.
+    ///
+    /// # Panics
+    ///
+    /// If the binary cannot be run.
+    #[must_use]
+    pub fn detach_with(&self, more: &[&str]) -> Output {
         Command::new(binary())
             .arg("detach")
             .args(self.place())
+            .args(more)
             .output()
             .expect("the binary is there")
     }

@@ -2,7 +2,10 @@
 
 mod everywhere;
 
-use std::process::ExitCode;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use ringfence_common::mark::MarkLayout;
 use tokio::{
@@ -12,10 +15,11 @@ use tokio::{
 
 use super::failure::{Failure, Outcome};
 use crate::{
-    args::DetachArgs,
+    args::{BPFFS, DetachArgs, STATE_DIR},
     dataplane::{self, Attach},
     diff::Limits,
     run::directory,
+    watch::kept,
 };
 
 pub(super) fn run(args: DetachArgs) -> Outcome {
@@ -26,10 +30,12 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         bpffs,
         run_dir,
         netns,
+        state_dir,
         cgroup_root,
         stay,
         ..
     } = args;
+    let state_dir = state_of(state_dir, &bpffs)?;
     if let Some(name) = &netns {
         super::enter(name)?;
     }
@@ -55,11 +61,37 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
     } else {
         say!("{removed} pins and filters removed from {place}; nothing is enforced any more");
     }
+    // After enforcement has gone: a failure here leaves nothing in force by halves.
+    if let Some(directory) = state_dir {
+        let at = format!("--state-dir {}", directory.display());
+        let forgotten = kept::forget(&directory).map_err(|error| {
+            Failure::new(format!("{error:#}"))
+                .at(at)
+                .help("remove it by hand: an agent that starts without its API server would enforce it again")
+        })?;
+        if forgotten {
+            say!(
+                "the last known state in {} is forgotten",
+                directory.display()
+            );
+        }
+    }
     if let Some(told) = told {
         told.wait();
     }
     drop(lock);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the state is kept that goes with these pins, as far as that is known.
+fn state_of(given: Option<PathBuf>, bpffs: &Path) -> Result<Option<PathBuf>, Failure> {
+    match given {
+        None => Ok((bpffs == Path::new(BPFFS)).then(|| STATE_DIR.into())),
+        Some(off) if off.as_os_str() == "off" => Ok(None),
+        Some(given) if given.is_absolute() => Ok(Some(given)),
+        Some(given) => Err(Failure::new("it must be an absolute path, or off")
+            .at(format!("--state-dir {}", given.display()))),
+    }
 }
 
 /// A DaemonSet has no pods that end: those that detach stay until they are deleted.

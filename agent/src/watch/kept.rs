@@ -135,6 +135,26 @@ pub fn read(directory: &Path, node: &str) -> Result<Option<(SystemTime, Vec<Read
         .with_context(|| format!("{} is of no use", path.display()))
 }
 
+/// Forgets the last known state; true if there was one. The directory stays: others may have made it.
+///
+/// # Errors
+///
+/// It cannot be removed.
+pub fn forget(directory: &Path) -> Result<bool> {
+    let mut found = false;
+    for name in [FILE, NEW] {
+        let path = directory.join(name);
+        match fs::remove_file(&path) {
+            Ok(()) => found = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Where the state is kept.
 #[must_use]
 pub fn path(directory: &Path) -> PathBuf {
@@ -263,6 +283,14 @@ mod tests {
         let mode = fs::metadata(path(&state)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(&state).unwrap().count(), 1);
+        fs::write(state.join(NEW), "cut off").unwrap();
+        assert!(forget(&state).unwrap());
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+        assert!(!forget(&state).unwrap());
+        let file = state.join("file");
+        fs::write(&file, "").unwrap();
+        let error = forget(&file).unwrap_err().to_string();
+        assert!(error.contains("cannot remove"), "{error}");
     }
 
     #[test]

@@ -91,7 +91,8 @@ fn every_nodes_agent_makes_room_and_it_ends_when_all_have_detached() {
         "detach",
         "--stay",
         "--bpffs=/sys/fs/bpf/ringfence",
-        "--run-dir=/run/ringfence"
+        "--run-dir=/run/ringfence",
+        "--state-dir=/var/lib/ringfence"
     ]);
     assert_eq!(container["args"], expect);
     for gone in ["ports", "startupProbe", "livenessProbe", "readinessProbe"] {

@@ -109,7 +109,11 @@ fn sigterm_leaves_everything_and_detach_takes_it_away() {
     let a = pod("a");
     let second = agent.command().output().unwrap();
     assert_eq!(second.status.code(), Some(2), "a second agent: {second:?}");
-    let detach = agent.detach();
+    let state_dir = tempfile::tempdir().unwrap();
+    let kept = state_dir.path().join("state.jsonl");
+    std::fs::write(&kept, "{}\n").unwrap();
+    let forget = ["--state-dir", state_dir.path().to_str().unwrap()];
+    let detach = agent.detach_with(&forget);
     assert_eq!(
         detach.status.code(),
         Some(2),
@@ -123,8 +127,13 @@ fn sigterm_leaves_everything_and_detach_takes_it_away() {
         "it stopped, its tables have not"
     );
 
-    let detach = agent.detach();
+    assert!(kept.exists(), "an agent may still need it");
+    let detach = agent.detach_with(&forget);
     assert!(detach.status.success(), "{detach:?}");
+    assert!(
+        !kept.exists(),
+        "an agent that comes next would enforce it again"
+    );
     eventually("all enforcement is gone", || {
         (!is_closed(&lab, &a, 2, 81)).then_some(())
     });

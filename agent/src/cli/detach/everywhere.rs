@@ -144,9 +144,9 @@ fn patch(found: &DaemonSet) -> Result<Option<Value>, Failure> {
             "its container {CONTAINER} runs `{verb}`, not `agent`: it is none of Ringfence's"
         )));
     }
-    // Where the pins and the lock are stays as it is.
+    // Where the pins, the lock and the last known state are stays as it is.
     let places = args.iter().filter(|arg| {
-        ["--bpffs=", "--run-dir="]
+        ["--bpffs=", "--run-dir=", "--state-dir="]
             .iter()
             .any(|flag| arg.starts_with(flag))
     });
@@ -191,7 +191,8 @@ mod tests {
                 "selector": {},
                 "template": { "spec": { "containers": [{
                     "name": CONTAINER,
-                    "args": ["agent", "--http=:1", "--bpffs=/sys/fs/bpf/x", "--run-dir=/run/x"],
+                    "args": ["agent", "--http=:1", "--bpffs=/sys/fs/bpf/x", "--run-dir=/run/x",
+                        "--state-dir=/var/lib/x"],
                 }] } },
             },
         });
@@ -209,7 +210,8 @@ mod tests {
             "detach",
             "--stay",
             "--bpffs=/sys/fs/bpf/x",
-            "--run-dir=/run/x"
+            "--run-dir=/run/x",
+            "--state-dir=/var/lib/x"
         ]);
         assert_eq!(container["args"], expect);
         assert!(container["livenessProbe"].is_null());
