@@ -30,12 +30,21 @@ pub struct Facts {
     pub devices: Seen<Vec<Device>>,
     /// Programs of traffic control on devices.
     pub programs: Seen<Vec<Program>>,
-    /// Rules of address translation, one per line.
-    pub rules: Seen<Vec<String>>,
+    /// Rules of address translation and of marks.
+    pub rules: Seen<Rules>,
     /// Bits of the packet mark that Ringfence shall use.
     pub marks: u32,
     /// Others that are known to use bits of the mark, by the devices that they make.
     pub mark_users: Vec<MarkUser>,
+}
+
+/// Rules, as the node's tools print them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// One each.
+    pub lines: Vec<String>,
+    /// Why there may be others.
+    pub unseen: Vec<String>,
 }
 
 /// A kernel's version.
@@ -190,7 +199,7 @@ impl Facts {
                 device("veth1234", Some("veth")),
             ]),
             programs: Ok(Vec::new()),
-            rules: Ok(Vec::new()),
+            rules: Ok(Rules::default()),
             ..Self::default()
         }
     }

@@ -9,7 +9,7 @@ const ADDRESSES: [&str; 3] = ["169.254.169.254", "169.254.170.2", "fd00:ec2::254
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let rules = match &facts.rules {
-        Ok(rules) => rules,
+        Ok(rules) => &rules.lines,
         Err(reason) => {
             return vec![Finding::warning(
                 NAME,
@@ -50,7 +50,7 @@ pub(super) fn check(facts: &Facts) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Level, worst},
+        super::{Level, Rules, worst},
         *,
     };
 
@@ -73,7 +73,10 @@ mod tests {
             ("-A POSTROUTING -j MASQUERADE", Level::Fine),
         ] {
             let found = check(&Facts {
-                rules: Ok(vec![rule.to_owned()]),
+                rules: Ok(Rules {
+                    lines: vec![rule.to_owned()],
+                    unseen: Vec::new(),
+                }),
                 ..Facts::good()
             });
             assert_eq!(worst(&found), level, "{rule}");

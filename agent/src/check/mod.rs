@@ -20,7 +20,7 @@ mod programs;
 use serde::{Deserialize, Serialize};
 
 pub use facts::{
-    CniFile, Device, Facts, MarkUser, Mount, Privileges, Program, Release, Seen, Side,
+    CniFile, Device, Facts, MarkUser, Mount, Privileges, Program, Release, Rules, Seen, Side,
 };
 pub use gather::{Look, gather};
 
