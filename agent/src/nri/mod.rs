@@ -17,6 +17,7 @@
 
 mod gate;
 pub mod messages;
+mod method;
 pub mod mux;
 mod roll;
 mod sandbox;

@@ -2,22 +2,19 @@
 
 use std::{
     collections::HashMap,
-    marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::Context as _;
-use async_trait::async_trait;
 use prost::Message;
 use tokio::{net::UnixStream, sync::watch, time::Instant};
 use ttrpc::{
     asynchronous::{
-        Client, MethodHandler, Server, Service, TtrpcContext,
+        Client, MethodHandler, Server, Service,
         transport::{Listener, Socket},
     },
-    error::get_status,
-    proto::{Code, Request, Response},
+    proto::Request,
 };
 
 use super::{
@@ -27,6 +24,7 @@ use super::{
         self, ConfigureRequest, ConfigureResponse, Empty, PodRequest, PodSandbox,
         RegisterPluginRequest, StateChangeEvent, SynchronizeRequest, SynchronizeResponse, event,
     },
+    method::Method,
     mux,
     roll::Roll,
     sandbox, stopped, unwatched,
@@ -86,7 +84,8 @@ impl Session {
         }
     }
 
-    /// Registers and serves until the connection ends, or until the agent stops and all answers are on their way. `accepted` is called once the runtime has taken the plugin.
+    /// Registers and serves until the connection ends, or until the agent stops and all answers are on their way. `accepted` is
+    /// called once the runtime has taken the plugin.
     pub async fn serve(
         self: &Arc<Self>,
         stream: UnixStream,
@@ -195,11 +194,7 @@ impl Session {
         F: Fn(Arc<Self>, Q) -> W + Send + Sync + 'static,
         W: Future<Output = Result<A, String>> + Send + 'static,
     {
-        Box::new(Method {
-            session: Arc::clone(self),
-            answer,
-            question: PhantomData,
-        })
+        Box::new(Method::new(Arc::clone(self), answer))
     }
 
     async fn configure(
@@ -360,40 +355,6 @@ const UNTOLD: Duration = Duration::from_secs(2);
 fn patience(ours: Duration, theirs: Duration) -> Duration {
     let theirs = if theirs.is_zero() { UNTOLD } else { theirs };
     ours.min(theirs * 3 / 4)
-}
-
-/// A method of the service.
-struct Method<Q, F> {
-    session: Arc<Session>,
-    answer: F,
-    question: PhantomData<fn() -> Q>,
-}
-
-#[async_trait]
-impl<Q, A, F, W> MethodHandler for Method<Q, F>
-where
-    Q: Message + Default + 'static,
-    A: Message + 'static,
-    F: Fn(Arc<Session>, Q) -> W + Send + Sync + 'static,
-    W: Future<Output = Result<A, String>> + Send + 'static,
-{
-    async fn handler(&self, _context: TtrpcContext, request: Request) -> ttrpc::Result<Response> {
-        let question = Q::decode(&*request.payload)
-            .map_err(|error| ttrpc::Error::Others(error.to_string()))?;
-        Ok(
-            match (self.answer)(Arc::clone(&self.session), question).await {
-                Ok(answer) => Response {
-                    payload: answer.encode_to_vec(),
-                    ..Response::default()
-                },
-                // As an answer: of an error the runtime, and whoever describes the pod, would be shown the library's own words.
-                Err(message) => Response {
-                    status: Some(get_status(Code::UNKNOWN, message)).into(),
-                    ..Response::default()
-                },
-            },
-        )
-    }
 }
 
 #[cfg(test)]
