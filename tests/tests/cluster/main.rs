@@ -2,6 +2,7 @@
 
 mod away;
 mod churn;
+mod left;
 mod policies;
 mod told;
 mod uninstall;
