@@ -3,6 +3,7 @@
 mod away;
 mod churn;
 mod left;
+mod places;
 mod policies;
 mod told;
 mod uninstall;
