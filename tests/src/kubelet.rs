@@ -23,7 +23,7 @@ use crate::{
     apiserver::ApiServer,
     lab::{binary, eventually},
     node::{NAMESPACE, Node, addresses, path},
-    reach::SHORT,
+    reach::{PATIENT, SHORT},
 };
 
 /// The number of the first pod's addresses on its node: those below are the lab's own pods'.
@@ -243,20 +243,34 @@ impl<'a> Kubelet<'a> {
 }
 
 impl Running {
-    /// By how many of both families and transports it gets through.
+    /// True if it gets through by both families and transports, for which it has long.
     ///
     /// # Panics
     ///
     /// If its process does not obey.
     #[must_use]
-    pub fn answered(&self, to: [IpAddr; 2], port: u16) -> usize {
+    pub fn reaches(&self, to: [IpAddr; 2], port: u16) -> bool {
+        self.answered(to, port, PATIENT) == 4
+    }
+
+    /// True if it gets through by none of them within a short time.
+    ///
+    /// # Panics
+    ///
+    /// If its process does not obey.
+    #[must_use]
+    pub fn is_closed(&self, to: [IpAddr; 2], port: u16) -> bool {
+        self.answered(to, port, SHORT) == 0
+    }
+
+    fn answered(&self, to: [IpAddr; 2], port: u16, patience: Duration) -> usize {
         let attempts = to.into_iter().flat_map(|to| {
             Transport::ALL.map(|protocol| Connect {
                 protocol,
                 from: None,
                 to,
                 port,
-                timeout_ms: u64::try_from(SHORT.as_millis()).expect("short"),
+                timeout_ms: u64::try_from(patience.as_millis()).expect("seconds"),
             })
         });
         let attempts = attempts.collect();

@@ -11,6 +11,7 @@ use ringfence_tests::{
     kubelet::{End, Kubelet, Running},
     lab::patiently,
     node::{NAMESPACE, Node},
+    reach::{is_closed, reaches},
 };
 use serde_json::json;
 
@@ -52,10 +53,11 @@ fn guarded(agent: &Agent, pods: &[Running]) {
 
 /// One that is allowed and one that is not, both ways.
 fn judged(node: &Node, pod: &Running) {
-    assert!(node.reaches("a", pod.addresses, 80), "{pod:?}");
-    assert_eq!(node.answered("c", pod.addresses, 80), 0, "{pod:?}");
-    assert_eq!(pod.answered(node.addresses("c"), 80), 4, "{pod:?}");
-    assert_eq!(pod.answered(node.addresses("b"), 80), 0, "{pod:?}");
+    let [a, c] = ["a", "c"].map(|name| Actor::pod(NAMESPACE, name));
+    assert!(reaches(&node.lab, &a, &pod.addresses, 80), "{pod:?}");
+    assert!(is_closed(&node.lab, &c, &pod.addresses, 80), "{pod:?}");
+    assert!(pod.reaches(node.addresses("c"), 80), "{pod:?}");
+    assert!(pod.is_closed(node.addresses("b"), 80), "{pod:?}");
 }
 
 /// Their own traffic, of which some is allowed and some is not.
@@ -123,6 +125,7 @@ fn two_hundred_pods_leave_nothing_behind_also_over_an_agent_that_is_killed() {
     agent.wait_until_ready();
     guarded(&agent, &[]);
     streams(&node);
+    let a = Actor::pod(NAMESPACE, "a");
 
     // They have the same names and addresses each time, and nothing else of those before.
     let kubelet = Kubelet::of(&api, &node);
@@ -141,9 +144,9 @@ fn two_hundred_pods_leave_nothing_behind_also_over_an_agent_that_is_killed() {
         if round == ROUNDS / 2 {
             // In the middle of it, with what it had begun.
             agent.kill();
-            assert!(node.reaches("a", node.addresses("b"), 80));
-            let kept = running[0].answered(node.addresses("b"), 80);
-            assert_eq!(kept, 0, "what is pinned stays in force");
+            assert!(reaches(&node.lab, &a, &node.addresses("b"), 80));
+            let kept = running[0].is_closed(node.addresses("b"), 80);
+            assert!(kept, "what is pinned stays in force");
             busy(&node, &running);
             let rest = running.split_off(TOGETHER / 2);
             kubelet.end(running, end);
@@ -180,5 +183,5 @@ fn two_hundred_pods_leave_nothing_behind_also_over_an_agent_that_is_killed() {
         let fits = |(kind, count): (&&str, &usize)| *count <= open.get(kind).copied().unwrap_or(0);
         now.iter().all(fits).then_some(())
     });
-    assert!(node.reaches("a", node.addresses("b"), 80));
+    assert!(reaches(&node.lab, &a, &node.addresses("b"), 80));
 }

@@ -1,11 +1,12 @@
 //! Who may create pods in a cluster does not choose whose device their policies govern.
 
-use ringfence_agent::lab::names;
+use ringfence_agent::lab::{Actor, names};
 use ringfence_tests::{
     agent::Agent,
     apiserver::{ApiServer, available},
     lab::patiently,
     node::{NAMESPACE, Node, path},
+    reach::{is_closed, reaches},
 };
 use serde_json::{Value, json};
 
@@ -73,8 +74,9 @@ fn world(api: &ApiServer) -> Node {
 
 fn judged(node: &Node) {
     let victim = node.addresses("victim");
-    assert!(node.reaches("friend", victim, 80));
-    assert_eq!(node.answered("foe", victim, 80), 0);
+    let [friend, foe] = ["friend", "foe"].map(|name| Actor::pod(NAMESPACE, name));
+    assert!(reaches(&node.lab, &friend, &victim, 80));
+    assert!(is_closed(&node.lab, &foe, &victim, 80));
 }
 
 #[test]
