@@ -6,13 +6,14 @@ use ringfence_common::{
     cell::Cell,
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
     endpoint::EndpointRecord,
+    event::UNTRACKED,
     identity::{Identity, IdentityWord, fold4, fold6},
     judge::{self, ConnectionRef, FamilyTables, Judged, Sender, Sent, look_again},
 };
 
 use crate::{
     maps,
-    tables::{Maps, read},
+    tables::{Maps, add_one, read},
 };
 
 /// Puts a key together outside the stack, which has no room for it.
@@ -156,8 +157,14 @@ macro_rules! family {
                     room.write(*connection);
                     &*room
                 };
-                // It cannot be full; under pressure another entry goes, and with it only the memory of a flow.
-                let _: Result<(), i32> = maps::$connections.insert(key, value, u64::from(BPF_ANY));
+                // It cannot be full; under pressure another entry goes, and with it only the memory of a flow. But where
+                // many CPUs take entries at once, one may find none: its packet is judged, and so is the next.
+                if maps::$connections
+                    .insert(key, value, u64::from(BPF_ANY))
+                    .is_err()
+                {
+                    add_one(UNTRACKED);
+                }
             }
 
             #[inline(always)]

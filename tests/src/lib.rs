@@ -5,6 +5,7 @@ pub mod apiserver;
 pub mod chart;
 pub mod conformance;
 pub mod desk;
+pub mod kubelet;
 pub mod lab;
 pub mod node;
 pub mod packet;

@@ -130,21 +130,18 @@ impl Node {
         addresses(self.number, u8::try_from(index + 1).expect("few pods"))
     }
 
-    /// An agent of this node, with this right to the API, not started yet.
+    /// An agent of this node, with this right to the API, not started yet. It believes what pods say of their places.
     #[must_use]
     pub fn agent(&self, kubeconfig: &Path, more: &[&str]) -> Agent {
+        self.wary_agent(kubeconfig, &[&["--trust-place-annotations"], more].concat())
+    }
+
+    /// The same as on a real node: it finds pods by itself, and does not believe what they say.
+    #[must_use]
+    pub fn wary_agent(&self, kubeconfig: &Path, more: &[&str]) -> Agent {
         let kubeconfig = kubeconfig.display().to_string();
-        Agent::of_cluster(
-            &self.lab,
-            &[
-                "--kubeconfig",
-                &kubeconfig,
-                "--node",
-                &self.name,
-                "--trust-place-annotations",
-            ],
-            more,
-        )
+        let cluster = ["--kubeconfig", &kubeconfig, "--node", &self.name];
+        Agent::of_cluster(&self.lab, &cluster, more)
     }
 
     /// True if a pod of this node gets through to one by both families and transports; false if by none.
@@ -193,7 +190,9 @@ pub fn path(pod: &str) -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}")
 }
 
-fn addresses(node: u8, pod: u8) -> [IpAddr; 2] {
+/// Addresses of pod number N of node number M.
+#[must_use]
+pub fn addresses(node: u8, pod: u8) -> [IpAddr; 2] {
     [
         [10, 244, node, pod].into(),
         [

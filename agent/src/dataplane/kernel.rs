@@ -54,6 +54,8 @@ pub struct Dataplane {
     planner: Planner,
     auditor: Auditor,
     config: Config,
+    /// Updates of maps that were refused.
+    update_errors: BTreeMap<(String, String), u64>,
     /// Names of rules and endpoints since this agent started, also of those that are gone: events name them late.
     names: Names,
 }
@@ -110,6 +112,14 @@ impl Dataplane {
         grants
     }
 
+    /// Counts it if a map could not be written.
+    fn note<T>(&mut self, done: &Result<T, KernelError>) {
+        if let Some((map, error)) = done.as_ref().err().and_then(KernelError::unwritten) {
+            let key = (map.to_owned(), error.to_owned());
+            *self.update_errors.entry(key).or_default() += 1;
+        }
+    }
+
     fn program(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         let start = Instant::now();
         let mut in_force = None;
@@ -154,6 +164,7 @@ impl Kernel for Dataplane {
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         // A pod whose tables do not fit still gets its programs: without tables they let nothing through.
         let programmed = self.program(desired);
+        self.note(&programmed);
         if !self.earlier.is_empty() {
             // Theirs judge until ours can.
             let applied = programmed?;
@@ -193,6 +204,7 @@ impl Kernel for Dataplane {
     fn counters(&self) -> Result<Counters, KernelError> {
         let mut counters = views::counters(&self.maps)?;
         counters.drift.clone_from(self.auditor.drift());
+        counters.update_errors.clone_from(&self.update_errors);
         counters.vanished = self.attacher.vanished();
         Ok(counters)
     }
@@ -205,6 +217,7 @@ impl Kernel for Dataplane {
             Turn::Step => self.auditor.step(&self.planner, &mut self.maps),
             Turn::Begin | Turn::Rest => Ok(()),
         };
+        self.note(&done);
         if let Err(error) = done {
             tracing::error!(%error, "the audit of what the kernel holds could not go on");
         }

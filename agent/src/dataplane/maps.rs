@@ -24,7 +24,7 @@ use ringfence_common::{
 use super::KernelError;
 use crate::diff::{Op, TableState};
 
-use write::{drop_key, gone, put, set, write};
+use write::{drop_key, gone, not_written, put, set, write};
 
 pub(super) use layout::named;
 pub use layout::{mapped, service_key, translated, unmapped};

@@ -1,6 +1,10 @@
 //! What the kernel holds, as plain values, and the one interface through which the rest of the agent reaches it.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use ringfence_common::{
     Direction, Hook,
@@ -91,9 +95,31 @@ pub enum KernelError {
         /// Flag of `ringfence agent` that raises the limit.
         flag: &'static str,
     },
+    /// The kernel refused to write an element, or to remove one.
+    #[error("map {map}: {message}")]
+    NotWritten {
+        /// Name of the map.
+        map: String,
+        /// Name of the error, such as `ENOMEM`; `other` where the kernel was not asked.
+        error: String,
+        /// What was said.
+        message: String,
+    },
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+impl KernelError {
+    /// The map that could not be written, and why: the name of the kernel's error, or `full` for what was not even tried.
+    #[must_use]
+    pub fn unwritten(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Full { map, .. } => Some((map, "full")),
+            Self::NotWritten { map, error, .. } => Some((map, error)),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 /// One endpoint.
@@ -161,6 +187,10 @@ pub struct Counters {
     pub denied_bytes: Vec<(Hook, Reason, u64)>,
     /// Events that the rate limit or a full ring kept back.
     pub lost_events: u64,
+    /// Connections that no entry was made for, because the kernel refused it.
+    pub untracked: u64,
+    /// Updates that were refused since the agent started, by map and error.
+    pub update_errors: BTreeMap<(String, String), u64>,
     /// Devices that went while programs were being attached to them, since the agent started.
     pub vanished: u64,
     /// What the audit found since the agent started, by kind.

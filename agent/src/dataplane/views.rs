@@ -1,6 +1,6 @@
 //! The maps' content as plain values.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use ringfence_common::{
@@ -8,7 +8,7 @@ use ringfence_common::{
     cell::Verdict,
     connection::{Connection, ConnectionKey, NOBODY, state, verdict},
     endpoint::flags,
-    event::{LOST_EVENTS, REASONS, Reason},
+    event::{LOST_EVENTS, REASONS, Reason, UNTRACKED},
 };
 
 use super::{
@@ -182,6 +182,8 @@ pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
         packets: Vec::new(),
         denied_bytes: Vec::new(),
         lost_events: sum(LOST_EVENTS as usize)?,
+        untracked: sum(UNTRACKED as usize)?,
+        update_errors: BTreeMap::new(),
         vanished: 0,
         drift: Drift::default(),
     };

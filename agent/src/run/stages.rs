@@ -19,7 +19,10 @@ use crate::{
     dataplane::EventView,
     locate::{Devices, Placed},
     model::Diagnostic,
-    observe::flow::{AddressBook, Flow, FlowVerdict},
+    observe::{
+        flow::{AddressBook, Flow, FlowVerdict},
+        metrics::Waits,
+    },
 };
 
 /// Compiles the latest state whenever there is one, and wants the result in force if it differs.
@@ -91,18 +94,33 @@ pub(super) async fn measure(
     mut progress: watch::Receiver<Progress>,
     shared: Arc<Shared>,
 ) -> anyhow::Result<()> {
+    let mut placed = shared.placed.clone();
+    placed.mark_changed();
+    let mut waits = Waits::default();
     loop {
-        // The stage outlives the kernel thread by a moment when the agent stops.
-        progress
-            .changed()
-            .await
-            .context("the kernel thread has ended")?;
+        tokio::select! {
+            biased;
+            // Ends with the agent, as the other one does, which says so.
+            Ok(()) = placed.changed() => {
+                if let Some(placed) = &*placed.borrow_and_update() {
+                    waits.placed(placed, Instant::now());
+                }
+                continue;
+            }
+            // The stage outlives the kernel thread by a moment when the agent stops.
+            changed = progress.changed() => changed.context("the kernel thread has ended")?,
+        }
         let now = progress.borrow_and_update().clone();
         if now.error.is_some() {
             shared.lasting.force.refused();
         } else {
             shared.lasting.force.programmed(now.took);
             shared.lasting.force.realized(now.since_change);
+            if let Some(of) = &now.of {
+                for waited in waits.in_force(of, Instant::now(), now.since_change) {
+                    shared.lasting.force.endpoint(waited);
+                }
+            }
         }
     }
 }

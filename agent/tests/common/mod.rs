@@ -109,8 +109,7 @@ impl Kernel for FakeKernel {
             packets: vec![(Hook::ToPod, Reason::Policy, Verdict::Deny, 7)],
             denied_bytes: vec![(Hook::ToPod, Reason::Policy, 420)],
             lost_events: 2,
-            vanished: 0,
-            drift: Default::default(),
+            ..Counters::default()
         })
     }
 

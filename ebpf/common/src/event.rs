@@ -75,6 +75,12 @@ pub const COUNTERS: usize = HOOKS * REASONS * 2 + 1;
 pub const DENIED_BYTES: usize = HOOKS * REASONS;
 /// The counter of events that the rate limit or a full ring kept back.
 pub const LOST_EVENTS: u32 = bits::small(HOOKS * REASONS * 2);
+/// The counter of connections that could not be remembered, since the kernel had no entry for them. Its place is that of a
+/// reason that no packet has.
+pub const UNTRACKED: u32 = NO_REASON as u32 * 2;
+/// The number of no [`Reason`].
+const NO_REASON: u8 = 31;
+const _: () = assert!(Reason::from_u8(NO_REASON).is_none() && (NO_REASON as usize) < REASONS);
 
 impl Reason {
     /// Reads a reason back from its number.

@@ -2,6 +2,8 @@
 
 mod away;
 mod churn;
+mod left;
+mod places;
 mod policies;
 mod told;
 mod uninstall;

@@ -2,7 +2,7 @@
 
 use ringfence_agent::lab::{Lab, state};
 use ringfence_tests::{
-    agent::Agent,
+    agent::{Agent, get},
     lab::{eventually, small},
 };
 
@@ -24,6 +24,9 @@ fn a_full_map_keeps_the_previous_tables_and_names_the_flag() {
         status.contains("--cell-entries").then_some(status)
     });
     assert!(status.contains("CELLS"), "{status}");
+    let metrics = get(&agent.run_dir(), "/metrics").expect("it answers");
+    let refused = "ringfence_bpf_map_update_errors_total{map=\"CELLS\",error=\"full\"}";
+    assert!(metrics.contains(refused), "{metrics}");
     assert_eq!(agent.revision(), revision);
     assert!(
         reaches(&lab, &a, 2, 80) && is_closed(&lab, &a, 2, 81),

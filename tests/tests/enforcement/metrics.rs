@@ -9,7 +9,9 @@ use ringfence_tests::{
     lab::{addresses, eventually, small},
 };
 
-use super::{PATIENT, attempt, lets_in, pod, pod_manifest, reaches, world};
+use super::{
+    PATIENT, attempt, flows_on, is_closed, lets_in, pod, pod_manifest, reaches, stream, world,
+};
 
 /// What the chart gives the agent.
 const PRIVILEGES: [&str; 3] = ["bpf", "net_admin", "perfmon"];
@@ -147,6 +149,54 @@ fn what_packets_and_policies_do_is_counted_and_outlives_the_agent() {
     agent.spawn();
     agent.wait_until_ready();
     assert!(value(&agent, packets) >= dropped + 4.0 && value(&agent, bytes) > lost);
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn a_flow_counts_once_however_long_it_is_and_a_pod_that_comes_counts_its_wait() {
+    let lab = Lab::up(&small("flows", &["a", "b", "c"], &[80, 81])).unwrap();
+    let manifests = world(&["a", "b"]) + &lets_in("b", "a", 80);
+    let agent = Agent::start_with_capabilities(&lab, &manifests, &[], &PRIVILEGES);
+    let a = pod("a");
+    let flows = |direction: &str, verdict: &str, reason: &str| {
+        let series = format!(
+            "ringfence_flows_total{{direction=\"{direction}\",verdict=\"{verdict}\",reason=\"{reason}\"}}"
+        );
+        found(&agent, &series).unwrap_or_default()
+    };
+    let before = (
+        flows("ingress", "allowed", "policy"),
+        flows("egress", "allowed", "not_isolated"),
+    );
+    stream(&lab, "s", &a, addresses(2)[0], 80, Transport::Udp);
+    flows_on(&lab, "s", &a, 100);
+    let now = (
+        flows("ingress", "allowed", "policy"),
+        flows("egress", "allowed", "not_isolated"),
+    );
+    assert_eq!(now, (before.0 + 1.0, before.1 + 1.0));
+    assert!(is_closed(&lab, &a, 2, 81));
+    assert!(flows("ingress", "denied", "policy") >= 4.0);
+    let metadata = "169.254.169.254".parse().unwrap();
+    assert!(!attempt(&lab, &a, metadata, 80, Transport::Tcp).is_answered());
+    assert_eq!(flows("egress", "denied", "metadata"), 1.0);
+    assert_eq!(
+        value(&agent, "ringfence_conntrack_insert_failures_total"),
+        0.0
+    );
+
+    // Those that were there before have not waited for this agent.
+    let count = "ringfence_endpoint_programming_duration_seconds_count";
+    let sum = "ringfence_endpoint_programming_duration_seconds_sum";
+    assert_eq!(value(&agent, count), 0.0);
+    let revision = agent.revision();
+    agent.edit("c.yaml", &pod_manifest("c", "c", 3, ""));
+    agent.wait_beyond(revision);
+    eventually("its wait is counted", || {
+        (value(&agent, count) == 1.0).then_some(())
+    });
+    assert!(value(&agent, sum) > 0.0);
     drop(agent);
     lab.down().unwrap();
 }

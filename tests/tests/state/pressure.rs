@@ -65,6 +65,9 @@ fn established_connections_go_on_under_a_flood_and_nothing_opens() {
             }
             assert!(!desk.passes(Way::In, &udp(Way::In, serves, service)));
         }
+        // Who is evicted makes room: no connection was without an entry.
+        let counters = desk.kernel.counters().expect("the map is there");
+        assert_eq!(counters.untracked, 0);
     });
 }
 

@@ -93,6 +93,7 @@ fn open_beside(
         auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
         config,
         guarded: BTreeMap::new(),
+        update_errors: BTreeMap::new(),
         names,
     };
     if dataplane.earlier.is_empty() {

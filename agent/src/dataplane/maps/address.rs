@@ -4,7 +4,7 @@ use aya::maps::lpm_trie::Key;
 use ipnet::IpNet;
 use ringfence_common::identity::{Identity, IdentityWord};
 
-use super::{Maps, drop_key, gone, put, refused};
+use super::{Maps, drop_key, gone, not_written, put};
 use crate::dataplane::KernelError;
 
 impl Maps {
@@ -33,13 +33,13 @@ impl Maps {
                 let key = Key::new(net.prefix_len().into(), net.network().octets());
                 self.networks4
                     .insert(&key, identity, 0)
-                    .map_err(|error| refused("NETWORKS4", &error))
+                    .map_err(|error| not_written("NETWORKS4", &error))
             }
             IpNet::V6(net) => {
                 let key = Key::new(net.prefix_len().into(), net.network().octets());
                 self.networks6
                     .insert(&key, identity, 0)
-                    .map_err(|error| refused("NETWORKS6", &error))
+                    .map_err(|error| not_written("NETWORKS6", &error))
             }
         }
     }

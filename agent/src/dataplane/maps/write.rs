@@ -4,6 +4,7 @@ use aya::{
     Pod,
     maps::{Array, MapData, MapError},
 };
+use nix::errno::Errno;
 
 use super::Hash;
 use crate::dataplane::KernelError;
@@ -13,6 +14,24 @@ pub(in crate::dataplane) fn refused(map: &str, error: &MapError) -> KernelError 
     KernelError::Other(format!("map {map}: {error}{}", source.unwrap_or_default()))
 }
 
+/// The same of a write.
+pub(super) fn not_written(map: &str, error: &MapError) -> KernelError {
+    let number = match error {
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        MapError::IoError(error) => error.raw_os_error(),
+        _ => None,
+    };
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    KernelError::NotWritten {
+        map: map.to_owned(),
+        error: number.map_or_else(
+            || "other".to_owned(),
+            |number| format!("{:?}", Errno::from_raw(number)),
+        ),
+        message: format!("{error}{}", source.unwrap_or_default()),
+    }
+}
+
 pub(super) fn put<K: Pod, V: Pod>(
     map: &mut Hash<K, V>,
     name: &str,
@@ -20,7 +39,7 @@ pub(super) fn put<K: Pod, V: Pod>(
     value: V,
 ) -> Result<(), KernelError> {
     map.insert(key, value, 0)
-        .map_err(|error| refused(name, &error))
+        .map_err(|error| not_written(name, &error))
 }
 
 /// Removes a key; that it is not there is as good.
@@ -40,7 +59,7 @@ pub(super) fn gone(name: &str, result: Result<(), MapError>) -> Result<(), Kerne
         {
             Ok(())
         }
-        Err(error) => Err(refused(name, &error)),
+        Err(error) => Err(not_written(name, &error)),
     }
 }
 
@@ -50,7 +69,8 @@ pub(super) fn set<V: Pod>(
     at: u32,
     value: V,
 ) -> Result<(), KernelError> {
-    map.set(at, value, 0).map_err(|error| refused(name, &error))
+    map.set(at, value, 0)
+        .map_err(|error| not_written(name, &error))
 }
 
 /// Writes elements in a row and reads them back: what a word will point at is verified before it does.
@@ -73,4 +93,29 @@ pub(super) fn write<V: Pod + PartialEq>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_write_that_the_kernel_refused_is_known_by_map_and_error() {
+        for (error, name) in [
+            (MapError::IoError(io::Error::from_raw_os_error(7)), "E2BIG"),
+            (
+                MapError::IoError(io::Error::from_raw_os_error(12)),
+                "ENOMEM",
+            ),
+            (MapError::ElementNotFound, "other"),
+        ] {
+            let error = not_written("CELLS", &error);
+            assert_eq!(error.unwritten(), Some(("CELLS", name)));
+            assert!(error.to_string().starts_with("map CELLS: "), "{error}");
+        }
+        let read = refused("CELLS", &MapError::ElementNotFound);
+        assert_eq!(read.unwritten(), None);
+    }
 }

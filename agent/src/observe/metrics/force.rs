@@ -20,6 +20,7 @@ struct ResultLabel {
 pub struct ForceMetrics {
     programming: Histogram,
     realized: Histogram,
+    endpoints: Histogram,
     results: Family<ResultLabel, Counter>,
 }
 
@@ -33,6 +34,7 @@ impl Default for ForceMetrics {
         Self {
             programming: durations(),
             realized: durations(),
+            endpoints: durations(),
             results,
         }
     }
@@ -48,6 +50,11 @@ impl ForceMetrics {
     /// From the change's arrival to its being in force.
     pub fn realized(&self, since_change: Duration) {
         self.realized.observe(since_change.as_secs_f64());
+    }
+
+    /// A pod waited this long until it was enforced.
+    pub fn endpoint(&self, waited: Duration) {
+        self.endpoints.observe(waited.as_secs_f64());
     }
 
     /// A state was refused.
@@ -71,6 +78,12 @@ impl ForceMetrics {
             "From a change's arrival to its being in force",
             Unit::Seconds,
             self.realized.clone(),
+        );
+        registry.register_with_unit(
+            "endpoint_programming_duration",
+            "From a pod's having an address, or a sandbox, as the agent hears of it, to its being enforced",
+            Unit::Seconds,
+            self.endpoints.clone(),
         );
         registry.register(
             "policy_programming",

@@ -25,6 +25,12 @@ struct MapLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ErrorLabels {
+    map: String,
+    error: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct AttachedLabels {
     program: &'static str,
     hook: &'static str,
@@ -62,6 +68,19 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
     }
     registry.register("bpf_map_entries", "Elements in use", entries);
     registry.register("bpf_map_max_entries", "Elements that fit", limits);
+    let errors = Family::<ErrorLabels, Counter>::default();
+    for ((map, error), &count) in &sample.counters.update_errors {
+        let labels = ErrorLabels {
+            map: map.clone(),
+            error: error.clone(),
+        };
+        errors.get_or_create(&labels).inc_by(count);
+    }
+    registry.register(
+        "bpf_map_update_errors",
+        "States and repairs that a map did not take, by the kernel's error; full: not even tried, for it does not fit",
+        errors,
+    );
     register_programs(registry, &sample.programs);
 }
 

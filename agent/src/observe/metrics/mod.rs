@@ -6,6 +6,7 @@
 //!
 //! **Invariant.** What the kernel counts is read at the scrape, and so outlives the agent.
 
+mod endpoints;
 mod force;
 mod kernel;
 mod nri;
@@ -30,6 +31,7 @@ use prometheus_client::{
 };
 
 pub use self::{
+    endpoints::Waits,
     force::ForceMetrics,
     nri::{Gated, NriMetrics},
     policies::{PolicyState, policy_states},

@@ -19,6 +19,7 @@ fn text() -> String {
     lasting.force.programmed(Duration::from_millis(3));
     lasting.force.realized(Duration::from_millis(4));
     lasting.force.refused();
+    lasting.force.endpoint(Duration::from_millis(5));
     lasting.told.told(ToldResult::Written);
     lasting.nri.connected(true);
     lasting
@@ -48,9 +49,17 @@ fn text() -> String {
                 (Hook::Socket, Reason::Metadata, Verdict::Deny, 3),
                 (Hook::Socket, Reason::Granted, Verdict::Allow, 2),
                 (Hook::FromPod, Reason::Metadata, Verdict::Deny, 1),
+                (Hook::FromPod, Reason::Policy, Verdict::Allow, 11),
+                (Hook::FromPod, Reason::Established, Verdict::Allow, 1000),
+                (Hook::FromPod, Reason::Revoked, Verdict::Deny, 12),
+                (Hook::ToPod, Reason::Egress, Verdict::Deny, 13),
+                (Hook::ToHost, Reason::Egress, Verdict::Deny, 14),
+                (Hook::ToHost, Reason::Policy, Verdict::Allow, 15),
             ],
             denied_bytes: vec![(Hook::ToPod, Reason::Policy, 420)],
             lost_events: 2,
+            untracked: 4,
+            update_errors: [(("RULES".to_owned(), "full".to_owned()), 5)].into(),
             vanished: 6,
             drift: [("missing", 3)].into(),
         },
@@ -104,6 +113,13 @@ fn the_text_names_what_dashboards_ask_for() {
         "ringfence_events_lost_total{reason=\"kernel\"} 2",
         "ringfence_events_lost_total{reason=\"slow_consumer\"} 1",
         "ringfence_conntrack_entries 11",
+        "ringfence_conntrack_insert_failures_total 4",
+        "ringfence_flows_total{direction=\"ingress\",verdict=\"denied\",reason=\"policy\"} 7",
+        "ringfence_flows_total{direction=\"egress\",verdict=\"allowed\",reason=\"policy\"} 11",
+        "ringfence_flows_total{direction=\"egress\",verdict=\"denied\",reason=\"egress\"} 27",
+        "ringfence_flows_total{direction=\"egress\",verdict=\"denied\",reason=\"metadata\"} 4",
+        "ringfence_bpf_map_update_errors_total{map=\"RULES\",error=\"full\"} 5",
+        "ringfence_endpoint_programming_duration_seconds_count 1",
         "ringfence_drift_total{kind=\"missing\"} 3",
         "ringfence_drift_total{kind=\"attachment\"} 0",
         "ringfence_endpoints{state=\"ready\"} 5",
@@ -222,7 +238,18 @@ fn the_reference_lists_what_is_served_and_nothing_else() {
 #[test]
 fn no_label_names_a_pod_an_address_a_port_or_a_node() {
     let allowed = [
-        "hook", "kind", "le", "map", "program", "reason", "resource", "result", "state", "verdict",
+        "direction",
+        "error",
+        "hook",
+        "kind",
+        "le",
+        "map",
+        "program",
+        "reason",
+        "resource",
+        "result",
+        "state",
+        "verdict",
         "version",
     ];
     for (name, (_, labels)) in served() {

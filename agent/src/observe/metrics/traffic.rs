@@ -5,7 +5,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
-use ringfence_common::{cell::Verdict, event::Reason};
+use ringfence_common::{Hook, cell::Verdict, event::Reason};
 
 use super::{Sample, gauge};
 use crate::observe::flow::hook_name;
@@ -30,6 +30,13 @@ struct RequestLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FlowLabels {
+    direction: &'static str,
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -42,6 +49,43 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Allow => "allowed",
         Verdict::Deny => "denied",
     }
+}
+
+/// The direction of the flow that a packet, judged so, has tried to open; `None` where it belongs to a flow, or could not
+/// open one.
+///
+/// What is passed on is judged again where it ends or leaves the node: that it passes there is not counted once more.
+fn tried(hook: Hook, verdict: Verdict, reason: Reason) -> Option<&'static str> {
+    use Reason::{Adopted, Deferred, Egress, Metadata, NotIsolated, OwnNode, Policy};
+    let of_pods = matches!(hook, Hook::FromPod | Hook::ToPod);
+    let opens = match verdict {
+        Verdict::Allow => {
+            of_pods && matches!(reason, Policy | NotIsolated | OwnNode | Adopted | Deferred)
+        }
+        Verdict::Deny => matches!(reason, Policy | Metadata | Egress),
+    };
+    // Of a packet to a pod, too, it may be the sender's egress policy that forbids it.
+    let ingress = hook == Hook::ToPod && reason != Egress;
+    opens.then_some(if ingress { "ingress" } else { "egress" })
+}
+
+fn register_flows(registry: &mut Registry, sample: &Sample) {
+    let flows = Family::<FlowLabels, Counter>::default();
+    for &(hook, reason, verdict, count) in &sample.counters.packets {
+        if let Some(direction) = tried(hook, verdict, reason) {
+            let labels = FlowLabels {
+                direction,
+                verdict: word(verdict),
+                reason: reason.as_str(),
+            };
+            flows.get_or_create(&labels).inc_by(count);
+        }
+    }
+    registry.register(
+        "flows",
+        "Attempts to open a flow: packets (of sockets: calls) of pods that belonged to none",
+        flows,
+    );
 }
 
 pub(super) fn register(registry: &mut Registry, sample: &Sample) {
@@ -81,6 +125,8 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
         bytes,
     );
 
+    register_flows(registry, sample);
+
     let lost = Family::<ReasonLabel, Counter>::default();
     for (reason, count) in [
         ("kernel", sample.counters.lost_events),
@@ -104,5 +150,12 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
         "conntrack_entries",
         "Tracked connections of both families",
         gauge(tracked),
+    );
+    let untracked = Counter::<u64>::default();
+    untracked.inc_by(sample.counters.untracked);
+    registry.register(
+        "conntrack_insert_failures",
+        "Connections that the kernel had no entry for: each of their packets is judged by itself",
+        untracked,
     );
 }

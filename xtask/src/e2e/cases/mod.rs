@@ -122,3 +122,49 @@ fn look(cluster: &Cluster) -> Result<(Vec<Pod>, Vec<Value>)> {
     ensure!(pods.len() >= 2, "fewer than two of the example's pods run");
     Ok((pods, objects))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::{e2e::kubectl::Kubectl, image};
+
+    /// A cluster of which nothing is said, and which is not asked.
+    fn unknown() -> Cluster {
+        Cluster {
+            kubectl: Kubectl,
+            plugin: PathBuf::new(),
+            agnhost: String::new(),
+            restart_node: None,
+            outside: None,
+            other: None,
+            image: image::default_name(),
+            first: 0,
+        }
+    }
+
+    #[test]
+    fn what_nobody_says_how_to_do_is_skipped_and_not_passed() {
+        for (filter, how) in [
+            ("node ports", "--outside"),
+            ("an upgrade to another image", "--other"),
+            ("a restarted node", "--restart-node"),
+        ] {
+            let report = run(&unknown(), Some(filter));
+            assert_eq!(
+                report.to_string(),
+                "0 passed, 0 failed, 1 skipped",
+                "{filter}"
+            );
+            let (_, case) = CASES
+                .iter()
+                .find(|(name, _)| name.contains(filter))
+                .unwrap();
+            match case(&unknown()).unwrap() {
+                End::Skipped(why) => assert!(why.contains(how), "{filter}: {why}"),
+                End::Passed => panic!("{filter} has passed"),
+            }
+        }
+    }
+}

@@ -154,7 +154,9 @@ fn lead(cluster: &Cluster, pods: &[Pod], targets: &[Target], expected: &Matrix) 
 /// The front end takes what comes from outside; the others do not.
 pub(super) fn outside(cluster: &Cluster) -> Result<End> {
     let Some(before) = &cluster.outside else {
-        return Ok(End::Skipped("--outside says how"));
+        return Ok(End::Skipped(
+            "it is not known from where node ports can be reached; --outside says it ('': from here)",
+        ));
     };
     let list = cluster
         .kubectl
@@ -166,6 +168,10 @@ pub(super) fn outside(cluster: &Cluster) -> Result<End> {
         .filter(|address| address["type"] == "InternalIP")
         .filter_map(|address| address["address"].as_str())
         .collect();
+    ensure!(
+        !addresses.is_empty(),
+        "no node has an address of the type InternalIP"
+    );
     let port = |namespace: &str| {
         items(&list)
             .iter()
