@@ -9,7 +9,7 @@ use ringfence_common::{Direction, cell::Verdict};
 use super::{
     evaluator::{Evaluator, Subjects},
     fact::FactId,
-    ruleset::Port,
+    ruleset::{Action, Counts, Port},
     world::peer_addresses,
 };
 use crate::model::{Pod, PodKey, Snapshot};
@@ -169,7 +169,7 @@ impl<'a> Asker<'a> {
         let other_ports = match cell.live {
             Verdict::Deny => facing
                 .rules()
-                .filter(|it| !it.audit)
+                .filter(|it| it.action != Action::Deny && it.counts != Counts::Staged)
                 .filter_map(|it| name(it.name))
                 .collect(),
             Verdict::Allow => Vec::new(),

@@ -7,10 +7,12 @@ const HTTP: Port = Some((Protocol::Tcp, 80));
 fn rule(peers: Peers, ports: PortSet, action: Action, name: NameId) -> Rule {
     Rule {
         peers,
+        only: [].into(),
         ports: Arc::new(ports),
+        except: [].into(),
         action,
         name,
-        audit: false,
+        counts: Counts::Both,
     }
 }
 
