@@ -199,11 +199,8 @@ impl Evaluator {
         let named = self.blocks.names(&net) || self.zones.names(&net);
         if net.prefix_len() == net.max_prefix_len() {
             let address = net.addr();
-            let facts = self.facts_of_address(address);
-            let listed = named
-                || self.world.is_claimed(address)
-                || self.nodes.is_node(address) && !facts.is_empty();
-            return listed.then_some(facts);
+            let listed = named || self.world.is_claimed(address) || self.is_asked_node(address);
+            return listed.then(|| self.facts_of_address(address));
         }
         named.then(|| {
             let mut facts = self.blocks.holding(net);

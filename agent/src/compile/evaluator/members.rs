@@ -146,6 +146,18 @@ impl Evaluator {
         }
     }
 
+    /// True for a node's address of which a rule asks anything as such.
+    pub(super) fn is_asked_node(&self, address: IpAddr) -> bool {
+        let labels = self.nodes.labels(address);
+        self.nodes.is_node(address)
+            && (self.facts.number(&Fact::Cluster).is_some()
+                || self.zones.of_node(labels.clone()) != InZones::default()
+                || self
+                    .of_nodes
+                    .values()
+                    .any(|selector| labels.clone().any(|labels| selector.matches(labels))))
+    }
+
     /// What holds of an address that no single pod has.
     pub(super) fn add_facts_of_node(&self, address: IpAddr, facts: &mut Vec<FactId>) {
         let is_node = self.nodes.is_node(address);
