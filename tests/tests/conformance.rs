@@ -16,6 +16,9 @@ const SAMPLE: &[(&str, usize)] = &[
     ("e2e-netpol-v6", 19),
     ("cni-e2e", 3),
     ("knp", 9),
+    ("npapi", 8),
+    ("npapi-v6", 12),
+    ("policy-assistant", 7),
 ];
 
 /// The directory of the public suites; without one the test says that it did not run.

@@ -9,7 +9,7 @@ use ringfence_common::{Direction, cell::Verdict};
 use super::{
     evaluator::{Evaluator, Subjects},
     fact::FactId,
-    ruleset::Port,
+    ruleset::{Action, Counts, Port},
     world::peer_addresses,
 };
 use crate::model::{Pod, PodKey, Snapshot};
@@ -60,28 +60,31 @@ impl<'a> Asker<'a> {
         let from = self.find(&question.from)?;
         let to = self.find(&question.to)?;
         let (from_address, to_address) = addresses(&from, &to, question.family)?;
-        let (egress, ingress) =
-            if from.pod.is_some() && from.pod.map(|it| it.0) == to.pod.map(|it| it.0) {
-                (Some(Judgement::origin()), Some(Judgement::origin()))
+        let (egress, ingress) = if from.pod.is_some()
+            && from.pod.map(|it| it.0) == to.pod.map(|it| it.0)
+        {
+            (Some(Judgement::origin()), Some(Judgement::origin()))
+        } else {
+            let egress = self.judge(
+                &from,
+                Direction::Egress,
+                &self.facts(&to, to_address),
+                question.port,
+            );
+            let ingress = self.judge(
+                &to,
+                Direction::Ingress,
+                &self.facts(&from, from_address),
+                question.port,
+            );
+            let binding = |it: &Judgement| it.binds_own_node;
+            if self.is_own_node(&from, from_address, &to) && !ingress.as_ref().is_some_and(binding)
+            {
+                (egress, Some(Judgement::origin()))
             } else {
-                let egress = self.judge(
-                    &from,
-                    Direction::Egress,
-                    &self.facts(&to, to_address),
-                    question.port,
-                );
-                let ingress = if self.is_own_node(&from, from_address, &to) {
-                    Some(Judgement::origin())
-                } else {
-                    self.judge(
-                        &to,
-                        Direction::Ingress,
-                        &self.facts(&from, from_address),
-                        question.port,
-                    )
-                };
                 (egress, ingress)
-            };
+            }
+        };
         let both = |verdict: fn(&Judgement) -> Verdict| {
             let denied = [&egress, &ingress]
                 .into_iter()
@@ -169,7 +172,7 @@ impl<'a> Asker<'a> {
         let other_ports = match cell.live {
             Verdict::Deny => facing
                 .rules()
-                .filter(|it| !it.audit)
+                .filter(|it| it.action != Action::Deny && it.counts != Counts::Staged)
                 .filter_map(|it| name(it.name))
                 .collect(),
             Verdict::Allow => Vec::new(),
@@ -179,6 +182,7 @@ impl<'a> Asker<'a> {
             staged: cell.staged,
             tier: cell.tier,
             rule: cell.rule.and_then(name),
+            binds_own_node: cell.binds_own_node,
             other_ports,
         })
     }

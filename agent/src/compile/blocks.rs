@@ -4,16 +4,13 @@ use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use ipnet::IpNet;
 
-use super::{
-    address::{canonical_net, shortened},
-    fact::FactId,
-};
+use super::address::{canonical_net, shortened};
 use crate::model::IpBlock;
 
-/// Blocks, found by what they hold.
+/// Blocks with a number each, found by what they hold.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    by_cidr: HashMap<IpNet, Vec<(Vec<IpNet>, FactId)>>,
+    by_cidr: HashMap<IpNet, Vec<(Vec<IpNet>, usize)>>,
     /// Lengths that occur, of IPv4 and of IPv6, and how often.
     lengths: [BTreeMap<u8, usize>; 2],
     /// Every network that a block names, exceptions included, and how often.
@@ -22,7 +19,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Adds a block.
-    pub(super) fn insert(&mut self, id: FactId, block: &IpBlock) {
+    pub(super) fn insert(&mut self, id: usize, block: &IpBlock) {
         let lengths = &mut self.lengths[family(block.cidr)];
         *lengths.entry(block.cidr.prefix_len()).or_default() += 1;
         for &net in named(block) {
@@ -33,7 +30,7 @@ impl Blocks {
     }
 
     /// Removes a block that was added with this number.
-    pub(super) fn remove(&mut self, id: FactId, block: &IpBlock) {
+    pub(super) fn remove(&mut self, id: usize, block: &IpBlock) {
         let lengths = &mut self.lengths[family(block.cidr)];
         less(lengths, block.cidr.prefix_len());
         for &net in named(block) {
@@ -53,23 +50,37 @@ impl Blocks {
     }
 
     /// The blocks that hold all of a network of which no part is told apart; sorted.
-    pub(super) fn holding(&self, net: IpNet) -> Vec<FactId> {
-        let net = canonical_net(net);
-        let mut found = Vec::new();
-        for (&length, _) in self.lengths[family(net)].range(..=net.prefix_len()) {
-            for (except, id) in self
-                .by_cidr
-                .get(&shortened(net, length))
-                .into_iter()
-                .flatten()
-            {
-                if !except.iter().any(|except| except.contains(&net)) {
-                    found.push(*id);
-                }
-            }
-        }
+    pub(super) fn holding(&self, net: IpNet) -> Vec<usize> {
+        let mut found: Vec<usize> = self.nested(canonical_net(net)).flatten().collect();
         found.sort_unstable();
         found
+    }
+
+    /// Of the blocks that count and hold it, those with the longest prefix; sorted.
+    pub(super) fn longest(&self, net: IpNet, counts: impl Fn(usize) -> bool) -> Vec<usize> {
+        let counting = self
+            .nested(canonical_net(net))
+            .map(|ids| ids.into_iter().filter(|&id| counts(id)).collect());
+        let mut found: Vec<usize> = counting
+            .filter(|ids: &Vec<usize>| !ids.is_empty())
+            .last()
+            .unwrap_or_default();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The blocks that hold a network, by the length of their prefix, ascending.
+    fn nested(&self, net: IpNet) -> impl Iterator<Item = Vec<usize>> + '_ {
+        let lengths = self.lengths[family(net)].range(..=net.prefix_len());
+        lengths.map(move |(&length, _)| {
+            let blocks = self.by_cidr.get(&shortened(net, length));
+            let holding = blocks
+                .into_iter()
+                .flatten()
+                .filter(|(except, _)| !except.iter().any(|except| except.contains(&net)));
+            holding.map(|&(_, id)| id).collect()
+        })
     }
 }
 

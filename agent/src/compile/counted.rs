@@ -22,6 +22,8 @@ pub(super) struct Settled<T> {
     pub(super) born: Vec<usize>,
     /// Numbers, ascending, and what they meant.
     pub(super) dead: Vec<(usize, Arc<T>)>,
+    /// What came and went in between.
+    pub(super) stillborn: Vec<Arc<T>>,
 }
 
 impl<T: Hash + Eq> Counted<T> {
@@ -77,6 +79,7 @@ impl<T: Hash + Eq> Counted<T> {
     /// Forgets what nobody uses.
     pub(super) fn settle(&mut self) -> Settled<T> {
         let mut dead = Vec::new();
+        let mut brief = Vec::new();
         let mut stillborn = Vec::new();
         for number in std::mem::take(&mut self.idle) {
             let Some((_, 0)) = self.items.get(&number) else {
@@ -87,15 +90,20 @@ impl<T: Hash + Eq> Counted<T> {
             };
             self.numbers.remove(&value);
             if self.born.contains(&number) {
-                stillborn.push(number);
+                brief.push(number);
+                stillborn.push(value);
             } else {
                 dead.push((number, value));
             }
         }
         let mut born = std::mem::take(&mut self.born);
-        born.retain(|number| !stillborn.contains(number));
+        born.retain(|number| !brief.contains(number));
         dead.sort_unstable_by_key(|&(number, _)| number);
-        Settled { born, dead }
+        Settled {
+            born,
+            dead,
+            stillborn,
+        }
     }
 }
 

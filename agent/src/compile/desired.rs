@@ -101,6 +101,8 @@ pub struct DesiredCell {
     pub tier: Tier,
     /// The rule that decided, a number of [`Desired::rules`]; `None` in tier `Default`.
     pub rule: Option<usize>,
+    /// What the pod's own node sends is denied, too: what counts is a denial by a `ZonePolicy`.
+    pub binds_own_node: bool,
 }
 
 /// A pod of this node.

@@ -1,14 +1,15 @@
 //! The ruleset of a subject and the facts of an address, kept up to date.
 //!
 //! [`Evaluator::update`] takes a newer snapshot and does what differs from the one before: pods that came, changed or
-//! went; namespaces that have other labels; policies. A fresh evaluator has seen the empty snapshot, so there is no
-//! second way to the same state.
+//! went; namespaces that have other labels; zones, nodes, policies. A fresh evaluator has seen the empty snapshot, so
+//! there is no second way to the same state.
 
 mod facts;
+mod members;
 mod select;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -18,14 +19,19 @@ use ringfence_common::Direction;
 
 use super::{
     blocks::Blocks,
-    counted::{Counted, Settled},
+    counted::Settled,
     fact::{Fact, FactId, Facts},
-    netpol::RuleNames,
+    layer::{ByFamily, Layer},
+    names::RuleNames,
+    nodes::Nodes,
+    part::Parts,
     peers::PeerIndex,
-    policies::{CompiledPolicy, Policies, RulesetId, Rulesets},
+    policies::{Compiled, Policies},
+    rulesets::{RulesetId, Rulesets},
     world::{GroupId, World, is_member},
+    zones::{InZones, Zones},
 };
-use crate::model::{Diagnostic, Located, Pod, PodKey, Protocol, Snapshot};
+use crate::model::{Diagnostic, Pod, PodKey, Protocol, Selector, Snapshot};
 
 /// Whose rulesets are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,27 +50,35 @@ pub(super) struct Evaluator {
     snapshot: Snapshot,
     /// Who is who.
     pub(super) world: World,
+    nodes: Nodes,
+    zones: Zones,
+    /// The zones that groups are selected into.
+    in_zones: HashMap<GroupId, InZones>,
+    /// The zones that the addresses of subjects are in.
+    by_address: BTreeMap<PodKey, ByFamily>,
     /// What the rulesets ask about peers.
     pub(super) facts: Facts,
     /// Names of the rules.
     pub(super) names: RuleNames,
     /// What the subjects' policies say.
     pub(super) rulesets: Rulesets,
+    layer: Layer,
     policies: Policies,
-    selected: HashMap<GroupId, Selected>,
+    parts: Parts,
+    selected: HashMap<GroupId, BTreeMap<ByFamily, Selected>>,
     pod_facts: HashMap<GroupId, Vec<FactId>>,
-    /// Names of ports that rules for what goes out ask for.
-    asked_ports: Counted<(Protocol, String)>,
+    /// Facts about nodes.
+    of_nodes: BTreeMap<FactId, Selector>,
     peers: PeerIndex,
     blocks: Blocks,
     /// [`Fact::Pod`], which holds of every group.
     pod: FactId,
 }
 
-/// What a group of subjects has.
+/// What subjects have that are alike to all rules.
 #[derive(Debug, Default)]
 struct Selected {
-    policies: Vec<Arc<CompiledPolicy>>,
+    policies: Vec<Arc<Compiled>>,
     rulesets: [Option<RulesetId>; 2],
 }
 
@@ -90,6 +104,8 @@ pub(super) struct Touched {
 /// What is to be looked at again.
 #[derive(Default)]
 struct Stale {
+    /// Groups that are to be asked which zones select them.
+    zones: BTreeSet<GroupId>,
     /// Groups that are to be asked for their facts.
     facts: BTreeSet<GroupId>,
     /// Groups that are to be asked for their policies.
@@ -121,10 +137,17 @@ impl Evaluator {
         let old = std::mem::replace(&mut self.snapshot, snapshot.clone());
         let mut touched = Touched::default();
         let mut stale = Stale::default();
+        self.take_nodes(&old, snapshot, &mut touched);
+        self.take_zones(&old, snapshot, &mut touched, &mut stale);
         self.take_pods(&old, snapshot, &mut touched, &mut stale);
         for namespace in old.namespaces.differences(&snapshot.namespaces) {
-            stale.facts.extend(self.world.groups_in(namespace.key));
+            for group in self.world.groups_in(namespace.key) {
+                stale.zones.insert(group);
+                stale.facts.insert(group);
+                stale.subjects.insert(group);
+            }
         }
+        self.classify(&mut stale, &mut touched);
         self.take_policies(&old, snapshot, &mut stale);
         self.select(&stale.subjects, &mut touched);
         self.settle_facts(&mut stale, &mut touched);
@@ -137,7 +160,7 @@ impl Evaluator {
             }
         }
         // Only ports of pods are left to settle.
-        let Settled { born, dead } = self.facts.settle();
+        let Settled { born, dead, .. } = self.facts.settle();
         let born = born.iter().filter_map(|&id| self.facts.get(id));
         for fact in born.chain(dead.iter().map(|(_, fact)| &**fact)) {
             if let Fact::Port { protocol, name, .. } = fact {
@@ -153,7 +176,9 @@ impl Evaluator {
             return None;
         }
         let group = self.world.group_of(pod)?;
-        self.selected.get(&group)?.rulesets[direction as usize]
+        let by_address = self.by_address.get(&pod.key)?;
+        let selected = self.selected.get(&group)?.get(by_address)?;
+        selected.rulesets[direction as usize]
     }
 
     /// What holds of a pod's address, or of a pod that has none (yet): sorted.
@@ -168,13 +193,21 @@ impl Evaluator {
         self.facts_of_group(owner.map(|owner| owner.group), Some(address))
     }
 
-    /// What holds of an address or network: sorted; `None` if it is no pod's and no rule names it.
+    /// What holds of an address or network: sorted; `None` if it is no pod's, no rule names it and it is no node's of
+    /// which a rule asks anything.
     pub(super) fn facts_of_net(&self, net: IpNet) -> Option<Vec<FactId>> {
+        let named = self.blocks.names(&net) || self.zones.names(&net);
         if net.prefix_len() == net.max_prefix_len() {
-            let listed = self.world.is_claimed(net.addr()) || self.blocks.names(&net);
-            return listed.then(|| self.facts_of_address(net.addr()));
+            let address = net.addr();
+            let listed = named || self.world.is_claimed(address) || self.is_asked_node(address);
+            return listed.then(|| self.facts_of_address(address));
         }
-        self.blocks.names(&net).then(|| self.blocks.holding(net))
+        named.then(|| {
+            let mut facts = self.blocks.holding(net);
+            facts.extend(self.zones.facts(&self.zones.of_net(net), &self.facts));
+            facts.sort_unstable();
+            facts
+        })
     }
 
     /// What is wrong with single objects, sorted.
@@ -185,61 +218,18 @@ impl Evaluator {
     }
 
     fn facts_of_group(&self, group: Option<GroupId>, address: Option<IpAddr>) -> Vec<FactId> {
-        let blocks = address.map(|address| self.blocks.holding(address.into()));
-        let mut facts = blocks.unwrap_or_default();
-        if let Some(of_group) = group.and_then(|group| self.pod_facts.get(&group)) {
-            facts.extend_from_slice(of_group);
-            facts.sort_unstable();
+        let mut facts = match group {
+            Some(group) => self.pod_facts.get(&group).cloned().unwrap_or_default(),
+            None => Vec::new(),
+        };
+        if let Some(address) = address {
+            facts.extend(self.blocks.holding(address.into()));
+            if group.is_none() {
+                self.add_facts_of_node(address, &mut facts);
+            }
         }
+        facts.extend(self.zone_facts(group, address));
+        facts.sort_unstable();
         facts
-    }
-
-    fn is_subject(&self, located: Option<&Located>) -> bool {
-        self.subjects == Subjects::All || located.is_some()
-    }
-
-    fn take_pods(
-        &mut self,
-        old: &Snapshot,
-        new: &Snapshot,
-        touched: &mut Touched,
-        stale: &mut Stale,
-    ) {
-        let keys: BTreeSet<&PodKey> = old
-            .pods
-            .differences(&new.pods)
-            .map(|it| it.key)
-            .chain(old.local.differences(&new.local).map(|it| it.key))
-            .collect();
-        for key in keys {
-            let gone = old.pods.shared(key).filter(|pod| is_member(pod));
-            if let Some(pod) = gone {
-                let located = old.local.get(key);
-                let was_subject = self.is_subject(located);
-                if let Some((group, addresses)) = self.world.leave(pod, located, was_subject) {
-                    touched.nets.extend(addresses.into_iter().map(IpNet::from));
-                    stale.left.insert(group);
-                    if was_subject {
-                        stale.subjects.insert(group);
-                    }
-                }
-            }
-            let come = new.pods.shared(key).filter(|pod| is_member(pod));
-            if let Some(pod) = come {
-                let located = new.local.get(key);
-                let is_subject = self.is_subject(located);
-                let (group, addresses) = self.world.join(pod, located, is_subject);
-                touched.nets.extend(addresses.into_iter().map(IpNet::from));
-                if !self.pod_facts.contains_key(&group) {
-                    stale.facts.insert(group);
-                }
-                if is_subject {
-                    stale.subjects.insert(group);
-                }
-            }
-            if old.local.contains_key(key) || new.local.contains_key(key) {
-                touched.pods.insert(key.clone());
-            }
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! What can be said about a peer: the vocabulary of signatures.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::{self, Write as _},
     sync::Arc,
 };
@@ -9,6 +9,7 @@ use std::{
 use super::{
     address::canonical_net,
     counted::{Counted, Settled},
+    ruleset::View,
 };
 use crate::model::{IpBlock, Labels, Operator, Protocol, Selector};
 
@@ -23,7 +24,24 @@ pub enum Fact {
         namespaces: Scope,
         /// Pods in them.
         pods: Selector,
+        /// Service accounts; empty: any.
+        accounts: BTreeSet<String>,
     },
+    /// It is a running pod's or a node's.
+    Cluster,
+    /// It is a node's that this selects.
+    Nodes(Selector),
+    /// It is in a zone.
+    Zone {
+        /// The zone's name.
+        name: String,
+        /// Among the zones that this verdict counts.
+        view: View,
+        /// It is in no other.
+        alone: bool,
+    },
+    /// It is in any of the zones that this verdict counts.
+    Zoned(View),
     /// It lies in this network and in none of its exceptions.
     Block(IpBlock),
     /// It is a pod's whose container port of this name has this number.
@@ -82,20 +100,31 @@ impl fmt::Display for Fact {
             Self::Pods {
                 namespaces: Scope::Named(name),
                 pods,
+                accounts,
             } => {
-                write!(f, "pods [{}] in namespace {}", Text(pods), Quoted(name))
+                write!(f, "pods [{}] in namespace {}", Text(pods), Quoted(name))?;
+                of_accounts(f, accounts)
             }
             Self::Pods {
                 namespaces: Scope::Selected(selector),
                 pods,
+                accounts,
             } => {
                 write!(
                     f,
                     "pods [{}] in namespaces [{}]",
                     Text(pods),
                     Text(selector)
-                )
+                )?;
+                of_accounts(f, accounts)
             }
+            Self::Cluster => f.write_str("cluster"),
+            Self::Nodes(selector) => write!(f, "nodes [{}]", Text(selector)),
+            Self::Zone { name, view, alone } => {
+                let alone = if *alone { " alone" } else { "" };
+                write!(f, "{}zone {}{alone}", staged(*view), Quoted(name))
+            }
+            Self::Zoned(view) => write!(f, "{}zoned", staged(*view)),
             Self::Block(IpBlock { cidr, except }) => {
                 write!(f, "block {cidr}")?;
                 for (index, except) in except.iter().enumerate() {
@@ -111,6 +140,21 @@ impl fmt::Display for Fact {
                 write!(f, "port {}/{protocol} is {number}", Quoted(name))
             }
         }
+    }
+}
+
+fn of_accounts(f: &mut fmt::Formatter<'_>, accounts: &BTreeSet<String>) -> fmt::Result {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" of accounts ")?;
+    list(f, accounts)
+}
+
+const fn staged(view: View) -> &'static str {
+    match view {
+        View::Live => "",
+        View::Staged => "staged ",
     }
 }
 
@@ -188,6 +232,11 @@ impl Facts {
         self.counted.get(id).map(|fact| &**fact)
     }
 
+    /// The number of a fact that somebody asks for.
+    pub(super) fn number(&self, fact: &Fact) -> Option<FactId> {
+        self.counted.number(fact)
+    }
+
     /// The fact of this number, to keep.
     pub(super) fn shared(&self, id: FactId) -> Option<Arc<Fact>> {
         self.counted.get(id).map(Arc::clone)
@@ -261,6 +310,7 @@ mod tests {
         let pods = |pods| Fact::Pods {
             namespaces: Scope::Named("shop".into()),
             pods,
+            accounts: BTreeSet::new(),
         };
         for (fact, expect) in [
             (pods(Selector::default()), "pods [] in namespace shop"),
@@ -280,8 +330,17 @@ mod tests {
                 Fact::Pods {
                     namespaces: Scope::Selected(selector("team", Operator::Exists)),
                     pods: selector("app", Operator::NotIn([].into())),
+                    accounts: ["ci".into(), "jenkins".into()].into(),
                 },
-                "pods [app notin ()] in namespaces [team]",
+                "pods [app notin ()] in namespaces [team] of accounts (ci,jenkins)",
+            ),
+            (
+                Fact::Zone {
+                    name: "db".into(),
+                    view: View::Staged,
+                    alone: true,
+                },
+                "staged zone db alone",
             ),
             (
                 Fact::Port {

@@ -21,24 +21,32 @@
 mod address;
 mod ask;
 mod blocks;
+mod cluster;
 mod compiler;
 mod counted;
 mod deferral;
 mod desired;
 mod evaluator;
 pub mod fact;
+mod layer;
 mod lookup;
 mod metadata;
+mod names;
 mod netpol;
+mod nodes;
+mod part;
 mod peers;
 mod policies;
+mod ports;
 pub mod ruleset;
+mod rulesets;
 mod selectors;
 mod service;
 mod signature;
 mod table;
 mod tables;
 mod world;
+mod zones;
 
 use crate::model::{Diagnostic, Located, Snapshot};
 

@@ -23,7 +23,10 @@ pub(super) struct PeerIndex {
 impl PeerIndex {
     /// Adds a fact; one that is not about pods is not kept.
     pub(super) fn insert(&mut self, id: FactId, fact: &Fact) {
-        let Fact::Pods { namespaces, pods } = fact else {
+        let Fact::Pods {
+            namespaces, pods, ..
+        } = fact
+        else {
             return;
         };
         match namespaces {
@@ -47,7 +50,10 @@ impl PeerIndex {
 
     /// Removes a fact that was added with this number.
     pub(super) fn remove(&mut self, id: FactId, fact: &Fact) {
-        let Fact::Pods { namespaces, pods } = fact else {
+        let Fact::Pods {
+            namespaces, pods, ..
+        } = fact
+        else {
             return;
         };
         match namespaces {
@@ -81,11 +87,15 @@ impl PeerIndex {
         facts: &Facts,
         (namespace, of_namespace): (&str, &Labels),
         labels: &Labels,
+        account: &str,
     ) -> Vec<FactId> {
         let mut found = Vec::new();
         let mut try_all = |index: &SelectorIndex| {
             found.extend(index.candidates(labels).filter(|&id| {
-                matches!(facts.get(id), Some(Fact::Pods { pods, .. }) if pods.matches(labels))
+                let Some(Fact::Pods { pods, accounts, .. }) = facts.get(id) else {
+                    return false;
+                };
+                pods.matches(labels) && (accounts.is_empty() || accounts.contains(account))
             }));
         };
         if let Some(index) = self.named.get(namespace) {

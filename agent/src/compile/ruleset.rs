@@ -27,7 +27,7 @@ pub struct Ruleset {
 }
 
 /// One tier's part.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TierRules {
     /// Which tier.
     pub tier: Tier,
@@ -39,7 +39,7 @@ pub struct TierRules {
 
 /// What a tier does with what none of its rules matches: `Some` denies, by the isolation of that name; `None`
 /// leaves it to the next tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Unmatched {
     /// Of what is enforced.
     pub live: Option<NameId>,
@@ -48,31 +48,76 @@ pub struct Unmatched {
 }
 
 /// One rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rule {
     /// The other side.
     pub peers: Peers,
+    /// The other side must be among all of these, too.
+    pub only: Arc<[Peers]>,
     /// Ports of the destination.
     pub ports: Arc<PortSet>,
+    /// What it is not about.
+    pub except: Arc<[Exception]>,
     /// What it says.
     pub action: Action,
     /// Its name.
     pub name: NameId,
-    /// Only the staged verdict counts it.
-    pub audit: bool,
+    /// Which verdicts count it.
+    pub counts: Counts,
+}
+
+/// What a rule is not about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Exception {
+    /// The other side.
+    pub peers: Peers,
+    /// Ports of the destination, without names.
+    pub ports: Arc<PortSet>,
 }
 
 /// The other side of a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peers {
     /// Every address.
     Everybody,
     /// Addresses of which any of these facts holds; sorted.
     AnyOf(Arc<[FactId]>),
+    /// Those, and addresses of which any of these other facts does not hold; both sorted.
+    Unless(Arc<[FactId]>, Arc<[FactId]>),
+}
+
+/// Which verdicts count a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counts {
+    /// Both.
+    Both,
+    /// The live one only.
+    Live,
+    /// The staged one only.
+    Staged,
+}
+
+impl Counts {
+    const fn counts(self, view: View) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Live => matches!(view, View::Live),
+            Self::Staged => matches!(view, View::Staged),
+        }
+    }
+}
+
+/// Which of the two verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum View {
+    /// What counts.
+    Live,
+    /// What would count if everything in audit were enforced.
+    Staged,
 }
 
 /// What a rule says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Allowed, and no later tier is asked.
     Accept,
@@ -83,7 +128,7 @@ pub enum Action {
 }
 
 /// Ports of a rule.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum PortSet {
     /// Every protocol and port, those without ports included.
     Any,
@@ -158,14 +203,14 @@ impl Ruleset {
                 rules: tier
                     .rules
                     .iter()
-                    .filter(|rule| rule.peers.contains(peer))
-                    .map(|rule| (rule, resolved(rule.ports.named(), facts, peer)))
+                    .filter(|rule| rule.is_about(peer))
+                    .map(|rule| FacingRule::new(rule, facts, peer))
                     .collect(),
             })
             .collect();
         let audits = tiers.iter().any(|tier| {
             tier.unmatched.live != tier.unmatched.staged
-                || tier.rules.iter().any(|(rule, _)| rule.audit)
+                || tier.rules.iter().any(|it| it.rule.counts != Counts::Both)
         });
         Facing { tiers, audits }
     }
@@ -176,11 +221,45 @@ impl Ruleset {
     }
 }
 
+impl Rule {
+    /// Every set of peers that it speaks of.
+    pub fn all_peers(&self) -> impl Iterator<Item = &Peers> {
+        let except = self.except.iter().map(|it| &it.peers);
+        std::iter::once(&self.peers)
+            .chain(&*self.only)
+            .chain(except)
+    }
+
+    /// Every set of ports that it speaks of.
+    pub fn all_ports(&self) -> impl Iterator<Item = &PortSet> {
+        let except = self.except.iter().map(|it| &*it.ports);
+        std::iter::once(&*self.ports).chain(except)
+    }
+
+    fn is_about(&self, peer: &[FactId]) -> bool {
+        self.peers.contains(peer) && self.only.iter().all(|it| it.contains(peer))
+    }
+}
+
 impl Peers {
+    /// The facts that it asks for.
+    pub fn facts(&self) -> impl Iterator<Item = FactId> + '_ {
+        let (having, lacking): (&[FactId], &[FactId]) = match self {
+            Self::Everybody => (&[], &[]),
+            Self::AnyOf(having) => (having, &[]),
+            Self::Unless(having, lacking) => (having, lacking),
+        };
+        having.iter().chain(lacking).copied()
+    }
+
     fn contains(&self, peer: &[FactId]) -> bool {
+        let any = |of: &[FactId]| peer.iter().any(|fact| of.binary_search(fact).is_ok());
         match self {
             Self::Everybody => true,
-            Self::AnyOf(any) => peer.iter().any(|fact| any.binary_search(fact).is_ok()),
+            Self::AnyOf(having) => any(having),
+            Self::Unless(having, lacking) => {
+                any(having) || lacking.iter().any(|fact| !peer.contains(fact))
+            }
         }
     }
 }
@@ -215,15 +294,34 @@ pub struct Facing<'a> {
 #[derive(Clone, Debug)]
 struct FacingTier<'a> {
     tier: Tier,
-    /// With the ports that the peer's names stand for.
-    rules: Vec<(&'a Rule, Vec<(Protocol, u16)>)>,
+    rules: Vec<FacingRule<'a>>,
     unmatched: Unmatched,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum View {
-    Live,
-    Staged,
+#[derive(Clone, Debug)]
+struct FacingRule<'a> {
+    rule: &'a Rule,
+    /// Ports that the peer's names stand for.
+    named: Vec<(Protocol, u16)>,
+    /// Ports of the exceptions that the peer is in.
+    except: Vec<&'a PortSet>,
+}
+
+impl<'a> FacingRule<'a> {
+    fn new(rule: &'a Rule, facts: &Facts, peer: &[FactId]) -> Self {
+        let except = rule.except.iter().filter(|it| it.peers.contains(peer));
+        Self {
+            rule,
+            named: resolved(rule.ports.named(), facts, peer),
+            except: except.map(|it| &*it.ports).collect(),
+        }
+    }
+
+    fn matches(&self, port: Port) -> bool {
+        let named = || port.is_some_and(|port| self.named.contains(&port));
+        (self.rule.ports.contains(port) || named())
+            && !self.except.iter().any(|except| except.contains(port))
+    }
 }
 
 impl<'a> Facing<'a> {
@@ -238,6 +336,7 @@ impl<'a> Facing<'a> {
         } else {
             (live, tier, rule)
         };
+        let binds_own_node = live == Verdict::Deny && tier == Tier::ZoneDeny;
         let (tier, rule) = if staged.0 == live {
             (tier, rule)
         } else {
@@ -248,6 +347,7 @@ impl<'a> Facing<'a> {
             staged: staged.0,
             tier,
             rule,
+            binds_own_node,
         }
     }
 
@@ -255,20 +355,21 @@ impl<'a> Facing<'a> {
     pub fn rules(&self) -> impl Iterator<Item = &'a Rule> {
         self.tiers
             .iter()
-            .flat_map(|tier| tier.rules.iter().map(|&(rule, _)| rule))
+            .flat_map(|tier| tier.rules.iter().map(|it| it.rule))
     }
 
     fn walk(&self, port: Port, view: View) -> (Verdict, Tier, Option<NameId>) {
         for tier in &self.tiers {
-            let rule = tier.rules.iter().find(|(rule, named)| {
-                (view == View::Staged || !rule.audit)
-                    && (rule.ports.contains(port) || port.is_some_and(|port| named.contains(&port)))
-            });
+            let rule = tier
+                .rules
+                .iter()
+                .find(|it| it.rule.counts.counts(view) && it.matches(port))
+                .map(|it| it.rule);
             let unmatched = match view {
                 View::Live => tier.unmatched.live,
                 View::Staged => tier.unmatched.staged,
             };
-            match (rule.map(|&(rule, _)| (rule.action, rule.name)), unmatched) {
+            match (rule.map(|rule| (rule.action, rule.name)), unmatched) {
                 (Some((Action::Accept, name)), _) => {
                     return (Verdict::Allow, tier.tier, Some(name));
                 }

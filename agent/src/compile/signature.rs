@@ -76,7 +76,7 @@ impl Signatures {
                 self.counted.release(before);
             }
         }
-        let Settled { born, dead } = self.counted.settle();
+        let Settled { born, dead, .. } = self.counted.settle();
         for (number, facts) in &dead {
             self.texts.remove(number);
             for fact in &**facts {

@@ -10,7 +10,7 @@ use imbl::OrdMap;
 use super::{
     DesiredCell, Table,
     fact::{Fact, FactId, Facts},
-    ruleset::{Peers, Port, PortSet, Ruleset},
+    ruleset::{Peers, Port, PortSet, Rule, Ruleset},
     signature::Signatures,
 };
 use crate::model::Protocol;
@@ -122,9 +122,16 @@ pub(super) fn renumbered(
     }
 }
 
-/// True of a block that is not found by the exact address.
+/// True of what may hold of an address that is not found by the exact address.
 fn is_network(fact: Option<&Fact>) -> bool {
-    matches!(fact, Some(Fact::Block(block)) if block.cidr.prefix_len() < block.cidr.max_prefix_len())
+    match fact {
+        Some(Fact::Block(block)) => block.cidr.prefix_len() < block.cidr.max_prefix_len(),
+        Some(Fact::Zone { .. } | Fact::Zoned(_)) => true,
+        Some(
+            Fact::Pod | Fact::Pods { .. } | Fact::Port { .. } | Fact::Cluster | Fact::Nodes(_),
+        )
+        | None => false,
+    }
 }
 
 /// Cells by a small number, so that rows are compared fast.
@@ -148,9 +155,7 @@ impl Cells {
 fn asked(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<FactId> {
     let mut asked = BTreeSet::new();
     for rule in ruleset.rules() {
-        if let Peers::AnyOf(any) = &rule.peers {
-            asked.extend(any.iter().copied());
-        }
+        asked.extend(rule.all_peers().flat_map(Peers::facts));
     }
     for name in names {
         asked.extend(facts.ports_named(name).map(|(id, _)| id));
@@ -168,8 +173,8 @@ fn points(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts
         starts[protocol as usize].insert(first);
         starts[protocol as usize].extend(last.checked_add(1));
     };
-    for rule in ruleset.rules() {
-        let PortSet::Of { ranges, .. } = &*rule.ports else {
+    for ports in ruleset.rules().flat_map(Rule::all_ports) {
+        let PortSet::Of { ranges, .. } = ports else {
             continue;
         };
         for (protocol, runs) in Protocol::ALL.into_iter().zip(ranges) {

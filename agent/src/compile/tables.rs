@@ -9,9 +9,9 @@ use super::{
     DesiredCell, Table,
     evaluator::{Evaluator, Touched},
     fact::FactId,
-    netpol::RuleNames,
-    policies::RulesetId,
+    names::RuleNames,
     ruleset::NameId,
+    rulesets::RulesetId,
     signature::{Changes, Signatures},
     table::Built,
 };

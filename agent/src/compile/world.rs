@@ -1,12 +1,12 @@
 //! Who is a subject, who is a peer, and whose is an address.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
 
-use super::address::is_link_local;
+use super::{address::is_link_local, layer::ByFamily};
 use crate::model::{ContainerPort, Diagnostic, Labels, Located, Pod, PodKey};
 
 /// What rules can tell of a pod but its address.
@@ -18,6 +18,8 @@ pub(super) struct Kind {
     pub(super) labels: Labels,
     /// Container ports.
     pub(super) ports: Arc<[ContainerPort]>,
+    /// Service account.
+    pub(super) account: Arc<str>,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
             namespace: pod.key.namespace.clone(),
             labels: pod.labels.clone(),
             ports: pod.ports.clone(),
+            account: Arc::clone(&pod.service_account),
         }
     }
 }
@@ -38,8 +41,8 @@ pub(super) struct Group {
     pub(super) kind: Arc<Kind>,
     /// How many.
     pub(super) pods: usize,
-    /// How many of them are subjects.
-    pub(super) subjects: usize,
+    /// How many of them are subjects, by the zones that their addresses are in.
+    pub(super) subjects: BTreeMap<ByFamily, usize>,
     /// Addresses that they claim, in no order.
     pub(super) addresses: Vec<IpAddr>,
 }
@@ -83,7 +86,7 @@ impl World {
         &mut self,
         pod: &Arc<Pod>,
         located: Option<&Located>,
-        is_subject: bool,
+        subject: Option<&ByFamily>,
     ) -> (GroupId, Vec<IpAddr>) {
         let kind = Kind::of(pod);
         let id = match self.by_kind.get(&kind) {
@@ -93,7 +96,9 @@ impl World {
         let addresses = peer_addresses(pod, located);
         if let Some(group) = self.groups[id].as_mut() {
             group.pods += 1;
-            group.subjects += usize::from(is_subject);
+            if let Some(zones) = subject {
+                *group.subjects.entry(zones.clone()).or_default() += 1;
+            }
             group.addresses.extend(&addresses);
         }
         for &address in &addresses {
@@ -114,13 +119,20 @@ impl World {
         &mut self,
         pod: &Pod,
         located: Option<&Located>,
-        was_subject: bool,
+        subject: Option<&ByFamily>,
     ) -> Option<(GroupId, Vec<IpAddr>)> {
         let id = *self.by_kind.get(&Kind::of(pod))?;
         let group = self.groups[id].as_mut()?;
         let addresses = peer_addresses(pod, located);
         group.pods -= 1;
-        group.subjects -= usize::from(was_subject);
+        if let Some(zones) = subject
+            && let Entry::Occupied(mut left) = group.subjects.entry(zones.clone())
+        {
+            *left.get_mut() -= 1;
+            if *left.get() == 0 {
+                left.remove();
+            }
+        }
         for address in &addresses {
             if let Some(at) = group.addresses.iter().position(|it| it == address) {
                 group.addresses.swap_remove(at);
@@ -196,6 +208,11 @@ impl World {
     }
 
     /// Addresses that several pods claim.
+    pub(super) fn disputed(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.disputed.iter().copied()
+    }
+
+    /// What is wrong with addresses that several pods claim.
     pub(super) fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> + '_ {
         self.disputed.iter().flat_map(|&address| {
             let claimants: &[Claimant] = match self.claims.get(&address) {
@@ -229,7 +246,7 @@ impl World {
         let group = Group {
             kind: Arc::clone(&kind),
             pods: 0,
-            subjects: 0,
+            subjects: BTreeMap::new(),
             addresses: Vec::new(),
         };
         let id = self.free.pop().unwrap_or_else(|| {

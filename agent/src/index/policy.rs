@@ -111,6 +111,7 @@ pub(super) fn describe_substitute(policy: &Policy) -> String {
     let audited = match policy.enforcement {
         Enforcement::Enforce => "",
         Enforcement::Audit => " (audited only)",
+        Enforcement::Disabled => " (disabled)",
     };
     format!(
         "not in force, and no good state of it is known: until this is mended, the pods that it \

@@ -42,6 +42,12 @@ pub(super) fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         local: _,
         node_addresses: _,
         broadcasts: _,
+        cluster_policies: _,
+        zones: _,
+        zone_policies: _,
+        tenants: _,
+        grants: _,
+        past: _,
     } = snapshot;
     let namespaces = namespaces.values().map(namespace);
     let nodes = nodes.values().map(node);

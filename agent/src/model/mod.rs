@@ -1,5 +1,8 @@
 //! What the cluster is made of, in plain types: no Kubernetes library, no aya, no serde.
 
+mod cluster_policy;
+mod expiry;
+mod grant;
 mod intern;
 mod labels;
 mod objects;
@@ -9,7 +12,12 @@ mod policy;
 mod port;
 mod set;
 mod snapshot;
+mod tenant;
+mod zone;
 
+pub use cluster_policy::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, ClusterTier};
+pub use expiry::Expiry;
+pub use grant::MetadataAccess;
 pub use intern::Interner;
 pub use labels::{Labels, Operator, Requirement, Selector};
 pub use objects::{Difference, Objects};
@@ -22,3 +30,8 @@ pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};
 pub use port::{PortSpec, Protocol};
 pub use set::Set;
 pub use snapshot::{Namespace, Node, Service, ServicePort, Snapshot, TargetPort};
+pub use tenant::{TenantException, TenantIsolation, TenantMode};
+pub use zone::{
+    Canary, Entity, IntraZone, Members, Openness, Workloads, Zone, ZoneAction, ZoneException,
+    ZonePeer, ZonePolicy, ZoneRule,
+};

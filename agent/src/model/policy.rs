@@ -58,6 +58,8 @@ pub enum Enforcement {
     Enforce,
     /// Only in the staged verdict.
     Audit,
+    /// It is as if it were absent.
+    Disabled,
 }
 
 /// One rule: these peers, on these ports, are allowed.

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{Labels, Located, Objects, Origin, Pod, PodKey, Policy, PolicyKey, Protocol, Selector};
+use super::{
+    ClusterPolicy, Labels, Located, MetadataAccess, Objects, Origin, Pod, PodKey, Policy,
+    PolicyKey, Protocol, Selector, TenantIsolation, Zone, ZonePolicy,
+};
 
 /// The state of everything at one moment: what the compiler reads. A clone is a few pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,18 @@ pub struct Snapshot {
     pub services: Objects<(String, String), Service>,
     /// Policies.
     pub policies: Objects<PolicyKey, Policy>,
+    /// Cluster network policies by name.
+    pub cluster_policies: Objects<String, ClusterPolicy>,
+    /// Security zones by name.
+    pub zones: Objects<String, Zone>,
+    /// Zone policies by name.
+    pub zone_policies: Objects<String, ZonePolicy>,
+    /// Tenant isolations by name.
+    pub tenants: Objects<String, TenantIsolation>,
+    /// Grants of metadata access by name.
+    pub grants: Objects<String, MetadataAccess>,
+    /// The last [`super::Expiry`] of anything here that has come; 0 if none has.
+    pub past: i64,
     /// The pods of this node whose interface is known.
     pub local: Objects<PodKey, Located>,
     /// Addresses of this node itself.

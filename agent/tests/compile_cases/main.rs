@@ -9,6 +9,8 @@ mod names;
 mod peers;
 mod pods;
 mod ports;
+mod tiers;
+mod zones;
 
 use std::{collections::BTreeSet, net::IpAddr};
 

@@ -12,6 +12,12 @@ pub(super) enum Change {
     Pod(PodKey),
     Local(PodKey),
     Policy(PolicyKey),
+    Node(String),
+    Zone(String),
+    ZonePolicy(String),
+    Tenants(String),
+    ClusterPolicy(String),
+    OwnAddresses,
 }
 
 impl Change {
@@ -29,21 +35,43 @@ impl Change {
             Self::Pod(key) => copy(key, &from.pods, &mut to.pods),
             Self::Local(key) => copy(key, &from.local, &mut to.local),
             Self::Policy(key) => copy(key, &from.policies, &mut to.policies),
+            Self::Node(key) => copy(key, &from.nodes, &mut to.nodes),
+            Self::Zone(key) => copy(key, &from.zones, &mut to.zones),
+            Self::ZonePolicy(key) => copy(key, &from.zone_policies, &mut to.zone_policies),
+            Self::Tenants(key) => copy(key, &from.tenants, &mut to.tenants),
+            Self::ClusterPolicy(key) => copy(key, &from.cluster_policies, &mut to.cluster_policies),
+            Self::OwnAddresses => to.node_addresses.clone_from(&from.node_addresses),
         }
     }
 
     /// All that differ.
     fn between(one: &Snapshot, other: &Snapshot) -> Vec<Self> {
-        let namespaces = one.namespaces.changed_keys(&other.namespaces).into_iter();
-        let pods = one.pods.changed_keys(&other.pods).into_iter();
-        let local = one.local.changed_keys(&other.local).into_iter();
-        let policies = one.policies.changed_keys(&other.policies).into_iter();
-        namespaces
-            .cloned()
-            .map(Self::Namespace)
-            .chain(pods.cloned().map(Self::Pod))
-            .chain(local.cloned().map(Self::Local))
-            .chain(policies.cloned().map(Self::Policy))
+        fn keys<K: Ord + Clone, V: Eq>(
+            one: &Objects<K, V>,
+            other: &Objects<K, V>,
+            change: fn(K) -> Change,
+        ) -> impl Iterator<Item = Change> {
+            let keys = one.changed_keys(other).into_iter().cloned();
+            keys.map(change).collect::<Vec<_>>().into_iter()
+        }
+        keys(&one.namespaces, &other.namespaces, Self::Namespace)
+            .chain(keys(&one.pods, &other.pods, Self::Pod))
+            .chain(keys(&one.local, &other.local, Self::Local))
+            .chain(keys(&one.policies, &other.policies, Self::Policy))
+            .chain(keys(&one.nodes, &other.nodes, Self::Node))
+            .chain(keys(&one.zones, &other.zones, Self::Zone))
+            .chain(keys(
+                &one.zone_policies,
+                &other.zone_policies,
+                Self::ZonePolicy,
+            ))
+            .chain(keys(&one.tenants, &other.tenants, Self::Tenants))
+            .chain(keys(
+                &one.cluster_policies,
+                &other.cluster_policies,
+                Self::ClusterPolicy,
+            ))
+            .chain((one.node_addresses != other.node_addresses).then_some(Self::OwnAddresses))
             .collect()
     }
 }

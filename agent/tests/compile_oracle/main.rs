@@ -4,13 +4,15 @@
     reason = "what the tests write themselves is right"
 )]
 
+mod above;
 mod history;
 mod incremental;
 mod objects;
 mod oracle;
 mod worlds;
+mod zoned;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use proptest::prelude::*;
 use ringfence_agent::{
@@ -28,10 +30,11 @@ fn desired(snapshot: &Snapshot) -> Desired {
     compile(snapshot, &Options::default()).0
 }
 
-fn verdict(said: &oracle::Said) -> Verdict {
-    match said {
-        Some((false, _)) => Verdict::Deny,
-        _ => Verdict::Allow,
+const fn verdict(judged: &oracle::Judged) -> Verdict {
+    if judged.allowed {
+        Verdict::Allow
+    } else {
+        Verdict::Deny
     }
 }
 
@@ -44,16 +47,30 @@ fn check_against_oracle(snapshot: &Snapshot) -> Result<(), TestCaseError> {
         .filter(|key| oracle::counts(&snapshot.pods[*key]))
         .collect();
     prop_assert_eq!(desired.endpoints.keys().collect::<BTreeSet<_>>(), expected);
-    for key in desired.endpoints.keys() {
+    for (key, endpoint) in &desired.endpoints {
         for direction in DIRECTIONS {
             for address in worlds::addresses(snapshot) {
+                let of_family =
+                    |it: &IpAddr| it.to_canonical().is_ipv4() == address.to_canonical().is_ipv4();
+                if !endpoint.addresses.is_empty() && !endpoint.addresses.iter().any(of_family) {
+                    // Nobody can talk with it over this family.
+                    continue;
+                }
                 for port in worlds::ports() {
                     let live = oracle::judge(snapshot, key, direction, address, port, false);
                     let staged = oracle::judge(snapshot, key, direction, address, port, true);
                     let cell = desired.cell(key, direction, address, port);
-                    let context = || format!("{key} {direction:?} {address} {port:?}: {cell:?}");
-                    prop_assert_eq!(cell.is_some(), staged.is_some(), "{}", context());
-                    let Some(cell) = cell else { continue };
+                    let context = || {
+                        format!(
+                            "{key} {direction:?} {address} {port:?}: {cell:?}, {live:?} {staged:?}"
+                        )
+                    };
+                    let Some(cell) = cell else {
+                        for silent in [&live, &staged] {
+                            prop_assert_eq!(silent.tier, Tier::Default, "{}", context());
+                        }
+                        continue;
+                    };
                     prop_assert_eq!(cell.live, verdict(&live), "{}", context());
                     prop_assert_eq!(cell.staged, verdict(&staged), "{}", context());
                     let named = if cell.live == cell.staged {
@@ -61,19 +78,16 @@ fn check_against_oracle(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                     } else {
                         &staged
                     };
+                    prop_assert_eq!(cell.tier, named.tier, "{}", context());
                     let rule = cell.rule.map(|rule| desired.rules[&rule].as_str());
-                    prop_assert_eq!(
-                        rule,
-                        named.as_ref().map(|it| it.1.as_str()),
+                    prop_assert_eq!(rule.is_some(), !named.rules.is_empty(), "{}", context());
+                    prop_assert!(
+                        rule.is_none_or(|rule| named.rules.contains(rule)),
                         "{}",
                         context()
                     );
-                    let tier = if named.is_some() {
-                        Tier::NetworkPolicy
-                    } else {
-                        Tier::Default
-                    };
-                    prop_assert_eq!(cell.tier, tier, "{}", context());
+                    let binds = !live.allowed && live.tier == Tier::ZoneDeny;
+                    prop_assert_eq!(cell.binds_own_node, binds, "{}", context());
                 }
             }
         }

@@ -126,13 +126,18 @@ pub(super) fn pod(index: usize) -> impl Strategy<Value = Placed> {
             vec(container_port(), 0..=3),
             phase,
         ),
-        (addresses, any::<bool>(), proptest::bool::weighted(0.1)),
+        (
+            addresses,
+            any::<bool>(),
+            proptest::bool::weighted(0.1),
+            proptest::bool::weighted(0.3),
+        ),
         proptest::option::weighted(0.6, interface),
     )
         .prop_map(
             move |(
                 (namespace, labels, ports, phase),
-                (addresses, terminating, host_network),
+                (addresses, terminating, host_network, robot),
                 local,
             )| {
                 let pod = Pod {
@@ -146,6 +151,7 @@ pub(super) fn pod(index: usize) -> impl Strategy<Value = Placed> {
                     phase,
                     terminating,
                     host_network,
+                    service_account: if robot { "robot" } else { "" }.into(),
                     ..Pod::default()
                 };
                 let located = local.map(|addresses| Located {

@@ -1,19 +1,72 @@
 //! A naive evaluator, straight from the API's text. It shares nothing with the compiler but the model's types.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use ringfence_agent::model::{
     Enforcement, Labels, Operator, Peer, Phase, Pod, PodKey, Policy, PortSpec, Ports, Protocol,
     Selector, Snapshot,
 };
-use ringfence_common::Direction;
+use ringfence_common::{Direction, cell::Tier};
 
-/// What the oracle says: `None` if no policy is about the pod, else whether the flow is allowed and by what.
+use super::above;
+
+/// What one tier says: `None` if nothing, else whether the flow is allowed and by what.
 pub type Said = Option<(bool, String)>;
 
-/// Judges one flow at one pod, by all policies (`staged`) or by those that are enforced.
+/// What all tiers say.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The flow is allowed.
+    pub allowed: bool,
+    /// The tier that decided.
+    pub tier: Tier,
+    /// Rules that may be named; none in tier `Default`.
+    pub rules: BTreeSet<String>,
+}
+
+/// Judges one flow at one pod through all tiers, by all objects (`staged`) or by those that are enforced.
 pub fn judge(
+    snapshot: &Snapshot,
+    pod: &PodKey,
+    direction: Direction,
+    peer: IpAddr,
+    port: Option<(Protocol, u16)>,
+    staged: bool,
+) -> Judged {
+    let flow = above::Flow::new(snapshot, pod, direction, peer, port, staged);
+    let one = |tier, said: Said| {
+        said.map(|(allowed, rule)| Judged {
+            allowed,
+            tier,
+            rules: [rule].into(),
+        })
+    };
+    let denied = |tier, rules: BTreeSet<String>| {
+        (!rules.is_empty()).then_some(Judged {
+            allowed: false,
+            tier,
+            rules,
+        })
+    };
+    denied(Tier::ZoneDeny, flow.denials())
+        .or_else(|| denied(Tier::ZoneIsolation, flow.isolation()))
+        .or_else(|| denied(Tier::TenantStrict, flow.tenants(true)))
+        .or_else(|| one(Tier::ClusterAdmin, flow.cluster(true)))
+        .or_else(|| {
+            let said = network_policies(snapshot, pod, direction, peer, port, staged);
+            one(Tier::NetworkPolicy, said)
+        })
+        .or_else(|| denied(Tier::TenantOverridable, flow.tenants(false)))
+        .or_else(|| one(Tier::ClusterBaseline, flow.cluster(false)))
+        .unwrap_or(Judged {
+            allowed: true,
+            tier: Tier::Default,
+            rules: BTreeSet::new(),
+        })
+}
+
+fn network_policies(
     snapshot: &Snapshot,
     pod: &PodKey,
     direction: Direction,
@@ -75,7 +128,7 @@ pub fn counts(pod: &Pod) -> bool {
 }
 
 /// The pod that has an address.
-fn owner(snapshot: &Snapshot, address: IpAddr) -> Option<(&PodKey, &Pod)> {
+pub fn owner(snapshot: &Snapshot, address: IpAddr) -> Option<(&PodKey, &Pod)> {
     let claimants: Vec<(&PodKey, &Pod)> = snapshot
         .pods
         .iter()
@@ -126,24 +179,25 @@ fn is_peer(
             Peer::Pods { namespaces, pods } => pod.is_some_and(|(key, pod)| {
                 let in_namespace = match namespaces {
                     None => key.namespace == policy.key.namespace,
-                    Some(selector) => {
-                        let name = (
-                            "kubernetes.io/metadata.name".to_owned(),
-                            key.namespace.clone(),
-                        );
-                        let labels = match snapshot.namespaces.get(&key.namespace) {
-                            Some(namespace) => namespace.labels.clone(),
-                            None => Labels::from([name]),
-                        };
-                        selects(selector, &labels)
-                    }
+                    Some(selector) => selects(selector, &labels_of(snapshot, &key.namespace)),
                 };
                 in_namespace && selects(pods, &pod.labels)
             }),
         })
 }
 
-fn is_port(ports: &Ports, port: Option<(Protocol, u16)>, destination: Option<&Pod>) -> bool {
+/// Labels of a namespace, those that the API server gives it included.
+pub fn labels_of(snapshot: &Snapshot, namespace: &str) -> Labels {
+    match snapshot.namespaces.get(namespace) {
+        Some(namespace) => namespace.labels.clone(),
+        None => Labels::from([(
+            "kubernetes.io/metadata.name".to_owned(),
+            namespace.to_owned(),
+        )]),
+    }
+}
+
+pub fn is_port(ports: &Ports, port: Option<(Protocol, u16)>, destination: Option<&Pod>) -> bool {
     let Ports::Of(ports) = ports else { return true };
     let Some((protocol, number)) = port else {
         return false;
@@ -164,7 +218,7 @@ fn is_port(ports: &Ports, port: Option<(Protocol, u16)>, destination: Option<&Po
     })
 }
 
-fn selects(selector: &Selector, labels: &Labels) -> bool {
+pub fn selects(selector: &Selector, labels: &Labels) -> bool {
     for requirement in &selector.requirements {
         let value = labels.get(&requirement.key);
         let fine = match (&requirement.operator, value) {
@@ -183,7 +237,7 @@ fn selects(selector: &Selector, labels: &Labels) -> bool {
 }
 
 /// Family and bits, an IPv4-mapped address as IPv4.
-fn bits(address: IpAddr) -> (bool, u128) {
+pub fn bits(address: IpAddr) -> (bool, u128) {
     match address {
         IpAddr::V4(v4) => (true, u128::from(u32::from(v4))),
         IpAddr::V6(v6) => {
@@ -197,7 +251,7 @@ fn bits(address: IpAddr) -> (bool, u128) {
     }
 }
 
-fn holds(net: IpNet, address: IpAddr) -> bool {
+pub fn holds(net: IpNet, address: IpAddr) -> bool {
     let (net4, mut start) = bits(net.addr());
     let mut length = u32::from(net.prefix_len());
     let mut width = if matches!(net, IpNet::V4(_)) { 32 } else { 128 };

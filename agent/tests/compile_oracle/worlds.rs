@@ -4,9 +4,15 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use proptest::{collection::vec, prelude::*, sample::select};
-use ringfence_agent::model::{Labels, Namespace, Origin, Policy, Protocol, Snapshot};
+use ringfence_agent::model::{
+    ClusterPolicy, Labels, Namespace, Node, Origin, Policy, Protocol, Snapshot, TenantIsolation,
+    Zone, ZonePolicy,
+};
 
-use super::objects::{CIDRS, NAMESPACES, PORTS, Placed, pod, policy};
+use super::{
+    objects::{CIDRS, NAMESPACES, PORTS, Placed, pod, policy},
+    zoned::{NODE_ADDRESSES, PAST, cluster_policy, node, tenants, zone, zone_policy},
+};
 
 /// What a cluster is made of, in no order.
 #[derive(Clone, Debug)]
@@ -14,6 +20,18 @@ pub struct Parts {
     namespaces: Vec<Namespace>,
     pods: Vec<Placed>,
     policies: Vec<Policy>,
+    above: Above,
+}
+
+/// What is above the application teams.
+#[derive(Clone, Debug, Default)]
+struct Above {
+    nodes: Vec<Node>,
+    zones: Vec<Zone>,
+    zone_policies: Vec<ZonePolicy>,
+    tenants: Vec<TenantIsolation>,
+    cluster_policies: Vec<ClusterPolicy>,
+    own_addresses: BTreeSet<IpAddr>,
 }
 
 impl Parts {
@@ -34,6 +52,26 @@ impl Parts {
         for policy in &self.policies {
             snapshot.policies.insert(policy.key.clone(), policy.clone());
         }
+        let Above {
+            nodes,
+            zones,
+            zone_policies,
+            tenants,
+            cluster_policies,
+            own_addresses,
+        } = self.above.clone();
+        let named = nodes.into_iter().map(|it| (it.name.clone(), it));
+        snapshot.nodes.extend(named);
+        let named = zones.into_iter().map(|it| (it.name.clone(), it));
+        snapshot.zones.extend(named);
+        let named = zone_policies.into_iter().map(|it| (it.name.clone(), it));
+        snapshot.zone_policies.extend(named);
+        let named = tenants.into_iter().map(|it| (it.name.clone(), it));
+        snapshot.tenants.extend(named);
+        let named = cluster_policies.into_iter().map(|it| (it.name.clone(), it));
+        snapshot.cluster_policies.extend(named);
+        snapshot.node_addresses = own_addresses;
+        snapshot.past = PAST;
         snapshot
     }
 
@@ -43,17 +81,70 @@ impl Parts {
             Just(self.namespaces.clone()).prop_shuffle(),
             Just(self.pods.clone()).prop_shuffle(),
             Just(self.policies.clone()).prop_shuffle(),
+            self.above.shuffled(),
         )
-            .prop_map(|(namespaces, pods, policies)| Self {
+            .prop_map(|(namespaces, pods, policies, above)| Self {
                 namespaces,
                 pods,
                 policies,
+                above,
             })
     }
 }
 
-/// A cluster.
+impl Above {
+    fn shuffled(&self) -> impl Strategy<Value = Self> + use<> {
+        let own_addresses = self.own_addresses.clone();
+        (
+            Just(self.nodes.clone()).prop_shuffle(),
+            Just(self.zones.clone()).prop_shuffle(),
+            Just(self.zone_policies.clone()).prop_shuffle(),
+            Just(self.tenants.clone()).prop_shuffle(),
+            Just(self.cluster_policies.clone()).prop_shuffle(),
+        )
+            .prop_map(
+                move |(nodes, zones, zone_policies, tenants, cluster_policies)| Self {
+                    nodes,
+                    zones,
+                    zone_policies,
+                    tenants,
+                    cluster_policies,
+                    own_addresses: own_addresses.clone(),
+                },
+            )
+    }
+}
+
+/// As many as this at most, each by its number.
+fn some<S: Strategy>(most: usize, one: fn(usize) -> S) -> impl Strategy<Value = Vec<S::Value>> {
+    (0..=most).prop_flat_map(move |count| (0..count).map(one).collect::<Vec<_>>())
+}
+
+fn above() -> impl Strategy<Value = Above> {
+    let own = proptest::sample::subsequence(NODE_ADDRESSES.to_vec(), 0..=1);
+    (
+        some(2, node),
+        some(3, zone),
+        some(3, zone_policy),
+        some(2, tenants),
+        some(3, cluster_policy),
+        own,
+    )
+        .prop_map(
+            |(nodes, zones, zone_policies, tenants, cluster_policies, own)| Above {
+                nodes,
+                zones,
+                zone_policies,
+                tenants,
+                cluster_policies,
+                own_addresses: own.iter().map(|it| it.parse().unwrap()).collect(),
+            },
+        )
+}
+
+/// A cluster; half of them have only network policies.
 pub fn parts() -> impl Strategy<Value = Parts> {
+    let above = proptest::option::of(above()).prop_map(Option::unwrap_or_default);
     let namespaces = vec(
         proptest::option::of(select(vec!["x", "y"])),
         0..=NAMESPACES.len(),
@@ -73,10 +164,11 @@ pub fn parts() -> impl Strategy<Value = Parts> {
     });
     let pods = (1..=6_usize).prop_flat_map(|count| (0..count).map(pod).collect::<Vec<_>>());
     let policies = (0..=5_usize).prop_flat_map(|count| (0..count).map(policy).collect::<Vec<_>>());
-    (namespaces, pods, policies).prop_map(|(namespaces, pods, policies)| Parts {
+    (namespaces, pods, policies, above).prop_map(|(namespaces, pods, policies, above)| Parts {
         namespaces,
         pods,
         policies,
+        above,
     })
 }
 
@@ -111,6 +203,11 @@ pub fn addresses(snapshot: &Snapshot) -> BTreeSet<IpAddr> {
             .local
             .values()
             .flat_map(|it| it.addresses.iter().copied()),
+    );
+    all.extend(
+        NODE_ADDRESSES
+            .iter()
+            .map(|it| it.parse::<IpAddr>().unwrap()),
     );
     for net in CIDRS.iter().map(|it| it.parse::<IpNet>().unwrap()) {
         for edge in [net.network(), net.broadcast()] {

@@ -132,6 +132,7 @@ pub(super) fn desired(world: &World) -> Desired {
 pub(super) fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) -> Table {
     let row = |number: u8| -> Vec<DesiredCell> {
         let cell = |&allow: &bool| DesiredCell {
+            binds_own_node: false,
             live: if allow { Verdict::Allow } else { Verdict::Deny },
             staged: Verdict::Deny,
             tier: Tier::NetworkPolicy,

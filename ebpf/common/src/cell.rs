@@ -77,7 +77,8 @@ pub type RuleId = u32;
 
 /// One cell of the array map `CELLS`.
 ///
-/// Bits 0-7 live verdict, 8-15 staged verdict, 16-23 tier, 24-31 zero, 32-63 rule id.
+/// Bits 0-7 live verdict, 8-15 staged verdict, 16-22 tier, 23 set if what the pod's own node sends is denied, too,
+/// 24-31 zero, 32-63 rule id.
 /// All zero is a cell that nobody wrote: it allows nothing.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -90,6 +91,25 @@ impl Cell {
     #[must_use]
     pub const fn new(live: Verdict, staged: Verdict, tier: Tier, rule: RuleId) -> Self {
         Self(live as u64 | (staged as u64) << 8 | (tier as u64) << 16 | (rule as u64) << 32)
+    }
+
+    const BINDS_OWN_NODE: u64 = 1 << 23;
+    const TIER: u8 = 0x7f;
+
+    /// The same cell, which says this of what the pod's own node sends.
+    #[must_use]
+    pub const fn binding_own_node(self, binds: bool) -> Self {
+        if binds {
+            Self(self.0 | Self::BINDS_OWN_NODE)
+        } else {
+            self
+        }
+    }
+
+    /// True if what counts is a denial that the pod's own node is not exempt from.
+    #[must_use]
+    pub const fn binds_own_node(self) -> bool {
+        self.0 & Self::BINDS_OWN_NODE != 0
     }
 
     /// What counts; `None` for a cell that nobody wrote.
@@ -113,13 +133,13 @@ impl Cell {
     /// The tier that decided.
     #[must_use]
     pub const fn tier(self) -> Option<Tier> {
-        Tier::from_u8(bits::u8_at(self.0, 16))
+        Tier::from_u8(self.tier_number())
     }
 
     /// The tier's number, whatever it is.
     #[must_use]
     pub const fn tier_number(self) -> u8 {
-        bits::u8_at(self.0, 16)
+        bits::u8_at(self.0, 16) & Self::TIER
     }
 
     /// The rule that decided.
@@ -141,6 +161,11 @@ mod tests {
         assert_eq!(cell.tier(), Some(Tier::NetworkPolicy));
         assert_eq!(cell.rule(), u32::MAX);
         assert!(!cell.settled());
+        assert!(!cell.binds_own_node());
+        let cell =
+            Cell::new(Verdict::Deny, Verdict::Deny, Tier::ZoneDeny, 7).binding_own_node(true);
+        assert!(cell.binds_own_node());
+        assert_eq!((cell.tier(), cell.rule()), (Some(Tier::ZoneDeny), 7));
         assert_eq!(Cell::default().live(), None);
     }
 }

@@ -53,6 +53,14 @@ pub fn put(world: &mut World, policy: Value) -> Result<()> {
     Ok(())
 }
 
+/// The same of a cluster network policy.
+pub fn put_cluster(world: &mut World, policy: Value) -> Result<()> {
+    let name = policy["metadata"]["name"].as_str().map(ToOwned::to_owned);
+    let name = name.context("a policy without a name")?;
+    world.cluster_policies.insert(name, policy);
+    Ok(())
+}
+
 /// Does what an action says.
 pub fn apply(
     world: &mut World,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ringfence_agent::model::{PodKey, Protocol};
 
 use super::{
-    actions::{add_pod, agree, apply, parse_key, put},
+    actions::{add_pod, agree, apply, parse_key, put, put_cluster},
     case::{Case, End, Expect, Party, Question, Step, Way},
     file::{CaseFile, Expected, FamilyFile, ProbeFile, ServiceFile, StepFile, Tables},
     world::{Pod, World, protocol},
@@ -43,6 +43,15 @@ pub fn expand(file: CaseFile) -> Result<Case> {
                 for policy in policies {
                     put(&mut world, policy.clone()).with_context(say)?;
                 }
+            }
+            if let Some(policies) = &state.cluster_network_policies {
+                world.cluster_policies.clear();
+                for policy in policies {
+                    put_cluster(&mut world, policy.clone()).with_context(say)?;
+                }
+            }
+            if let Some(namespaces) = &state.namespaces {
+                world.namespaces.clone_from(namespaces);
             }
             if let Some(names) = &state.names {
                 let ours: Vec<String> = world
@@ -108,7 +117,8 @@ fn second_family(world: &mut World, steps: &[StepFile]) -> bool {
     true
 }
 
-fn tables(world: &World, expected: &Expected, questions: &mut Vec<Question>) -> Result<()> {
+/// What truth tables ask.
+pub fn tables(world: &World, expected: &Expected, questions: &mut Vec<Question>) -> Result<()> {
     let keys: Vec<PodKey> = expected
         .pods
         .iter()
@@ -219,6 +229,10 @@ fn probe_of(world: &World, services: &[ServiceFile], probe: &ProbeFile) -> Resul
         }
         _ => (ends(world, &probe.to)?, Way::Direct),
     };
+    let to: Vec<End> = match probe.to_ip {
+        Some(address) => to.into_iter().filter(|it| it.address == address).collect(),
+        None => to,
+    };
     let port = match probe.protocol.as_str() {
         "ICMP" => None,
         name => Some((
@@ -263,7 +277,13 @@ fn ends(world: &World, text: &str) -> Result<Vec<End>> {
             let key = parse_key(text)?;
             let pod = world.pods.get(&key);
             let pod = pod.with_context(|| format!("no pod {key}"))?;
-            (Party::Pod(key), pod.addresses.clone())
+            match &pod.node {
+                // Its network is its node's.
+                Some(node) if pod.host_network => {
+                    (Party::Node(node.clone()), pod.addresses.clone())
+                }
+                _ => (Party::Pod(key), pod.addresses.clone()),
+            }
         }
     };
     Ok(addresses

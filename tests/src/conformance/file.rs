@@ -21,6 +21,23 @@ pub struct CaseFile {
     pub steps: Vec<StepFile>,
 }
 
+/// A world that stays as it is, with the admin policies that came before cluster network policies.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StaticFile {
+    pub id: String,
+    #[serde(default)]
+    pub description: String,
+    pub initial: Initial,
+    #[serde(default)]
+    pub network_policies: Vec<Value>,
+    #[serde(default)]
+    pub admin_network_policies: Vec<Value>,
+    #[serde(default)]
+    pub baseline_admin_network_policies: Vec<Value>,
+    pub expected: Expected,
+}
+
 /// The state before the first step.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +113,8 @@ pub struct StepFile {
     pub expected: Option<Expected>,
     #[serde(default)]
     pub probes: Vec<ProbeFile>,
+    #[serde(rename = "subtest")]
+    pub _subtest: Option<String>,
 }
 
 /// A change.
@@ -153,6 +172,8 @@ pub struct State {
     #[serde(rename = "policies")]
     pub names: Option<Vec<String>>,
     pub network_policies: Option<Vec<Value>>,
+    pub cluster_network_policies: Option<Vec<Value>>,
+    pub namespaces: Option<BTreeMap<String, Labels>>,
 }
 
 /// What a suite says about the world after the actions.
@@ -187,6 +208,9 @@ pub struct Tables {
 pub struct ProbeFile {
     pub from: String,
     pub to: String,
+    /// One of its addresses, if that one is meant.
+    #[serde(rename = "toIP")]
+    pub to_ip: Option<IpAddr>,
     pub protocol: String,
     #[serde(default)]
     pub port: u16,

@@ -20,8 +20,8 @@ use super::{
     world::{Labels, Pod, Port, World, protocol},
 };
 
-/// Why cases about cluster-wide policies are not asked.
-pub const WAITS: &str = "waits for ClusterNetworkPolicy";
+/// Why cases about the admin policies before `ClusterNetworkPolicy` are not asked.
+pub const WAITS: &str = "is about functions for admin policies that the API does not have any more";
 const PEER: &str = "192.0.2.77";
 const SUBJECT: &str = "192.0.2.78";
 

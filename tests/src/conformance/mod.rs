@@ -13,6 +13,7 @@
 //! * What cannot be asked is counted and named with the reason; it never counts as right.
 
 mod actions;
+mod admin;
 pub mod case;
 mod compiled;
 mod expand;

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{case::Case, expand::expand, knp};
+use super::{admin, case::Case, expand::expand, knp};
 
 /// A suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ enum Form {
     Cases,
     /// Tables of kube-network-policies.
     Packets,
-    /// Cases about a kind of object that the agent does not read yet.
-    ClusterPolicies,
+    /// Tables about the admin policies that came before cluster network policies.
+    Admin,
     /// Truth tables or probes that are part of this project.
     Own,
 }
@@ -43,17 +43,9 @@ impl Suite {
         Self::of("e2e-netpol-v6", "e2e-netpol/variants/v6", Form::Cases),
         Self::of("cni-e2e", "cni-e2e", Form::Cases),
         Self::of("knp", "knp", Form::Packets),
-        Self::of("npapi", "npapi/conformance", Form::ClusterPolicies),
-        Self::of(
-            "npapi-v6",
-            "npapi/conformance/variants/v6",
-            Form::ClusterPolicies,
-        ),
-        Self::of(
-            "policy-assistant",
-            "npapi/policy-assistant",
-            Form::ClusterPolicies,
-        ),
+        Self::of("npapi", "npapi/conformance", Form::Cases),
+        Self::of("npapi-v6", "npapi/conformance/variants/v6", Form::Cases),
+        Self::of("policy-assistant", "npapi/policy-assistant", Form::Admin),
     ];
 
     const fn of(name: &'static str, folder: &'static str, form: Form) -> Self {
@@ -110,7 +102,7 @@ pub fn load(suite: Suite, data: &Path) -> Result<Vec<Case>> {
         Form::Own => own(),
         Form::Cases => cases(&folder),
         Form::Packets => knp::read(&folder, &files(&folder)?),
-        Form::ClusterPolicies => waiting(&folder),
+        Form::Admin => admin::read(&files(&folder)?),
     }
 }
 
@@ -152,20 +144,4 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Cases that cannot be asked yet: named, so that nobody takes them for right.
-fn waiting(folder: &Path) -> Result<Vec<Case>> {
-    let named = files(folder)?.into_iter().map(|path| Case {
-        id: path
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-        description: String::new(),
-        flags: Vec::new(),
-        steps: Vec::new(),
-        refused: None,
-        waits: Some(knp::WAITS.to_owned()),
-    });
-    Ok(named.collect())
 }

@@ -20,6 +20,8 @@ pub struct World {
     pub pods: BTreeMap<PodKey, Pod>,
     /// Policies by namespace and name, as the suite has them.
     pub policies: BTreeMap<(String, String), Value>,
+    /// Cluster network policies by name, as the suite has them.
+    pub cluster_policies: BTreeMap<String, Value>,
 }
 
 /// A node.
@@ -117,6 +119,7 @@ impl World {
             .chain(nodes)
             .chain(pods)
             .chain(self.policies.values().cloned())
+            .chain(self.cluster_policies.values().cloned())
         {
             text += "---\n";
             text += &document.to_string();

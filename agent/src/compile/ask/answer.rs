@@ -77,6 +77,8 @@ pub struct Judgement {
     pub tier: Tier,
     /// Name of the rule that decided; `None` in the tiers `Origin` and `Default`.
     pub rule: Option<String>,
+    /// What the destination's own node sends is denied, too.
+    pub binds_own_node: bool,
     /// After a denial: rules that are about this peer, but not on this port.
     pub other_ports: Vec<String>,
 }
@@ -88,6 +90,7 @@ impl Judgement {
             staged: Verdict::Allow,
             tier: Tier::Origin,
             rule: None,
+            binds_own_node: false,
             other_ports: Vec::new(),
         }
     }

@@ -10,8 +10,8 @@ use crate::{
         blocks,
         counted::Settled,
         fact::{Fact, FactId, Scope, bare_namespace},
-        netpol,
-        world::GroupId,
+        ports,
+        world::{GroupId, Kind},
     },
     model::{Labels, Protocol},
 };
@@ -22,7 +22,7 @@ const FEW: usize = 32;
 impl Evaluator {
     /// Files new facts and forgets those that nobody asks for; whom they are about is stale.
     pub(super) fn settle_facts(&mut self, stale: &mut Stale, touched: &mut Touched) {
-        let Settled { born, dead } = self.facts.settle();
+        let Settled { born, dead, .. } = self.facts.settle();
         let born: Vec<(FactId, Arc<Fact>)> = born
             .into_iter()
             .filter_map(|id| Some((id, self.facts.shared(id)?)))
@@ -40,10 +40,37 @@ impl Evaluator {
             }
         }
         let changed: Vec<&Fact> = born.iter().chain(&dead).map(|(_, fact)| &**fact).collect();
+        for (id, fact) in &dead {
+            if let Fact::Nodes(_) = **fact {
+                self.of_nodes.remove(id);
+            }
+        }
+        for (id, fact) in &born {
+            if let Fact::Nodes(selector) = &**fact {
+                self.of_nodes.insert(*id, selector.clone());
+            }
+        }
         for fact in &changed {
-            if let Fact::Block(block) = fact {
-                touched.nets.extend(blocks::named(block));
-                touched.blocks.push(block.cidr);
+            match fact {
+                Fact::Block(block) => {
+                    touched.nets.extend(blocks::named(block));
+                    touched.blocks.push(block.cidr);
+                }
+                Fact::Nodes(_) => {
+                    touched.nets.extend(self.nodes.addresses().map(IpNet::from));
+                }
+                Fact::Cluster => {
+                    touched.nets.extend(self.nodes.addresses().map(IpNet::from));
+                    let disputed = self.world.disputed();
+                    touched.nets.extend(disputed.map(IpNet::from));
+                    stale.facts.extend(self.world.groups().map(|(id, _)| id));
+                }
+                // Of whom zones are is told where they change.
+                Fact::Pod
+                | Fact::Pods { .. }
+                | Fact::Zone { .. }
+                | Fact::Zoned(_)
+                | Fact::Port { .. } => {}
             }
         }
         let of_pods: Vec<&Fact> = changed
@@ -57,10 +84,10 @@ impl Evaluator {
                 stale.facts.extend(self.groups_with(fact));
             }
         }
-        let Settled { born, dead } = self.asked_ports.settle();
+        let Settled { born, dead, .. } = self.parts.asked_ports.settle();
         let names = born
             .iter()
-            .filter_map(|&number| self.asked_ports.get(number));
+            .filter_map(|&number| self.parts.asked_ports.get(number));
         let names: BTreeSet<&(Protocol, String)> = names
             .map(|name| &**name)
             .chain(dead.iter().map(|(_, name)| &**name))
@@ -81,7 +108,12 @@ impl Evaluator {
 
     /// Groups of which a fact about pods holds.
     fn groups_with(&self, fact: &Fact) -> Vec<GroupId> {
-        let Fact::Pods { namespaces, pods } = fact else {
+        let Fact::Pods {
+            namespaces,
+            pods,
+            accounts,
+        } = fact
+        else {
             return Vec::new();
         };
         let names: Vec<&str> = match namespaces {
@@ -96,9 +128,12 @@ impl Evaluator {
             .into_iter()
             .flat_map(|name| self.world.groups_in(name))
             .filter(|&id| {
-                self.world
-                    .group(id)
-                    .is_some_and(|group| pods.matches(&group.kind.labels))
+                self.world.group(id).is_some_and(|group| {
+                    let Kind {
+                        labels, account, ..
+                    } = &*group.kind;
+                    pods.matches(labels) && (accounts.is_empty() || accounts.contains(&**account))
+                })
             })
             .collect()
     }
@@ -111,13 +146,15 @@ impl Evaluator {
         let kind = &group.kind;
         let of_namespace = self.labels_of(&kind.namespace);
         let namespace = (kind.namespace.as_str(), &of_namespace);
-        let mut facts = self.peers.matching(&self.facts, namespace, &kind.labels);
+        let mut facts = self
+            .peers
+            .matching(&self.facts, namespace, &kind.labels, &kind.account);
         let asked = kind.ports.iter().filter_map(|port| {
             let asked = (port.protocol, port.name.clone()?);
-            self.asked_ports.number(&asked).map(|_| asked)
+            self.parts.asked_ports.number(&asked).map(|_| asked)
         });
         let asked: BTreeSet<(Protocol, String)> = asked.collect();
-        for (protocol, name, number) in netpol::resolve(asked.iter(), &kind.ports) {
+        for (protocol, name, number) in ports::resolve(asked.iter(), &kind.ports) {
             facts.push(self.facts.intern(Fact::Port {
                 protocol,
                 name,
@@ -125,6 +162,7 @@ impl Evaluator {
             }));
         }
         facts.push(self.pod);
+        facts.extend(self.facts.number(&Fact::Cluster));
         facts.sort_unstable();
         let before = self.pod_facts.insert(id, facts);
         if before.as_ref() != self.pod_facts.get(&id) {
@@ -137,6 +175,7 @@ impl Evaluator {
     pub(super) fn forget(&mut self, id: GroupId) {
         let facts = self.pod_facts.remove(&id).unwrap_or_default();
         self.release_ports(&facts);
+        self.in_zones.remove(&id);
         self.world.forget(id);
     }
 
@@ -148,7 +187,7 @@ impl Evaluator {
         }
     }
 
-    fn labels_of(&self, namespace: &str) -> Labels {
+    pub(super) fn labels_of(&self, namespace: &str) -> Labels {
         match self.snapshot.namespaces.get(namespace) {
             Some(namespace) => namespace.labels.clone(),
             None => bare_namespace(namespace),

@@ -6,91 +6,156 @@ use ringfence_common::Direction;
 
 use super::{Evaluator, Selected, Stale, Touched};
 use crate::{
-    compile::{policies::DIRECTIONS, world::GroupId},
-    model::{PolicyKey, Snapshot},
+    compile::{
+        cluster,
+        fact::Facts,
+        layer::{ByFamily, Subject},
+        names::RuleNames,
+        netpol,
+        part::Part,
+        policies::{Compile, Compiled, DIRECTIONS, Source},
+        world::{GroupId, Kind},
+        zones::InZones,
+    },
+    model::{ClusterPolicy, Diagnostic, Enforcement, Policy, PolicyKey, Snapshot},
 };
 
 impl Evaluator {
     pub(super) fn take_policies(&mut self, old: &Snapshot, new: &Snapshot, stale: &mut Stale) {
         for policy in old.policies.differences(&new.policies) {
-            self.policies.forget(policy.key);
+            self.policies.forget(&Source::Policy(policy.key.clone()));
             let groups = self.world.groups_in(&policy.key.namespace);
-            stale.subjects.extend(groups.filter(|&group| {
-                self.world.group(group).is_some_and(|it| it.subjects > 0)
-                    || self.selected.contains_key(&group)
-            }));
+            stale.subjects.extend(groups);
+        }
+        for policy in old.cluster_policies.differences(&new.cluster_policies) {
+            self.policies.forget(&Source::Cluster(policy.key.clone()));
+            stale.subjects.extend(self.world.groups().map(|(id, _)| id));
         }
     }
 
-    /// Gives these groups the policies that select them, and their rulesets.
+    /// Gives the subjects of these groups the policies that select them, and their rulesets.
     pub(super) fn select(&mut self, groups: &BTreeSet<GroupId>, touched: &mut Touched) {
-        let mut left: BTreeSet<PolicyKey> = BTreeSet::new();
+        let mut left: BTreeSet<Source> = BTreeSet::new();
         for &id in groups {
-            let now = self.selected_by(id);
-            let is_subject = self.world.group(id).is_some_and(|group| group.subjects > 0);
+            let group = self.world.group(id);
+            let standing: Vec<ByFamily> = group
+                .map(|group| group.subjects.keys().cloned().collect())
+                .unwrap_or_default();
+            let kind = group.map(|group| Arc::clone(&group.kind));
             let before = self.selected.remove(&id).unwrap_or_default();
-            if now.rulesets != before.rulesets {
-                touched.subjects = true;
-            }
-            for ruleset in before.rulesets.into_iter().flatten() {
-                self.rulesets.release(ruleset);
-            }
-            left.extend(before.policies.iter().map(|policy| policy.key.clone()));
-            if is_subject {
-                self.selected.insert(id, now);
-            }
-        }
-        for key in left {
-            self.policies.drop_unused(&key);
-        }
-        for policy in self.policies.settle() {
-            for direction in DIRECTIONS {
-                let Some(rules) = policy.rules(direction) else {
-                    continue;
-                };
-                rules.release(&mut self.facts, &mut self.names);
-                if direction == Direction::Egress {
-                    for name in rules.named_ports() {
-                        if let Some(number) = self.asked_ports.number(name) {
-                            self.asked_ports.release(number);
-                        }
-                    }
+            if let Some(kind) = kind {
+                for zones in standing {
+                    let now = self.selected_by(id, &kind, &zones);
+                    let before = before.get(&zones);
+                    touched.subjects |= before.map(|it| &it.rulesets) != Some(&now.rulesets);
+                    self.selected.entry(id).or_default().insert(zones, now);
                 }
             }
+            for selected in before.into_values() {
+                for ruleset in selected.rulesets.into_iter().flatten() {
+                    self.rulesets.release(ruleset);
+                }
+                left.extend(selected.policies.iter().map(|policy| policy.source.clone()));
+            }
+        }
+        for source in left {
+            self.policies.drop_unused(&source);
         }
         (touched.born, touched.dead) = self.rulesets.settle(&mut self.names);
+        self.policies.settle(&mut self.parts);
+        self.parts.settle(&mut self.facts, &mut self.names);
     }
 
-    /// What selects a group, as of now; its rulesets are used once more.
-    fn selected_by(&mut self, id: GroupId) -> Selected {
-        let Some(group) = self.world.group(id).filter(|group| group.subjects > 0) else {
-            return Selected::default();
+    /// What selects subjects of a group, as of now; its rulesets are used once more.
+    fn selected_by(&mut self, id: GroupId, kind: &Kind, by_address: &ByFamily) -> Selected {
+        let mut policies = Vec::new();
+        let namespace = self.labels_of(&kind.namespace);
+        let none = InZones::default();
+        let selected = self.in_zones.get(&id).unwrap_or(&none);
+        let subject = Subject {
+            zones: by_address.clone().map(|zones| Some(selected.or(&zones?))),
+            namespace: &namespace,
+            labels: &kind.labels,
+            account: &kind.account,
         };
-        let kind = Arc::clone(&group.kind);
+        if let Some(standing) = self.layer.standing(subject) {
+            policies.push(self.policies.get(
+                &Source::Layer(standing.clone()),
+                &self.layer.towards(&standing),
+                &mut self.parts,
+                &mut self.facts,
+                &mut self.names,
+            ));
+        }
+        let about = |policy: &&ClusterPolicy| {
+            policy.enforcement != Enforcement::Disabled
+                && policy.namespaces.matches(&namespace)
+                && policy.pods.matches(&kind.labels)
+        };
+        let of_cluster = self.snapshot.cluster_policies.values();
+        let mut of_cluster: Vec<&ClusterPolicy> = of_cluster.filter(about).collect();
+        of_cluster.sort_by_key(|policy| policy.priority);
+        for policy in of_cluster {
+            policies.push(self.policies.get(
+                &Source::Cluster(policy.name.clone()),
+                policy,
+                &mut self.parts,
+                &mut self.facts,
+                &mut self.names,
+            ));
+        }
         let first = PolicyKey {
             namespace: kind.namespace.clone(),
             name: String::new(),
         };
-        let mut policies = Vec::new();
         let in_namespace = self.snapshot.policies.from_key(&first);
         for (key, policy) in in_namespace.take_while(|(key, _)| key.namespace == kind.namespace) {
             if !policy.subject.matches(&kind.labels) {
                 continue;
             }
-            let (compiled, new) = self
-                .policies
-                .get(key, policy, &mut self.facts, &mut self.names);
-            if new && let Some(rules) = compiled.rules(Direction::Egress) {
-                for name in rules.named_ports() {
-                    self.asked_ports.add(name.clone());
-                }
-            }
-            policies.push(compiled);
+            policies.push(self.policies.get(
+                &Source::Policy(key.clone()),
+                &**policy,
+                &mut self.parts,
+                &mut self.facts,
+                &mut self.names,
+            ));
         }
         let rulesets = DIRECTIONS.map(|direction| {
+            let parts = policies
+                .iter()
+                .flat_map(|it: &Arc<Compiled>| &it.parts[direction as usize]);
+            let (parts, ports) = (parts.copied().collect(), &kind.ports);
             self.rulesets
-                .add(&policies, direction, &kind.ports, &mut self.names)
+                .add(parts, direction, ports, &self.parts, &mut self.names)
         });
         Selected { policies, rulesets }
+    }
+}
+
+impl Compile for Policy {
+    fn parts(
+        &self,
+        direction: Direction,
+        facts: &mut Facts,
+        names: &mut RuleNames,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Part> {
+        let part = netpol::part(&self.key, self, direction, facts, names, diagnostics);
+        part.into_iter().collect()
+    }
+}
+
+impl Compile for ClusterPolicy {
+    fn parts(
+        &self,
+        direction: Direction,
+        facts: &mut Facts,
+        names: &mut RuleNames,
+        _diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Part> {
+        cluster::part(self, direction, facts, names)
+            .into_iter()
+            .collect()
     }
 }

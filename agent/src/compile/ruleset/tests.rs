@@ -7,10 +7,12 @@ const HTTP: Port = Some((Protocol::Tcp, 80));
 fn rule(peers: Peers, ports: PortSet, action: Action, name: NameId) -> Rule {
     Rule {
         peers,
+        only: [].into(),
         ports: Arc::new(ports),
+        except: [].into(),
         action,
         name,
-        audit: false,
+        counts: Counts::Both,
     }
 }
 
@@ -97,7 +99,7 @@ fn the_first_tier_that_decides_wins_and_a_pass_leaves_its_tier() {
 #[test]
 fn a_cell_names_the_live_rule_unless_the_staged_verdict_differs() {
     let accept = |name, audit| Rule {
-        audit,
+        counts: if audit { Counts::Staged } else { Counts::Both },
         ..rule(
             Peers::Everybody,
             PortSet::of(&[(Protocol::Tcp, 80, 80)], vec![]),

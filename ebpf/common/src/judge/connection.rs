@@ -201,10 +201,13 @@ pub(super) fn current<T: Tables + FamilyTables<A>, A: Address>(
         return Some(word);
     }
     let own_node = word.has(verdict::OWN_NODE) && tables.is_node(&key.remote.mapped());
-    let (cell, again) = if own_node || word.has(verdict::ITSELF) {
+    let (cell, again) = if word.has(verdict::ITSELF) {
         (OWN_NODE, 0)
     } else {
-        let judged = tables.judged(subject.record, key, word.original());
+        let mut judged = tables.judged(subject.record, key, word.original());
+        if own_node {
+            judged = judged.of_own_node();
+        }
         (judged.cell(), judged.bits())
     };
     let mut bits = word.bits() & !(verdict::DENIED | verdict::AGAIN | verdict::DEFERRED) | again;
@@ -257,11 +260,13 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
             other_way = false;
         }
     }
-    let judged = if own_node || itself {
-        Judged::new(Some(OWN_NODE), 0)
-    } else {
-        tables.judged(subject.record, key, original)
-    };
+    let mut judged = Judged::new(Some(OWN_NODE), 0);
+    if !itself {
+        judged = tables.judged(subject.record, key, original);
+        if own_node {
+            judged = judged.of_own_node();
+        }
+    }
     let cell = judged.cell();
     if cell.live().is_none() {
         return Outcome::deny(Reason::BadCell);
@@ -273,6 +278,12 @@ fn open<T: Tables + FamilyTables<A>, A: Address>(
     if itself {
         outcome.reason = Reason::ToItself;
     } else if own_node {
+        if cell.live() != Some(Verdict::Allow) {
+            return Outcome {
+                verdict: Verdict::Deny,
+                ..outcome
+            };
+        }
         outcome.reason = Reason::OwnNode;
         bits |= verdict::OWN_NODE;
     } else if cell.live() == Some(Verdict::Allow) {

@@ -48,6 +48,16 @@ impl Judged {
         crate::bits::u8_at(self.0, Self::SHIFT)
     }
 
+    /// The same of a packet that the pod's own node sends: only a denial that binds it stands.
+    #[inline(always)]
+    pub(super) const fn of_own_node(self) -> Self {
+        if self.cell().binds_own_node() {
+            Self::new(Some(self.cell()), 0)
+        } else {
+            Self::new(Some(OWN_NODE), 0)
+        }
+    }
+
     /// True if it may pass.
     #[inline(always)]
     pub(super) fn allows(self) -> bool {

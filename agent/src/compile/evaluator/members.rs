@@ -1,0 +1,211 @@
+//! Who is here, and in which zones.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{Evaluator, Stale, Subjects, Touched};
+use crate::{
+    compile::{
+        fact::{Fact, FactId},
+        layer::{ByFamily, Layer, family},
+        world::{GroupId, is_member, own_addresses},
+        zones::{Changes, InZones},
+    },
+    model::{Located, Pod, PodKey, Snapshot},
+};
+
+impl Evaluator {
+    pub(super) fn take_nodes(&mut self, old: &Snapshot, new: &Snapshot, touched: &mut Touched) {
+        let addresses = self.nodes.update(old, new);
+        touched.nets.extend(addresses.into_iter().map(IpNet::from));
+    }
+
+    /// Takes zones, and what is said of and between them and tenants.
+    pub(super) fn take_zones(
+        &mut self,
+        old: &Snapshot,
+        new: &Snapshot,
+        touched: &mut Touched,
+        stale: &mut Stale,
+    ) {
+        let Changes {
+            workloads,
+            nodes,
+            nets,
+            blocks,
+            meaning,
+        } = self.zones.update(old, new, &mut self.facts);
+        touched.nets.extend(nets);
+        touched.blocks.extend(blocks);
+        if nodes {
+            touched.nets.extend(self.nodes.addresses().map(IpNet::from));
+        }
+        if workloads {
+            stale.zones.extend(self.world.groups().map(|(id, _)| id));
+        }
+        if meaning
+            || old.past != new.past
+            || old
+                .zone_policies
+                .differences(&new.zone_policies)
+                .next()
+                .is_some()
+            || old.tenants.differences(&new.tenants).next().is_some()
+        {
+            self.layer = Layer::new(new, self.zones.differ());
+            self.policies.forget_layer();
+            stale.subjects.extend(self.world.groups().map(|(id, _)| id));
+        }
+    }
+
+    pub(super) fn take_pods(
+        &mut self,
+        old: &Snapshot,
+        new: &Snapshot,
+        touched: &mut Touched,
+        stale: &mut Stale,
+    ) {
+        let mut keys: BTreeSet<&PodKey> = old
+            .pods
+            .differences(&new.pods)
+            .map(|it| it.key)
+            .chain(old.local.differences(&new.local).map(|it| it.key))
+            .collect();
+        let moved = self.moved(new, touched);
+        keys.extend(&moved);
+        for key in keys {
+            if let Some(pod) = old.pods.shared(key).filter(|pod| is_member(pod)) {
+                let zones = self.by_address.remove(key);
+                let left = self.world.leave(pod, old.local.get(key), zones.as_ref());
+                if let Some((group, addresses)) = left {
+                    touched.nets.extend(addresses.into_iter().map(IpNet::from));
+                    stale.left.insert(group);
+                    if zones.is_some() {
+                        stale.subjects.insert(group);
+                    }
+                }
+            }
+            if let Some(pod) = new.pods.shared(key).filter(|pod| is_member(pod)) {
+                let located = new.local.get(key);
+                let is_subject = self.subjects == Subjects::All || located.is_some();
+                let zones = is_subject.then(|| self.zones_of_addresses(pod, located));
+                let (group, addresses) = self.world.join(pod, located, zones.as_ref());
+                touched.nets.extend(addresses.into_iter().map(IpNet::from));
+                if !self.pod_facts.contains_key(&group) {
+                    stale.zones.insert(group);
+                    stale.facts.insert(group);
+                }
+                if let Some(zones) = zones {
+                    self.by_address.insert(key.clone(), zones);
+                    stale.subjects.insert(group);
+                }
+            }
+            if old.local.contains_key(key) || new.local.contains_key(key) {
+                touched.pods.insert(key.clone());
+            }
+        }
+    }
+
+    /// Subjects that are in other zones by their addresses without having changed.
+    fn moved(&self, new: &Snapshot, touched: &Touched) -> BTreeSet<PodKey> {
+        if touched.blocks.is_empty() {
+            return BTreeSet::new();
+        }
+        let moved = self.by_address.iter().filter(|(key, before)| {
+            new.pods
+                .get(*key)
+                .is_some_and(|pod| self.zones_of_addresses(pod, new.local.get(*key)) != **before)
+        });
+        moved.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Asks groups which zones select them.
+    pub(super) fn classify(&mut self, stale: &mut Stale, touched: &mut Touched) {
+        for &id in &stale.zones {
+            let Some(group) = self.world.group(id) else {
+                continue;
+            };
+            let kind = &group.kind;
+            let namespace = self.labels_of(&kind.namespace);
+            let zones = self.zones.of_pod(&namespace, &kind.labels, &kind.account);
+            let addresses = group.addresses.iter().copied().map(IpNet::from);
+            let before = if zones == InZones::default() {
+                self.in_zones.remove(&id)
+            } else {
+                self.in_zones.insert(id, zones)
+            };
+            let now = self.in_zones.get(&id);
+            // What is said of the same zones may be something else.
+            if before.as_ref() != now || now.is_some() {
+                touched.nets.extend(addresses);
+            }
+            if before.as_ref() != now {
+                stale.subjects.insert(id);
+            }
+        }
+    }
+
+    /// True for a node's address of which a rule asks anything as such.
+    pub(super) fn is_asked_node(&self, address: IpAddr) -> bool {
+        let labels = self.nodes.labels(address);
+        self.nodes.is_node(address)
+            && (self.facts.number(&Fact::Cluster).is_some()
+                || self.zones.of_node(labels.clone()) != InZones::default()
+                || self
+                    .of_nodes
+                    .values()
+                    .any(|selector| labels.clone().any(|labels| selector.matches(labels))))
+    }
+
+    /// What holds of an address that no single pod has.
+    pub(super) fn add_facts_of_node(&self, address: IpAddr, facts: &mut Vec<FactId>) {
+        let is_node = self.nodes.is_node(address);
+        if is_node || self.world.is_claimed(address) {
+            facts.extend(self.facts.number(&Fact::Cluster));
+        }
+        let labels = self.nodes.labels(address);
+        let selected = self
+            .of_nodes
+            .iter()
+            .filter(|(_, selector)| labels.clone().any(|labels| selector.matches(labels)));
+        facts.extend(selected.map(|(&id, _)| id));
+    }
+
+    /// What holds of somebody as a member of zones: for each verdict by what selects the pod or node, else by the
+    /// address.
+    pub(super) fn zone_facts(
+        &self,
+        group: Option<GroupId>,
+        address: Option<IpAddr>,
+    ) -> Vec<FactId> {
+        let selected = match (group, address) {
+            (Some(group), _) => self.in_zones.get(&group).cloned().unwrap_or_default(),
+            (None, Some(address)) => self.zones.of_node(self.nodes.labels(address)),
+            (None, None) => InZones::default(),
+        };
+        let zones = match address {
+            Some(address) => selected.or(&self.zones.of_net(address.into())),
+            None => selected,
+        };
+        self.zones.facts(&zones, &self.facts)
+    }
+
+    /// The zones that a pod's addresses are in, by family.
+    fn zones_of_addresses(&self, pod: &Pod, located: Option<&Located>) -> ByFamily {
+        let mut zones = ByFamily::default();
+        for address in own_addresses(pod, located) {
+            let of_net = self.zones.of_net(address.into());
+            let family = &mut zones[family(address)];
+            *family = Some(match family.take() {
+                Some(others) => others.and(&of_net),
+                None => of_net,
+            });
+        }
+        if zones == ByFamily::default() {
+            // It will have some of either family.
+            zones = ByFamily::default().map(|_| Some(InZones::default()));
+        }
+        zones
+    }
+}

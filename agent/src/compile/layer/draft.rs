@@ -1,0 +1,109 @@
+//! Rules in words, before facts and names have numbers.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    compile::{
+        fact::{Fact, Facts, Scope},
+        names::RuleNames,
+        netpol::interned,
+        ports,
+        ruleset::{Action, Counts, Exception, Peers, Rule, View},
+    },
+    model::{Canary, Enforcement, Ports, Workloads},
+};
+
+/// The other side, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// Every address.
+    All,
+    /// Addresses of which one of the first holds, or one of the second does not.
+    Some(BTreeSet<Fact>, BTreeSet<Fact>),
+}
+
+/// A rule, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Draft<'a> {
+    pub(super) others: Others,
+    pub(super) only: Vec<Others>,
+    pub(super) ports: &'a Ports,
+    pub(super) except: Vec<(Others, &'a Ports)>,
+    pub(super) action: Action,
+    /// `Kind/name`.
+    pub(super) object: String,
+    pub(super) rest: String,
+}
+
+impl Others {
+    /// Those of whom any of these facts holds.
+    pub(super) fn any_of(facts: impl IntoIterator<Item = Fact>) -> Self {
+        Self::Some(facts.into_iter().collect(), BTreeSet::new())
+    }
+
+    /// Pods of these workloads.
+    pub(super) fn workloads<'a>(of: impl IntoIterator<Item = &'a Workloads>) -> Self {
+        Self::any_of(of.into_iter().map(|it| Fact::Pods {
+            namespaces: Scope::Selected(it.namespaces.clone()),
+            pods: it.pods.clone(),
+            accounts: it.accounts.clone(),
+        }))
+    }
+
+    /// Pods that an audited object is enforced upon.
+    fn canary(canary: &Canary) -> Self {
+        Self::any_of([Fact::Pods {
+            namespaces: Scope::Selected(canary.namespaces.clone()),
+            pods: canary.pods.clone(),
+            accounts: BTreeSet::new(),
+        }])
+    }
+
+    fn peers(&self, facts: &mut Facts) -> Peers {
+        let mut numbers = |of: &BTreeSet<Fact>| interned(of.iter().cloned(), facts).into();
+        match self {
+            Self::All => Peers::Everybody,
+            Self::Some(having, lacking) if lacking.is_empty() => Peers::AnyOf(numbers(having)),
+            Self::Some(having, lacking) => Peers::Unless(numbers(having), numbers(lacking)),
+        }
+    }
+}
+
+/// Whom a verdict counts an object among: everybody if the list is empty; `None`: nobody.
+///
+/// `is_canary` says if the subject itself is one of those that an audited object is enforced upon.
+pub(super) fn only(
+    view: View,
+    enforcement: Enforcement,
+    canary: Option<&Canary>,
+    is_canary: bool,
+) -> Option<Vec<Others>> {
+    match (view, enforcement) {
+        (_, Enforcement::Disabled) => None,
+        (View::Staged, _) | (View::Live, Enforcement::Enforce) => Some(Vec::new()),
+        (View::Live, Enforcement::Audit) if is_canary => Some(Vec::new()),
+        (View::Live, Enforcement::Audit) => canary.map(|canary| vec![Others::canary(canary)]),
+    }
+}
+
+impl Draft<'_> {
+    /// The rule.
+    pub(super) fn rule(&self, counts: Counts, facts: &mut Facts, names: &mut RuleNames) -> Rule {
+        Rule {
+            peers: self.others.peers(facts),
+            only: self.only.iter().map(|it| it.peers(facts)).collect(),
+            ports: Arc::new(ports::set(self.ports)),
+            except: self
+                .except
+                .iter()
+                .map(|(others, of)| Exception {
+                    peers: others.peers(facts),
+                    ports: Arc::new(ports::set(of)),
+                })
+                .collect(),
+            action: self.action,
+            name: names.add(&self.object, &self.rest),
+            counts,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What zones and tenants say: the tiers `ZoneDeny`, `ZoneIsolation`, `TenantStrict` and `TenantOverridable`.
+//!
+//! Each tier's rules are drafted once for the live and once for the staged verdict, in words; where both say the same
+//! they become one. Every rule here denies or leaves it to the next tier, so none is ever in another's way.
+
+mod draft;
+mod isolation;
+mod standing;
+mod tenant;
+
+use std::sync::Arc;
+
+use ringfence_common::{Direction, cell::Tier};
+
+use self::draft::Draft;
+pub(super) use self::standing::{ByFamily, Standing, Subject, family};
+use super::{
+    fact::Facts,
+    names::RuleNames,
+    part::Part,
+    policies::Compile,
+    ruleset::{Counts, View},
+    zones::VIEWS,
+};
+use crate::model::{
+    Diagnostic, Enforcement, Expiry, Objects, Snapshot, TenantIsolation, Zone, ZonePolicy,
+};
+
+/// All that zones and tenants say, to whomever.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    zones: Vec<Arc<Zone>>,
+    policies: Vec<Arc<ZonePolicy>>,
+    tenants: Vec<Arc<TenantIsolation>>,
+    past: i64,
+    /// The verdicts count different zones.
+    differ: bool,
+}
+
+/// What it says to subjects that stand alike.
+pub(super) struct Towards<'a> {
+    layer: &'a Layer,
+    standing: &'a Standing,
+}
+
+impl Layer {
+    /// What the objects of a snapshot say.
+    pub(super) fn new(snapshot: &Snapshot, differ: bool) -> Self {
+        Self {
+            zones: counting(&snapshot.zones, |zone| zone.enforcement),
+            policies: counting(&snapshot.zone_policies, |policy| policy.enforcement),
+            tenants: counting(&snapshot.tenants, |tenants| tenants.enforcement),
+            past: snapshot.past,
+            differ,
+        }
+    }
+
+    /// What it says to those who stand so.
+    pub(super) const fn towards<'a>(&'a self, standing: &'a Standing) -> Towards<'a> {
+        Towards {
+            layer: self,
+            standing,
+        }
+    }
+
+    /// The verdict by whose zones a verdict goes.
+    const fn view(&self, view: View) -> View {
+        if self.differ { view } else { View::Live }
+    }
+
+    fn is_over(&self, expiry: Expiry) -> bool {
+        expiry.is_over(self.past)
+    }
+}
+
+impl Compile for Towards<'_> {
+    fn parts(
+        &self,
+        direction: Direction,
+        facts: &mut Facts,
+        names: &mut RuleNames,
+        _diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Part> {
+        let tiers = [
+            Tier::ZoneDeny,
+            Tier::ZoneIsolation,
+            Tier::TenantStrict,
+            Tier::TenantOverridable,
+        ];
+        let parts = tiers.into_iter().filter_map(|tier| {
+            let [live, staged] = VIEWS.map(|view| self.drafts(tier, direction, view));
+            let mut put = |drafts: &[Draft<'_>], counts| -> Vec<_> {
+                let rules = drafts.iter();
+                rules
+                    .map(|draft| draft.rule(counts, facts, names))
+                    .collect()
+            };
+            let rules = if live == staged {
+                put(&live, Counts::Both)
+            } else {
+                let mut rules = put(&live, Counts::Live);
+                rules.extend(put(&staged, Counts::Staged));
+                rules
+            };
+            (!rules.is_empty()).then(|| Part {
+                object: "zones and tenants".to_owned(),
+                tier,
+                direction,
+                rules,
+                isolates: None,
+            })
+        });
+        parts.collect()
+    }
+}
+
+impl<'a> Towards<'a> {
+    fn drafts(&self, tier: Tier, direction: Direction, view: View) -> Vec<Draft<'a>> {
+        match tier {
+            Tier::ZoneDeny => self.by_family(view, |of| of.denials(direction)),
+            Tier::ZoneIsolation => self.by_family(view, |of| of.isolation(direction)),
+            Tier::TenantStrict => self.tenants(direction, view),
+            // Its team decides who comes in, so nobody decides who goes out.
+            Tier::TenantOverridable if direction == Direction::Ingress => {
+                self.overridable_tenants(view)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What counts of these objects, by name.
+fn counting<V>(
+    objects: &Objects<String, V>,
+    enforcement: impl Fn(&V) -> Enforcement,
+) -> Vec<Arc<V>> {
+    let shared = objects.keys().filter_map(|name| objects.shared(name));
+    shared
+        .filter(|object| enforcement(object) != Enforcement::Disabled)
+        .cloned()
+        .collect()
+}
