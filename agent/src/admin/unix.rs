@@ -34,7 +34,8 @@ use crate::{
 
 /// The routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    tcp::routes()
+    probes::routes()
+        .route("/metrics", get(tcp::metrics))
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
         .route("/v1/connections", get(connections).delete(flush))
