@@ -148,6 +148,16 @@ pub struct ClusterArgs {
     /// Only the agent of this node; may be repeated.
     #[arg(long = "on-node", value_name = "NODE")]
     pub nodes: Vec<String>,
+    /// The agents are the pods of this DaemonSet. Without it: of the only one that is labelled
+    /// app.kubernetes.io/part-of=ringfence.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub daemon_set: Option<String>,
+    /// Look for that DaemonSet in this namespace only.
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "daemon_set")]
+    pub namespace: Option<String>,
+    /// Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
 }
 
 /// Flags of `ringfence endpoints`.

@@ -257,6 +257,7 @@ fn the_agent_may_do_no_more_than_it_needs() {
             .find(|it| it["kind"] == kind)
             .expect("it is rendered")
     };
+        r"podLabels.app\.kubernetes\.io/part-of=other",
     let pod = &find("DaemonSet")["spec"]["template"]["spec"];
     let container = &pod["containers"][0]["securityContext"];
     assert_eq!(container["privileged"], false);

@@ -13,11 +13,12 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::super::failure::{Failure, Outcome};
+use super::super::{
+    daemon_set::{CONTAINER, DaemonSetName, PROGRAM},
+    failure::{Failure, Outcome},
+};
 use crate::{args::DetachArgs, watch::Connection};
 
-/// The agent's container.
-const CONTAINER: &str = "agent";
 /// Where helm says what it has installed.
 const RELEASE: &str = "meta.helm.sh/release-name";
 /// How often the DaemonSet is looked at.
@@ -27,14 +28,7 @@ const SETTLED: i32 = 3;
 
 /// Does it, and waits until every node's pod has.
 pub(super) fn run(args: DetachArgs, daemon_set: &str) -> Outcome {
-    let (namespace, name) = daemon_set
-        .split_once('/')
-        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
-        .ok_or_else(|| {
-            Failure::new("a DaemonSet is named by its namespace and its name")
-                .at(format!("--daemon-set {daemon_set}"))
-                .help("as in --daemon-set ringfence-system/ringfence")
-        })?;
+    let DaemonSetName { namespace, name } = daemon_set.parse()?;
     let limit = Duration::from_secs(args.timeout);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -46,8 +40,8 @@ pub(super) fn run(args: DetachArgs, daemon_set: &str) -> Outcome {
             .await
             .and_then(Connection::client)
             .map_err(told)?;
-        let api = Api::<DaemonSet>::namespaced(client, namespace);
-        retire(&api, name, args.release.as_deref(), limit)
+        let api = Api::<DaemonSet>::namespaced(client, &namespace);
+        retire(&api, &name, args.release.as_deref(), limit)
             .await
             .map_err(|failure| failure.at(format!("DaemonSet/{daemon_set}")))
     })

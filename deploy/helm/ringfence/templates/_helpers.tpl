@@ -22,6 +22,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "ringfence.labels" -}}
 {{ include "ringfence.selectorLabels" . }}
+app.kubernetes.io/part-of: ringfence
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
