@@ -15,7 +15,10 @@ use axum::{
 };
 use tokio::sync::Mutex;
 
-use super::{Shared, probes};
+use super::{
+    Shared,
+    probes::{self, Audience},
+};
 use crate::observe::metrics::{self, Process, Sample, policy_states};
 
 /// Gathering asks the kernel of every map: whoever reaches the port has it done no more often than this.
@@ -28,7 +31,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         let gathered = async move { gather(&shared).await };
         page.read(Instant::now, gathered).await
     };
-    probes::routes()
+    probes::routes(Audience::Anyone)
         .route("/metrics", get(metrics))
         .with_state(shared)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 
-use crate::{common::Agent, eventually, http};
+use crate::{common::Agent, eventually, http, text, world};
 
 /// A stranger opens connections and says nothing: the oldest are closed, and probes are answered all the while.
 #[tokio::test(flavor = "multi_thread")]
@@ -25,5 +25,33 @@ async fn silent_connections_are_bounded_and_probes_answered() {
     let mut byte = [0; 1];
     let said = timeout(Duration::from_mins(1), silent[0].read(&mut byte)).await;
     assert!(matches!(said, Ok(Ok(0) | Err(_))), "{said:?}");
+    agent.stop().await;
+}
+
+/// Whoever reaches the port is told that something is wrong and how much, and not with what.
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_on_the_port_name_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let run_dir = directory.path();
+    let agent = Agent::start(run_dir, "127.0.0.1:0").await;
+    agent.kernel.inner().refuse = true;
+    agent.world.send_replace(world("secret-project"));
+    let status = eventually(run_dir, &["status", "-o", "json"], |status| {
+        status["refused"].is_string()
+    })
+    .await;
+    let answer = http(status["http"].as_str().unwrap(), "/readyz?verbose").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(
+        answer.contains("[-] the latest state is in force: the kernel does not take it")
+            && answer.contains("[!] problems: 1\n"),
+        "{answer}"
+    );
+    assert!(!answer.contains("CELLS"), "{answer}");
+    let answer = text(run_dir, &["status"]).await;
+    assert!(
+        answer.contains("the latest state is in force: map CELLS"),
+        "{answer}"
+    );
     agent.stop().await;
 }
