@@ -159,7 +159,7 @@ pub(super) fn checks(shared: &Shared) -> Vec<Check> {
     let progress = shared.kernel.progress();
     let progress = progress.borrow();
     let synced = shared.placed.borrow().is_some();
-    let checks = vec![
+    let mut checks = vec![
         Check::new(
             "programs loaded",
             (!shared.kernel.is_open()).then_some("not yet"),
@@ -180,6 +180,17 @@ pub(super) fn checks(shared: &Shared) -> Vec<Check> {
             }),
         },
     ];
+    // With `--nri auto` a runtime that does not ask is as good a runtime.
+    if shared.config.nri.as_ref().is_some_and(|nri| nri.required) {
+        let trouble = shared.nri.borrow().as_ref().map(|it| it.message.clone());
+        checks.push(Check {
+            name: "the container runtime asks before it starts pods",
+            fault: (!shared.lasting.nri.is_connected()).then_some(Fault {
+                brief: "not yet; `ringfence status` on this node says why",
+                detail: trouble,
+            }),
+        });
+    }
     checks
 }
 
