@@ -246,6 +246,9 @@ pub struct DetachArgs {
     /// Keep running afterwards, and other agents from starting, until told to stop.
     #[arg(long)]
     pub stay: bool,
+    /// Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1.
+    #[arg(long, conflicts_with_all = ["stay", "daemon_set"])]
+    pub done: bool,
     /// Not on this node, but on every node of a cluster: makes the pods of the agents' DaemonSet detach and stay, and waits until
     /// they have. Needs the verbs get and patch on it.
     #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["stay", "netns", "cgroup_root"])]

@@ -313,11 +313,16 @@ impl Agent {
     /// Removes all enforcement.
     #[must_use]
     pub fn detach(&self) -> Output {
-        Command::new(binary())
-            .arg("detach")
-            .args(self.place())
-            .output()
-            .expect("the binary is there")
+        let output = self.detach_command().output();
+        output.expect("the binary is there")
+    }
+
+    /// What removes it, not run yet.
+    #[must_use]
+    pub fn detach_command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("detach").args(self.place());
+        command
     }
 }
 

@@ -32,8 +32,9 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 67] = [
+const CHANGES: [(&str, &str); 68] = [
     ("mode=detach", "--stay"),
+    ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
     ("image.tag=t9", "ringfence:t9\""),
     (

@@ -1,5 +1,7 @@
 //! Takes enforcement off every node of a cluster: the agents' DaemonSet becomes one whose pods detach and stay.
 //!
+//! A pod is ready when its node has detached, and not before: nodes are counted by that.
+//!
 //! **Invariant.** Nothing happens to a DaemonSet that helm has not installed: charts are also rendered and applied as they are,
 //! hooks and all, and then nobody is about to delete anything.
 
@@ -23,8 +25,6 @@ use crate::{args::DetachArgs, watch::Connection};
 const RELEASE: &str = "meta.helm.sh/release-name";
 /// How often the DaemonSet is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A pod counts when it has run for so long: one that cannot detach ends at once.
-const SETTLED: i32 = 3;
 
 /// Does it, and waits until every node's pod has.
 pub(super) fn run(args: DetachArgs, daemon_set: &str) -> Outcome {
@@ -144,12 +144,17 @@ fn patch(found: &DaemonSet) -> Result<Option<Value>, Failure> {
             .iter()
             .any(|flag| arg.starts_with(flag))
     });
+    let run_dir = args.iter().find(|arg| arg.starts_with("--run-dir="));
+    let asked: Vec<&str> = [PROGRAM, "detach", "--done"]
+        .into_iter()
+        .chain(run_dir.map(String::as_str))
+        .collect();
     let words: Vec<&str> = ["detach", "--stay"]
         .into_iter()
         .chain(places.map(String::as_str))
         .collect();
     Ok(Some(json!({ "spec": {
-        "minReadySeconds": SETTLED,
+        "minReadySeconds": 0,
         // Nothing is protected by going slowly.
         "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "100%", "maxSurge": 0 } },
         "template": { "spec": { "containers": [{
@@ -158,7 +163,12 @@ fn patch(found: &DaemonSet) -> Result<Option<Value>, Failure> {
             "ports": null,
             "startupProbe": null,
             "livenessProbe": null,
-            "readinessProbe": null,
+            "readinessProbe": {
+                "httpGet": null,
+                "exec": { "command": asked },
+                "periodSeconds": 2,
+                "timeoutSeconds": 5,
+            },
         }] } },
     } })))
 }
@@ -207,6 +217,10 @@ mod tests {
         ]);
         assert_eq!(container["args"], expect);
         assert!(container["livenessProbe"].is_null());
+        let probe = &container["readinessProbe"];
+        let expect = json!([PROGRAM, "detach", "--done", "--run-dir=/run/x"]);
+        assert_eq!(probe["exec"]["command"], expect);
+        assert!(probe.get("httpGet").is_some_and(Value::is_null));
 
         let args = "/spec/template/spec/containers/0/args";
         let detaching = daemon_set(json!({ args: ["detach", "--stay"] }));
