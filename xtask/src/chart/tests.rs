@@ -353,3 +353,16 @@ fn what_detaches_before_the_end_may_change_one_object_and_no_node() {
         assert!(!text.contains("helm.sh/hook"), "{}", path.display());
     }
 }
+
+/// What deletes the base deletes the agents, and enforcement outlives them.
+#[test]
+fn who_deletes_the_base_is_told_to_detach_before() {
+    let told = fs::read_to_string(paths::root().join("docs/deploy.md")).expect("it is there");
+    let detach = format!("ringfence detach --daemon-set {NAMESPACE}/ringfence");
+    let both = told
+        .split("```")
+        .find(|block| block.contains(&format!("kubectl delete -k {BASE}")))
+        .expect("how to delete it is told");
+    assert!(both.find(&detach) < both.find("kubectl delete"), "{both}");
+    assert!(both.contains(&detach) && KUSTOMIZATION.contains(&detach));
+}
