@@ -44,7 +44,7 @@ metadata:
     pod-security.kubernetes.io/warn: privileged
 ";
 
-/// What helm makes of the chart with these values (`name=value`), with what it does before the release is deleted.
+/// What helm makes of the chart with these values (`name=value`, `name:=JSON`), with what it does before the release is deleted.
 #[cfg(test)]
 pub fn render(helm: &Path, values: &[String]) -> Result<String> {
     template(helm, values, &[])
@@ -58,7 +58,10 @@ fn template(helm: &Path, values: &[String], flags: &[&str]) -> Result<String> {
         .args(["--kube-version", helm::KUBERNETES])
         .args(flags);
     for value in values {
-        command.args(["--set", value]);
+        match value.split_once(":=") {
+            Some((name, json)) => command.args(["--set-json", &format!("{name}={json}")]),
+            None => command.args(["--set", value]),
+        };
     }
     let output = command
         .output()

@@ -60,7 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* Flags of `ringfence agent`. */}}
 {{- define "ringfence.args" -}}
 - agent
-- --http={{ .Values.http.address | default "$(RINGFENCE_HOST_IP)" }}:{{ .Values.http.port }}
+- --http={{ .Values.http.address | default "$(RINGFENCE_HOST_IP)" }}:{{ .Values.http.port | int64 }}
 - --bpffs=/sys/fs/bpf/ringfence
 - --run-dir=/run/ringfence
 - --state-dir=/var/lib/ringfence
@@ -102,8 +102,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 httpGet:
   path: {{ .path }}
   port: http
-  {{- with .http.address }}
-  host: {{ . | trimAll "[]" | quote }}
+  {{- $host := trimAll "[]" .http.address }}
+  {{- if not (has $host (list "" "0.0.0.0" "::")) }}
+  host: {{ $host | quote }}
   {{- end }}
 {{- end -}}
 
