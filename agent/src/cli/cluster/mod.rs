@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::runtime::{Builder, Runtime};
 
-use super::failure::Failure;
+use super::failure::{Failure, Plain};
 use crate::args::ClusterArgs;
 pub(super) use check::run as check;
 pub(super) use endpoints::run as endpoints;
@@ -132,8 +132,9 @@ fn outcome<T>(rows: &[Row<T>]) -> ExitCode {
     for row in rows {
         if let Err(error) = row.said() {
             say!(
-                "error: node {} does not answer: {error}\n  {}",
+                "error: node {} does not answer: {}\n  {}",
                 row.node,
+                Plain(error),
                 row.pod
             );
             code = ExitCode::from(2);

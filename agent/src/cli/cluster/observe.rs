@@ -11,7 +11,7 @@ use super::Cluster;
 use crate::{
     args::{FlowFormat, ObserveArgs},
     cli::{
-        failure::{Failure, Outcome},
+        failure::{Failure, Outcome, Plain},
         observe,
     },
     observe::flow::{Flow, SCHEMA},
@@ -78,7 +78,7 @@ fn look_back(
             }
             Err(reason) => {
                 failed = true;
-                say!("error: node {node} does not answer: {reason}");
+                say!("error: node {node} does not answer: {}", Plain(&reason));
             }
         }
     }
@@ -109,7 +109,7 @@ fn follow(
             Ok(line) => printer.print(&node, &line)?,
             Err(reason) => {
                 failed = true;
-                say!("error: node {node} does not answer: {reason}");
+                say!("error: node {node} does not answer: {}", Plain(&reason));
             }
         }
     }
