@@ -148,6 +148,16 @@ pub struct ClusterArgs {
     /// Only the agent of this node; may be repeated.
     #[arg(long = "on-node", value_name = "NODE")]
     pub nodes: Vec<String>,
+    /// The agents are the pods of this DaemonSet. Without it: of the only one that is labelled
+    /// app.kubernetes.io/part-of=ringfence.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub daemon_set: Option<String>,
+    /// Look for that DaemonSet in this namespace only.
+    #[arg(short, long, value_name = "NAMESPACE", conflicts_with = "daemon_set")]
+    pub namespace: Option<String>,
+    /// Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
 }
 
 /// Flags of `ringfence endpoints`.
@@ -240,6 +250,9 @@ pub struct DetachArgs {
     /// Keep running afterwards, and other agents from starting, until told to stop.
     #[arg(long)]
     pub stay: bool,
+    /// Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1.
+    #[arg(long, conflicts_with_all = ["stay", "daemon_set"])]
+    pub done: bool,
     /// Not on this node, but on every node of a cluster: makes the pods of the agents' DaemonSet detach and stay, and waits until
     /// they have. Needs the verbs get and patch on it.
     #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["stay", "netns", "cgroup_root", "state_dir"])]

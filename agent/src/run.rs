@@ -9,6 +9,7 @@
 //! every source has synced: until then what is pinned stays in force. A stage that ends ends the process.
 //! Stopping leaves everything pinned.
 
+pub mod descriptors;
 pub mod directory;
 pub mod kernel;
 mod stages;

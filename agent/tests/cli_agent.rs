@@ -4,6 +4,8 @@
 #[path = "cli_agent/cluster.rs"]
 mod cluster;
 mod common;
+#[path = "cli_agent/http.rs"]
+mod http_port;
 
 use std::{
     path::Path,

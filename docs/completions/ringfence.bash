@@ -387,7 +387,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__check)
-            opts="-o -h -V --bpffs --cni-dir --mark-source-mask --mark-proof-mask --output --no-headers --all-nodes --context --on-node --help --version"
+            opts="-o -n -h -V --bpffs --cni-dir --mark-source-mask --mark-proof-mask --output --no-headers --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -428,6 +428,22 @@ _ringfence() {
                     return 0
                     ;;
                 --on-node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --daemon-set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -549,7 +565,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__detach)
-            opts="-h -V --bpffs --run-dir --netns --state-dir --cgroup-root --stay --daemon-set --release --timeout --kubeconfig --context --help --version"
+            opts="-h -V --bpffs --run-dir --netns --cgroup-root --stay --done --daemon-set --release --timeout --kubeconfig --context --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -571,13 +587,6 @@ _ringfence() {
                     ;;
                 --netns)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --state-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
                     return 0
                     ;;
                 --cgroup-root)
@@ -626,7 +635,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__endpoints)
-            opts="-o -h -V --run-dir --output --no-headers --all-nodes --context --on-node --help --version"
+            opts="-o -n -h -V --run-dir --output --no-headers --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -652,6 +661,22 @@ _ringfence() {
                     return 0
                     ;;
                 --on-node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --daemon-set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -859,7 +884,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__observe)
-            opts="-f -o -h -V --follow --verdict --from --to --port --last --output --run-dir --all-nodes --context --on-node --help --version"
+            opts="-f -o -n -h -V --follow --verdict --from --to --port --last --output --run-dir --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -908,6 +933,22 @@ _ringfence() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --daemon-set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -916,7 +957,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__status)
-            opts="-o -h -V --run-dir --output --no-headers --all-nodes --context --on-node --help --version"
+            opts="-o -n -h -V --run-dir --output --no-headers --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -945,6 +986,22 @@ _ringfence() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --daemon-set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -953,7 +1010,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__sysdump)
-            opts="-o -h -V --output --bpffs --pod-logs --run-dir --all-nodes --context --on-node --help --version"
+            opts="-o -n -h -V --output --bpffs --pod-logs --run-dir --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1015,6 +1072,22 @@ _ringfence() {
                     return 0
                     ;;
                 --on-node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --daemon-set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

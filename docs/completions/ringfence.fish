@@ -134,6 +134,9 @@ json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -144,6 +147,9 @@ json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -154,6 +160,9 @@ json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -189,6 +198,9 @@ jsonl\t'One JSON object in each line'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s f -l follow -d 'Go on with what happens from now on'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -232,6 +244,9 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l pod-logs
 complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s h -l help -d 'Print help'
 complete -c ringfence -n "__fish_ringfence_using_subcommand sysdump" -s V -l version -d 'Print version'
@@ -246,6 +261,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l timeout -
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l kubeconfig -d 'File that names the cluster, and who to be there' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l context -d 'The context of the kubeconfig; without it, its current one' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l stay -d 'Keep running afterwards, and other agents from starting, until told to stop'
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l done -d 'Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'For people'

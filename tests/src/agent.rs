@@ -208,7 +208,7 @@ impl Agent {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
 
-    /// Waits until everything is in force.
+    /// Waits until everything is in force. A container runtime may begin to ask later.
     ///
     /// # Panics
     ///
@@ -218,7 +218,15 @@ impl Agent {
             if let Some(status) = self.child.as_mut()?.try_wait().expect("a child") {
                 panic!("the agent has ended ({status}): {}", self.said());
             }
-            get(&self.run_dir(), "/readyz").filter(|answer| answer.starts_with("HTTP/1.0 200"))
+            get(&self.run_dir(), "/readyz").filter(|answer| {
+                let mut lines = answer.lines();
+                lines
+                    .next()
+                    .is_some_and(|line| line.starts_with("HTTP/1.0 "))
+                    && lines.all(|line| {
+                        !line.starts_with("[-]") || line.starts_with("[-] the container runtime")
+                    })
+            })
         });
     }
 
@@ -315,12 +323,16 @@ impl Agent {
     /// If the binary cannot be run.
     #[must_use]
     pub fn detach_with(&self, more: &[&str]) -> Output {
-        Command::new(binary())
-            .arg("detach")
-            .args(self.place())
-            .args(more)
-            .output()
-            .expect("the binary is there")
+        let output = self.detach_command().args(more).output();
+        output.expect("the binary is there")
+    }
+
+    /// What removes it, not run yet.
+    #[must_use]
+    pub fn detach_command(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.arg("detach").args(self.place());
+        command
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod api;
 mod probes;
+mod serve;
 mod socket;
 mod tcp;
 mod unix;
@@ -13,7 +14,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, OnceLock},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -26,6 +27,19 @@ use crate::{
     observe::{Recorder, metrics::Lasting},
     run::kernel::KernelHandle,
     watch::Health,
+};
+
+/// Probes and scrapes are a few short ones. What gathers all metrics of a large node may take seconds.
+const ON_TCP: serve::Bounds = serve::Bounds {
+    connections: 64,
+    head: Duration::from_secs(5),
+    whole: Some(Duration::from_secs(30)),
+};
+/// Who follows flows stays for as long as he likes.
+const ON_SOCKET: serve::Bounds = serve::Bounds {
+    connections: 64,
+    head: Duration::from_secs(5),
+    whole: None,
 };
 
 /// Name of the socket in the agent's directory.
@@ -99,9 +113,8 @@ pub fn on_socket(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + Send + 'static> {
     let listener = socket::bind(&run_dir.join(SOCKET))?;
     Ok(async move {
-        axum::serve(listener, unix::router(shared))
-            .await
-            .context("the server on the unix socket has ended")
+        // Whoever can open it is root on this node.
+        match serve::serve(listener, unix::router(shared), ON_SOCKET, |_| ()).await {}
     })
 }
 
@@ -120,9 +133,9 @@ pub async fn on_tcp(
     let chosen = listener.local_addr()?;
     shared.http.get_or_init(|| chosen);
     tracing::info!(address = %chosen, "serving /metrics, /livez and /readyz");
-    Ok(async move {
-        axum::serve(listener, tcp::router(shared))
-            .await
-            .context("the server of metrics has ended")
-    })
+    Ok(
+        async move {
+            match serve::serve(listener, tcp::router(shared), ON_TCP, SocketAddr::ip).await {}
+        },
+    )
 }

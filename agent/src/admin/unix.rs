@@ -21,7 +21,8 @@ use super::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
         Unplaced,
     },
-    probes, tcp,
+    probes::{self, Audience},
+    tcp,
 };
 use crate::{
     dataplane::ConnectionView,
@@ -34,7 +35,8 @@ use crate::{
 
 /// The routes.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    tcp::routes()
+    probes::routes(Audience::Root)
+        .route("/metrics", get(tcp::metrics))
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
         .route("/v1/connections", get(connections).delete(flush))
@@ -74,7 +76,10 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
     };
     let faults: Vec<String> = probes::checks(&shared)
         .into_iter()
-        .filter_map(|check| check.fault.map(|fault| format!("{}: {fault}", check.name)))
+        .filter_map(|check| {
+            let fault = check.told(Audience::Root)?;
+            Some(format!("{}: {fault}", check.name))
+        })
         .collect();
     let placed = shared.placed.borrow().clone();
     let config = &shared.config;
@@ -97,7 +102,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         revision,
         realized,
         refused,
-        sources: probes::freshness(&shared.health, SystemTime::now()),
+        sources: probes::freshness(&shared.health, SystemTime::now(), Audience::Root),
         endpoints,
         unplaced: placed.iter().flat_map(|placed| &placed.unplaced).map(|(pod, reason)| Unplaced {
             pod: pod.to_string(),

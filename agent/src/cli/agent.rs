@@ -14,13 +14,14 @@ use crate::{
     config::{Config, Source},
     index::{self, Keeper, State},
     locate::World,
-    run::{self, Parts, Task, directory},
+    run::{self, Parts, Task, descriptors, directory},
     watch::{Connection, Health, Kubernetes, Manifests, Options, Places, Recalling},
 };
 
 pub(super) fn run(args: AgentArgs) -> Outcome {
     let config = Config::new(args)?;
     log(&config);
+    descriptors::raise();
     // Threads inherit the namespace of the thread that starts them, so this comes before there is a second one.
     if let Some(name) = &config.netns {
         super::enter(name)?;

@@ -26,6 +26,14 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
     if let Some(daemon_set) = args.daemon_set.clone() {
         return everywhere::run(args, &daemon_set);
     }
+    if args.done {
+        return Ok(if directory::is_detached(&args.run_dir) {
+            ExitCode::SUCCESS
+        } else {
+            say!("nobody has detached and stays: {}", args.run_dir.display());
+            ExitCode::FAILURE
+        });
+    }
     let DetachArgs {
         bpffs,
         run_dir,
@@ -77,7 +85,9 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         }
     }
     if let Some(told) = told {
+        let said = directory::say_detached(&run_dir)?;
         told.wait();
+        drop(said);
     }
     drop(lock);
     Ok(ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ mod client;
 mod cluster;
 mod completion;
 mod ct;
+mod daemon_set;
 mod detach;
 mod endpoint;
 mod endpoints;

@@ -1,13 +1,13 @@
 //! `ringfence sysdump`.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use tempfile::NamedTempFile;
 
 use super::{
     check,
@@ -49,7 +49,7 @@ pub(super) fn run(args: &SysdumpArgs) -> Outcome {
 }
 
 /// The list of what is missing has a line for each.
-fn one_line(failure: Failure) -> String {
+pub(super) fn one_line(failure: Failure) -> String {
     let text = failure.to_string();
     let parts: Vec<&str> = text.lines().map(str::trim).collect();
     parts.join("; ")
@@ -70,15 +70,13 @@ pub(super) fn finish(dump: &Dump, output: Option<&Path>) -> Outcome {
                 .at(place.clone())
                 .help("name another file with --output FILE, or - for standard output")
         };
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(trouble)?;
+        // Beside it under a name that nobody can guess, mode 0600; then in its place, if nothing is there.
+        let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
+        let mut file =
+            NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(trouble)?;
         dump.write(&name, seconds, &mut file).map_err(trouble)?;
-        file.flush().map_err(trouble)?;
+        file.persist_noclobber(&path)
+            .map_err(|error| trouble(error.error))?;
         say!("{place}: {} files", dump.len());
     }
     for (path, reason) in dump.missing() {

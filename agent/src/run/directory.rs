@@ -16,6 +16,8 @@ use crate::{admin::SOCKET, cli::failure::Failure};
 
 /// Name of the lock in the directory. The file stays; only the kernel's lock on it counts.
 pub const LOCK: &str = "agent.lock";
+/// Name of the lock that is held while nothing is enforced on purpose. A file that stays says nothing.
+const DETACHED: &str = "detached.lock";
 
 /// Holds the directory for as long as it lives.
 #[derive(Debug)]
@@ -39,18 +41,7 @@ pub fn take(directory: &Path) -> Result<Lock, Failure> {
                 .at(place.to_string())
         })?;
     let path = directory.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| {
-            let failure = Failure::new(format!("cannot open the lock: {error}"))
-                .at(path.display().to_string());
-            failure.help("that takes root, or a directory of your own: --run-dir DIR")
-        })?;
+    let file = open(&path)?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut file) => {
             // Who holds it is for people to read; the lock holds without it.
@@ -83,6 +74,45 @@ pub fn take(directory: &Path) -> Result<Lock, Failure> {
     }
 }
 
+fn open(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| {
+            let failure = Failure::new(format!("cannot open the lock: {error}"))
+                .at(path.display().to_string());
+            failure.help("that takes root, or a directory of your own: --run-dir DIR")
+        })
+}
+
+/// Says that everything has been taken off, for as long as it lives.
+///
+/// # Errors
+///
+/// The lock cannot be had.
+pub fn say_detached(directory: &Path) -> Result<Lock, Failure> {
+    let path = directory.join(DETACHED);
+    // Who asks holds it for a moment.
+    let file = Flock::lock(open(&path)?, FlockArg::LockExclusive).map_err(|(_, errno)| {
+        Failure::new(format!("cannot say that nothing is enforced: {errno}"))
+            .at(path.display().to_string())
+    })?;
+    Ok(Lock { _file: file })
+}
+
+/// Whether somebody says that everything has been taken off.
+#[must_use]
+pub fn is_detached(directory: &Path) -> bool {
+    File::open(directory.join(DETACHED)).is_ok_and(|file| {
+        let taken = Flock::lock(file, FlockArg::LockSharedNonblock);
+        matches!(taken, Err((_, Errno::EWOULDBLOCK)))
+    })
+}
+
 /// Takes the socket away, so that the next command says at once that no agent runs.
 pub fn remove_socket(directory: &Path) {
     // A socket that stays behind is recognised as stale.
@@ -107,5 +137,18 @@ mod tests {
         );
         drop(first);
         take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_enforced_while_somebody_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(!is_detached(directory.path()));
+        let said = say_detached(directory.path()).unwrap();
+        assert!(is_detached(directory.path()) && is_detached(directory.path()));
+        drop(said);
+        assert!(
+            !is_detached(directory.path()),
+            "the file alone says nothing"
+        );
     }
 }

@@ -21,6 +21,7 @@ use std::{
 
 use tokio::sync::broadcast::error::RecvError;
 
+pub use self::server::CONTROLLER;
 use self::{ledger::Ledger, note::metadata_denied, server::Server, trouble::Troubles};
 use crate::{
     admin::Shared,

@@ -34,8 +34,8 @@ use crate::{
 /// How long the API server may take for one Event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who tells.
-const CONTROLLER: &str = "ringfence.dev/agent";
+/// Who tells, as Events name him.
+pub const CONTROLLER: &str = "ringfence.dev/agent";
 /// Most bytes of an object's name in the name of an Event.
 const NAME: usize = 200;
 /// Most bytes of a node's name in an Event.

@@ -12,23 +12,39 @@ use tokio::process::Command;
 
 use crate::common::{Agent, denial};
 
-/// Knows three pods. Runs what is to be run in the first two as if their nodes were here; the third cannot be reached.
+/// Knows one DaemonSet with three pods, under names that the chart would not choose, and a pod that only wears the labels. Runs
+/// what is to be run in the first two as if their nodes were here; the third cannot be reached, or with a file `hangs` never
+/// answers. With a file `none` there is no DaemonSet, with a file `second` there is one of somebody else's too.
 const KUBECTL: &str = r#"#!/bin/sh
 echo "$*" >> "$DIRECTORY/asked"
 if [ "$1" = --context ]; then
   [ "$2" = good ] || { echo "error: context \"$2\" does not exist" >&2; exit 1; }
   shift 2
 fi
+labels='"app.kubernetes.io/name":"fence","app.kubernetes.io/instance":"rf"'
+daemon() {
+  printf '{"metadata":{"namespace":"%s","name":"rf","uid":"%s"},"spec":{"selector":{"matchLabels":{%s}}}}' "$1" "$2" "$labels"
+}
 pod() {
-  printf '{"metadata":{"namespace":"ringfence-system","name":"rf-%s"},"spec":{"nodeName":"%s","containers":[{"env":[{"value":"hidden"}]}]}}' "$1" "$1"
+  printf '{"metadata":{"namespace":"guard","name":"rf-%s","labels":{%s},"ownerReferences":[{"kind":"DaemonSet","uid":"%s","controller":true}]},"spec":{"nodeName":"%s","containers":[{"name":"agent","image":"i","env":[{"value":"hidden"}]},{"name":"mesh","image":"i","args":["--x","hidden"]}]}}' "$1" "$labels" "$3" "$2"
 }
 case "$*" in
-  "get pods --all-namespaces -l "*|"get daemonsets,pods "*) printf '{"items":[%s,%s,%s]}' "$(pod w2)" "$(pod w1)" "$(pod w3)" ;;
+  "get daemonsets "*" -l app.kubernetes.io/part-of=ringfence -o json")
+    if [ -e "$DIRECTORY/none" ]; then echo '{"items":[]}'
+    elif [ -e "$DIRECTORY/second" ] && [ "$3" = --all-namespaces ]; then printf '{"items":[%s,%s]}' "$(daemon guard u1)" "$(daemon tenant u2)"
+    else printf '{"items":[%s]}' "$(daemon guard u1)"; fi ;;
+  "get daemonset -n guard rf -o json") daemon guard u1 ;;
+  "get pods -n guard -o json -l app.kubernetes.io/instance=rf,app.kubernetes.io/name=fence"|"get daemonsets,pods "*)
+    printf '{"items":[%s,%s,%s,%s]}' "$(pod w2 w2 u1)" "$(pod evil w1 u9)" "$(pod w1 w1 u1)" "$(pod w3 w3 u1)" ;;
+  get\ events\ *) echo '{"items": [{"reason": "MetadataAccessDenied"}]}' ;;
   get\ *-o\ json) echo '{"items": []}' ;;
   get\ *) echo 'NAME READY' ;;
   logs\ *--previous) echo 'Error from server: previous terminated container not found' >&2; exit 1 ;;
   logs\ *) echo 'level=info token=hidden' ;;
-  "exec -n ringfence-system rf-w3 "*) echo 'error: Internal error: container not running' >&2; exit 1 ;;
+  "exec -n guard rf-w3 "*)
+    [ ! -e "$DIRECTORY/hangs" ] || exec sleep 1000
+    echo 'error: Internal error: container not running' >&2; exit 1 ;;
+  "exec -n guard rf-evil "*) touch "$DIRECTORY/fooled" ;;
   exec\ *)
     node=${4#rf-}
     shift 8
@@ -65,6 +81,11 @@ impl Cluster {
 
     fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// What the kubectl here goes by.
+    fn so(&self, file: &str) {
+        fs::write(self.path().join(file), "").unwrap();
     }
 
     async fn plugin(&self, words: &[&str]) -> Output {
@@ -199,19 +220,13 @@ async fn one_archive_has_all_nodes_and_no_secret() {
         0o600
     );
 
-    let mut names = Vec::new();
-    let mut all = String::new();
     let bytes = fs::read(&path).unwrap();
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let name = entry.path().unwrap().display().to_string();
-        names.push(name.split_once('/').unwrap().1.to_owned());
-        entry.read_to_string(&mut all).unwrap();
-    }
+    let (names, all) = unpack(&path);
     for name in [
         "cluster/ringfence.json",
         "cluster/networkpolicies.json",
+        "cluster/events-by-ringfence.json",
+        "cluster/events-of-ringfence.json",
         "nodes/w1/agent/status.json",
         "nodes/w2/check.json",
         "nodes/w3/agent.log",
@@ -226,5 +241,88 @@ async fn one_archive_has_all_nodes_and_no_secret() {
     );
     assert!(all.contains("nodes/w3/from-inside: error: Internal error: container not running"));
     assert!(!all.contains("hidden"));
+    assert!(!cluster.path().join("fooled").exists());
+
+    let output = cluster.plugin(&["sysdump", "-o", "all.tar.gz"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("exists"), "{}", err(&output));
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    cluster.stop().await;
+}
+
+/// The files of an archive by their name below its directory, and all that is in them.
+fn unpack(path: &Path) -> (Vec<String>, String) {
+    let mut names = Vec::new();
+    let mut all = String::new();
+    let bytes = fs::read(path).unwrap();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes.as_slice()));
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        names.push(name.split_once('/').unwrap().1.to_owned());
+        entry.read_to_string(&mut all).unwrap();
+    }
+    (names, all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_agents_an_archive_still_has_the_objects() {
+    let cluster = Cluster::start().await;
+    cluster.so("none");
+    let output = cluster.plugin(&["sysdump", "-o", "all.tar.gz"]).await;
+    assert!(output.status.success(), "{}", err(&output));
+    let (names, all) = unpack(&cluster.path().join("all.tar.gz"));
+    for name in [
+        "cluster/networkpolicies.json",
+        "cluster/events-by-ringfence.json",
+    ] {
+        assert!(names.iter().any(|it| it == name), "{name}: {names:?}");
+    }
+    assert!(
+        all.contains("nodes: error: no DaemonSet of Ringfence's"),
+        "{all}"
+    );
+
+    let output = cluster.plugin(&["status"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("--daemon-set"), "{}", err(&output));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_agents_are_meant_is_beyond_doubt() {
+    let cluster = Cluster::start().await;
+    cluster.so("second");
+    for verb in ["status", "sysdump"] {
+        let output = cluster.plugin(&[verb]).await;
+        assert_eq!(output.status.code(), Some(2));
+        for says in ["guard/rf", "tenant/rf", "--daemon-set NAMESPACE/NAME"] {
+            assert!(err(&output).contains(says), "{}", err(&output));
+        }
+    }
+    for words in [["--daemon-set", "guard/rf"], ["--namespace", "guard"]] {
+        let words = [&["status", "--on-node", "w1"][..], &words].concat();
+        let output = cluster.plugin(&words).await;
+        assert!(output.status.success(), "{}", err(&output));
+    }
+    let output = cluster.plugin(&["status", "--daemon-set", "guard"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_never_answers_is_not_waited_for_long() {
+    let cluster = Cluster::start().await;
+    cluster.so("hangs");
+    for verb in [
+        &["status"][..],
+        &["sysdump", "-o", "all.tar.gz"],
+        &["observe"],
+    ] {
+        let words = [verb, &["--timeout", "1", "--on-node", "w3"]].concat();
+        let output = cluster.plugin(&words).await;
+        let text = out(&output) + &err(&output);
+        assert!(text.contains("no answer within 1 s"), "{text}");
+    }
     cluster.stop().await;
 }

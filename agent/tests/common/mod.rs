@@ -199,6 +199,11 @@ pub struct Agent {
 impl Agent {
     /// Starts one in `run_dir` and waits until its socket is there.
     pub async fn start(run_dir: &Path, http: &str) -> Self {
+        Self::start_with(run_dir, http, &[]).await
+    }
+
+    /// The same, with more flags.
+    pub async fn start_with(run_dir: &Path, http: &str, more: &[&str]) -> Self {
         let words = [
             "ringfence",
             "agent",
@@ -213,7 +218,8 @@ impl Agent {
         let words = words
             .iter()
             .map(std::ffi::OsStr::new)
-            .chain([run_dir.as_os_str()]);
+            .chain([run_dir.as_os_str()])
+            .chain(more.iter().map(std::ffi::OsStr::new));
         let config = match Args::try_parse_from(words).unwrap().verb {
             Verb::Agent(args) => Config::new(*args).unwrap(),
             other => panic!("{other:?}"),

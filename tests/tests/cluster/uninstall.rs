@@ -95,9 +95,19 @@ fn every_nodes_agent_makes_room_and_it_ends_when_all_have_detached() {
         "--state-dir=/var/lib/ringfence"
     ]);
     assert_eq!(container["args"], expect);
-    for gone in ["ports", "startupProbe", "livenessProbe", "readinessProbe"] {
+    for gone in ["ports", "startupProbe", "livenessProbe"] {
         assert!(container[gone].is_null(), "{gone}: {container}");
     }
+    // A pod is ready when its node has detached.
+    let probe = &container["readinessProbe"];
+    let expect = json!([
+        "/usr/bin/ringfence",
+        "detach",
+        "--done",
+        "--run-dir=/run/ringfence"
+    ]);
+    assert_eq!(probe["exec"]["command"], expect, "{probe}");
+    assert!(probe["httpGet"].is_null(), "{probe}");
     // Everything else is as it was.
     for kept in ["image", "securityContext", "volumeMounts", "env"] {
         let before = &before["spec"]["template"]["spec"]["containers"][0][kept];

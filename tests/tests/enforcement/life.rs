@@ -144,6 +144,31 @@ fn sigterm_leaves_everything_and_detach_takes_it_away() {
     lab.down().unwrap();
 }
 
+/// As the pods of a DaemonSet that is about to be deleted do, whose readiness is this answer.
+#[test]
+fn who_detaches_and_stays_says_so_only_while_nothing_is_enforced() {
+    let lab = Lab::up(&small("stay", &["a", "b"], &[80, 81])).unwrap();
+    let mut agent = Agent::start(&lab, &(world(&["a", "b"]) + &lets_in("b", "a", 80)), &[]);
+    let done = |agent: &Agent| {
+        let status = agent.detach_command().arg("--done").status();
+        status.expect("the binary is there").code()
+    };
+    assert_eq!(done(&agent), Some(1), "an agent runs");
+    assert!(agent.stop(), "{}", agent.said());
+    assert_eq!(done(&agent), Some(1), "everything is in force");
+
+    let mut stays = agent.detach_command().arg("--stay").spawn().unwrap();
+    eventually("it says so", || (done(&agent) == Some(0)).then_some(()));
+    assert!(reaches(&lab, &pod("a"), 2, 81));
+    let version = format!("v{}", ringfence_common::ABI_VERSION);
+    assert!(!state::bpffs(lab.name()).join(version).exists());
+
+    stays.kill().unwrap();
+    stays.wait().unwrap();
+    assert_eq!(done(&agent), Some(1), "nobody keeps an agent from starting");
+    lab.down().unwrap();
+}
+
 #[test]
 fn clsact_filters_enforce_the_same_survive_a_crash_and_do_not_stack() {
     let lab = Lab::up(&small("clsact", &["a", "b"], &[80, 81])).unwrap();

@@ -32,8 +32,9 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 67] = [
+const CHANGES: [(&str, &str); 68] = [
     ("mode=detach", "--stay"),
+    ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
     ("image.tag=t9", "ringfence:t9\""),
     (
@@ -238,10 +239,88 @@ fn what_a_value_may_not_be_is_refused() {
         "agent.markProofMask=0x00000000",
         "agent.eventRate=4294967296",
         "agent.entries.rule=4294967296",
+        "http.address=all",
+        "http.address=host.example",
+        "http.address=10.0.0.256",
+        "http.address=10.0.0.7:80",
+        "http.address=[fd00::7",
+        "http.port=null",
+        "mode=null",
+        "image=null",
+        "image.repository=null",
+        "agent=null",
+        "agent.tcx=null",
+        "security.capabilities=null",
+        "security.capabilities:=[]",
+        "security.capabilities[0]=CAP_BPF",
+        "uninstall.detach=null",
+        "rbac=null",
+        "podMonitor.enabled=true,serviceMonitor.enabled=true",
         r"podLabels.app\.kubernetes\.io/name=other",
+        r"podLabels.app\.kubernetes\.io/part-of=other",
         r"podAnnotations.ringfence\.dev/tolerate-missing=false",
     ] {
-        render(&helm, &[set.to_owned()]).expect_err(set);
+        let values: Vec<String> = set.split(',').map(str::to_owned).collect();
+        let error = render(&helm, &values).expect_err(set).to_string();
+        // Told by the schema or by us, and not by a template that stumbles.
+        for stumbles in [
+            "nil pointer",
+            "executing \"ringfence/templates",
+            "wrong type",
+        ] {
+            assert!(
+                error.contains("error calling fail") || !error.contains(stumbles),
+                "{set}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_agent_listens_where_it_is_told_and_probes_ask_there() {
+    let Some(helm) = helm("chart::tests::the_agent_listens_where_it_is_told_and_probes_ask_there")
+    else {
+        return;
+    };
+    for (address, argument, host) in [
+        ("", "--http=$(RINGFENCE_HOST_IP):9765", None),
+        ("10.0.0.7", "--http=10.0.0.7:9765", Some("10.0.0.7")),
+        ("0.0.0.0", "--http=0.0.0.0:9765", None),
+        ("[fd00::7]", "--http=[fd00::7]:9765", Some("fd00::7")),
+        ("fd00::7", "--http=fd00::7:9765", Some("fd00::7")),
+        ("[::]", "--http=[::]:9765", None),
+        (
+            "::ffff:10.0.0.7",
+            "--http=::ffff:10.0.0.7:9765",
+            Some("::ffff:10.0.0.7"),
+        ),
+    ] {
+        let rendered = render(&helm, &[format!("http.address={address}")]).expect(address);
+        let documents = documents(&rendered);
+        let agents = documents.iter().find(|it| it["kind"] == "DaemonSet");
+        let container = &agents.expect("the agents")["spec"]["template"]["spec"]["containers"][0];
+        let arguments = container["args"].as_array().expect("a list");
+        assert!(
+            arguments.iter().any(|it| it == argument),
+            "{address}: {arguments:?}"
+        );
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let asked = container[probe]["httpGet"]["host"].as_str();
+            assert_eq!(asked, host, "{address}: {probe}");
+        }
+    }
+}
+
+#[test]
+fn all_that_is_ringfences_says_so_whatever_it_is_called() {
+    let Some(helm) = helm("chart::tests::all_that_is_ringfences_says_so_whatever_it_is_called")
+    else {
+        return;
+    };
+    let values = ["nameOverride=fence", "fullnameOverride=rf"].map(str::to_owned);
+    for object in documents(&render(&helm, &values).expect("it renders")) {
+        let label = &object["metadata"]["labels"]["app.kubernetes.io/part-of"];
+        assert_eq!(label, "ringfence", "{}", object["kind"]);
     }
 }
 
@@ -350,4 +429,17 @@ fn what_detaches_before_the_end_may_change_one_object_and_no_node() {
         let text = String::from_utf8(bytes).expect("text");
         assert!(!text.contains("helm.sh/hook"), "{}", path.display());
     }
+}
+
+/// What deletes the base deletes the agents, and enforcement outlives them.
+#[test]
+fn who_deletes_the_base_is_told_to_detach_before() {
+    let told = fs::read_to_string(paths::root().join("docs/deploy.md")).expect("it is there");
+    let detach = format!("ringfence detach --daemon-set {NAMESPACE}/ringfence");
+    let both = told
+        .split("```")
+        .find(|block| block.contains(&format!("kubectl delete -k {BASE}")))
+        .expect("how to delete it is told");
+    assert!(both.find(&detach) < both.find("kubectl delete"), "{both}");
+    assert!(both.contains(&detach) && KUSTOMIZATION.contains(&detach));
 }

@@ -20,7 +20,6 @@ struct Findings {
 }
 
 pub(in crate::cli) fn run(args: &CheckArgs) -> Outcome {
-    let (kubectl, agents) = super::agents(&args.cluster)?;
     let words = [
         "check",
         "-o",
@@ -31,7 +30,7 @@ pub(in crate::cli) fn run(args: &CheckArgs) -> Outcome {
         &args.mark_proof_mask,
     ];
     // A finding that blocks makes its exit code 1.
-    let rows: Vec<Row<Findings>> = super::ask(&kubectl, &agents, &words, &[1]);
+    let rows: Vec<Row<Findings>> = super::ask(&args.cluster, &words, &[1])?;
     let output = &args.output;
     output::print(output, "FindingList", &Items { items: &rows }, |out| {
         let mut table = output::table(output, ["NODE", "LEVEL", "CHECK", "WHAT", "NEXT"]);

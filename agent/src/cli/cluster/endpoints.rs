@@ -22,9 +22,8 @@ struct OnNode<'a> {
 }
 
 pub(in crate::cli) fn run(args: &EndpointsArgs) -> Outcome {
-    let (kubectl, agents) = super::agents(&args.cluster)?;
     let words = ["endpoints", "-o", "json"];
-    let rows: Vec<Row<List<Endpoint>>> = super::ask(&kubectl, &agents, &words, &[]);
+    let rows: Vec<Row<List<Endpoint>>> = super::ask(&args.cluster, &words, &[])?;
     let endpoints: Vec<OnNode<'_>> = rows
         .iter()
         .filter_map(|row| Some((&row.node, row.said().ok()?)))

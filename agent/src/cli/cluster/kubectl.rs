@@ -1,25 +1,32 @@
 //! kubectl, as far as asking agents takes it.
+//!
+//! **Invariant.** Whatever runs at the other end: an answer ends after a time and after so many bytes.
 
 use std::{
     fmt, io,
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-use crate::cli::failure::Failure;
+use crate::cli::{
+    daemon_set::{CONTAINER, PROGRAM},
+    failure::Failure,
+};
 
-/// The agents' pods by their labels, whatever the release is called.
-const SELECTOR: &str = "app.kubernetes.io/name=ringfence";
-/// The container that the agent is in, and the program there.
-const CONTAINER: &str = "agent";
-const PROGRAM: &str = "/usr/bin/ringfence";
+/// Most of one answer; all pods of a large cluster are about 50 MiB.
+const MOST: u64 = 256 << 20;
+/// Most of what is said about what went wrong.
+const MOST_WORDS: u64 = 64 << 10;
 
 /// kubectl with the context that was asked for; `KUBECONFIG` reaches it by itself.
 #[derive(Clone, Debug)]
 pub(super) struct Kubectl {
     context: Option<String>,
+    patience: Duration,
 }
 
 /// An agent's pod.
@@ -28,7 +35,6 @@ pub(super) struct AgentPod {
     pub namespace: String,
     pub name: String,
     pub node: String,
-    pub ready: bool,
 }
 
 impl fmt::Display for AgentPod {
@@ -38,8 +44,8 @@ impl fmt::Display for AgentPod {
 }
 
 impl Kubectl {
-    pub(super) fn new(context: Option<String>) -> Self {
-        Self { context }
+    pub(super) fn new(context: Option<String>, patience: Duration) -> Self {
+        Self { context, patience }
     }
 
     /// `kubectl WORDS`, not run yet.
@@ -69,138 +75,123 @@ impl Kubectl {
     }
 
     /// What kubectl prints.
-    pub(super) fn output(&self, words: &[&str]) -> Result<Vec<u8>, Failure> {
-        let output = self
-            .command(words)
-            .output()
-            .map_err(|error| no_kubectl(&error))?;
-        printed(output, &[]).map_err(|reason| {
+    pub(super) async fn output(&self, words: &[&str]) -> Result<Vec<u8>, Failure> {
+        self.run(self.command(words), &[]).await.map_err(|reason| {
             Failure::new(format!("kubectl {} failed: {reason}", words.join(" ")))
                 .help("does `kubectl get pods` work with this KUBECONFIG and --context?")
         })
     }
 
-    /// The agents of all nodes, sorted by node.
-    pub(super) fn agents(&self) -> Result<Vec<AgentPod>, Failure> {
-        let words = [
-            "get",
-            "pods",
-            "--all-namespaces",
-            "-l",
-            SELECTOR,
-            "-o",
-            "json",
-        ];
-        let bytes = self.output(&words)?;
-        let list: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::new(format!("kubectl printed no JSON: {error}")))?;
-        let agents = agents(&list);
-        if agents.is_empty() {
-            return Err(Failure::new("no agent's pod is in this cluster")
-                .at(format!("kubectl get pods --all-namespaces -l {SELECTOR}"))
-                .help("install Ringfence, or choose another cluster with --context or KUBECONFIG; without --all-nodes this machine's own agent is asked"));
-        }
-        Ok(agents)
+    /// What kubectl prints, as JSON.
+    pub(super) async fn object(&self, words: &[&str]) -> Result<Value, Failure> {
+        let bytes = self.output(words).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::new(format!(
+                "kubectl {} printed no JSON: {error}",
+                words.join(" ")
+            ))
+        })
     }
 
     /// What an agent's pod says to `ringfence WORDS`, as JSON.
-    pub(super) fn json<T: DeserializeOwned>(
+    pub(super) async fn json<T: DeserializeOwned>(
         &self,
         agent: &AgentPod,
         words: &[&str],
         fine: &[i32],
     ) -> Result<T, String> {
-        let bytes = self.bytes(agent, words, fine)?;
+        let bytes = self.bytes(agent, words, fine).await?;
         serde_json::from_slice(&bytes).map_err(|error| {
             format!("its answer cannot be read: {error}; is it of another version?")
         })
     }
 
     /// What an agent's pod prints to `ringfence WORDS`.
-    pub(super) fn bytes(
+    pub(super) async fn bytes(
         &self,
         agent: &AgentPod,
         words: &[&str],
         fine: &[i32],
     ) -> Result<Vec<u8>, String> {
-        let output = self
-            .exec(agent, words)
-            .output()
-            .map_err(|error| no_kubectl(&error).to_string())?;
-        printed(output, fine)
+        self.run(self.exec(agent, words), fine).await
+    }
+
+    async fn run(&self, command: Command, fine: &[i32]) -> Result<Vec<u8>, String> {
+        let ended = tokio::time::timeout(self.patience, finish(command));
+        let (status, stdout, stderr) = match ended.await {
+            Ok(ended) => ended.map_err(|error| {
+                format!("cannot run kubectl: {error}; install it, or ask this machine's own agent: `ringfence status`")
+            })?,
+            Err(_elapsed) => {
+                return Err(format!(
+                    "no answer within {} s (--timeout)",
+                    self.patience.as_secs()
+                ));
+            }
+        };
+        if stdout.len() as u64 > MOST {
+            return Err(format!("it says more than {} MiB", MOST >> 20));
+        }
+        let fine = status.code().is_some_and(|code| fine.contains(&code));
+        if status.success() || fine {
+            return Ok(stdout);
+        }
+        let text = String::from_utf8_lossy(&stderr);
+        let first = text.lines().find(|line| !line.trim().is_empty());
+        Err(first.map_or_else(|| status.to_string(), str::to_owned))
     }
 }
 
-fn no_kubectl(error: &io::Error) -> Failure {
-    Failure::new(format!("cannot run kubectl: {error}"))
-        .help("install kubectl, or ask this machine's own agent: `ringfence status`")
+/// Runs it to its end, and no longer than somebody waits.
+async fn finish(command: Command) -> io::Result<(ExitStatus, Vec<u8>, Vec<u8>)> {
+    let mut child = tokio::process::Command::from(command)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::Error::other("it has no output"));
+    };
+    let (status, stdout, stderr) =
+        tokio::try_join!(child.wait(), start(stdout, MOST), start(stderr, MOST_WORDS))?;
+    Ok((status, stdout, stderr))
 }
 
-/// Standard output, or the first line of what was wrong.
-fn printed(output: Output, fine: &[i32]) -> Result<Vec<u8>, String> {
-    let code = output.status.code();
-    if output.status.success() || code.is_some_and(|code| fine.contains(&code)) {
-        return Ok(output.stdout);
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    let first = text.lines().find(|line| !line.trim().is_empty());
-    Err(first.map_or_else(|| output.status.to_string(), str::to_owned))
-}
-
-fn agents(list: &Value) -> Vec<AgentPod> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut agents: Vec<AgentPod> = list["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|pod| pod["spec"]["nodeName"].is_string())
-        .map(|pod| AgentPod {
-            namespace: text(&pod["metadata"]["namespace"]),
-            name: text(&pod["metadata"]["name"]),
-            node: text(&pod["spec"]["nodeName"]),
-            ready: pod["status"]["conditions"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|it| it["type"] == "Ready" && it["status"] == "True"),
-        })
-        .collect();
-    agents.sort_by(|a, b| (&a.node, &a.name).cmp(&(&b.node, &b.name)));
-    agents
+/// The start of what it says, one byte too many if there is more; who says more finds nobody listening.
+async fn start(output: impl AsyncRead + Unpin, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    output.take(most + 1).read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    #[test]
-    fn pods_without_a_node_have_no_agent_yet() {
-        let pod = |name: &str, node: Value, ready: &str| {
-            json!({"metadata": {"namespace": "s", "name": name}, "spec": {"nodeName": node},
-                   "status": {"conditions": [{"type": "Ready", "status": ready}]}})
-        };
-        let list = json!({"items": [
-            pod("b", json!("w2"), "False"), pod("c", Value::Null, "False"), pod("a", json!("w1"), "True"),
-        ]});
-        let found = agents(&list);
-        let rows: Vec<(&str, &str, bool)> = found
-            .iter()
-            .map(|it| (it.node.as_str(), it.name.as_str(), it.ready))
-            .collect();
-        assert_eq!(rows, [("w1", "a", true), ("w2", "b", false)]);
-        assert_eq!(found[0].to_string(), "s/a");
+    fn kubectl(patience: Duration) -> Kubectl {
+        Kubectl::new(Some("prod".to_owned()), patience)
     }
 
     #[test]
     fn the_context_comes_before_the_verb() {
-        let kubectl = Kubectl::new(Some("prod".to_owned()));
-        let words: Vec<String> = kubectl
+        let words: Vec<String> = kubectl(Duration::MAX)
             .command(&["get", "pods"])
             .get_args()
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
         assert_eq!(words, ["--context", "prod", "get", "pods"]);
+    }
+
+    #[tokio::test]
+    async fn who_never_ends_is_left_and_who_never_stops_talking_too() {
+        let mut never = Command::new("sleep");
+        never.arg("1000");
+        let reason = kubectl(Duration::from_millis(10)).run(never, &[]).await;
+        assert!(reason.unwrap_err().contains("--timeout"));
+
+        let mut babbles = Command::new("cat");
+        babbles.arg("/dev/zero");
+        let reason = kubectl(Duration::MAX).run(babbles, &[]).await;
+        assert_eq!(reason, Err("it says more than 256 MiB".to_owned()));
     }
 }

@@ -5,28 +5,23 @@
 
 mod check;
 mod endpoints;
+mod find;
 mod kubectl;
 mod observe;
 mod status;
 mod sysdump;
 
-use std::{
-    ffi::OsString,
-    path::Path,
-    process::ExitCode,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::{ffi::OsString, io, path::Path, process::ExitCode, time::Duration};
 
+use futures::{StreamExt as _, stream};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::runtime::{Builder, Runtime};
 
-use super::failure::Failure;
+use super::failure::{Failure, Plain};
 use crate::args::ClusterArgs;
 pub(super) use check::run as check;
 pub(super) use endpoints::run as endpoints;
+use find::{Found, Trouble};
 use kubectl::{AgentPod, Kubectl};
 pub(super) use observe::run as observe;
 pub(super) use status::run as status;
@@ -48,6 +43,8 @@ pub(super) fn is_meant(args: &ClusterArgs) -> bool {
     args.all_nodes
         || args.context.is_some()
         || !args.nodes.is_empty()
+        || args.daemon_set.is_some()
+        || args.namespace.is_some()
         || is_plugin(std::env::args_os().next().as_ref())
 }
 
@@ -79,60 +76,54 @@ impl<T> Row<T> {
     }
 }
 
-/// The agents that are meant, sorted by node.
-fn agents(args: &ClusterArgs) -> Result<(Kubectl, Vec<AgentPod>), Failure> {
-    let kubectl = Kubectl::new(args.context.clone());
-    let mut agents = kubectl.agents()?;
-    for node in &args.nodes {
-        if !agents.iter().any(|agent| agent.node == *node) {
-            let known: Vec<&str> = agents.iter().map(|agent| agent.node.as_str()).collect();
-            return Err(Failure::new(format!("no agent is on a node {node:?}"))
-                .at(format!("--on-node {node}"))
-                .help(format!("there are agents on {}", known.join(", "))));
-        }
+/// What is asked and awaited.
+struct Cluster {
+    kubectl: Kubectl,
+    runtime: Runtime,
+}
+
+impl Cluster {
+    fn new(args: &ClusterArgs) -> io::Result<Self> {
+        let patience = Duration::from_secs(args.timeout);
+        Ok(Self {
+            kubectl: Kubectl::new(args.context.clone(), patience),
+            runtime: Builder::new_current_thread().enable_all().build()?,
+        })
     }
-    agents.retain(|agent| args.nodes.is_empty() || args.nodes.contains(&agent.node));
-    Ok((kubectl, agents))
+
+    fn find(&self, args: &ClusterArgs) -> Result<Found, Trouble> {
+        self.runtime.block_on(find::find(&self.kubectl, args))
+    }
+
+    /// Does something for every agent, some at a time; the results in the agents' order.
+    fn each<'a, T, F: Future<Output = T>>(
+        &'a self,
+        agents: &'a [AgentPod],
+        work: impl Fn(&'a Kubectl, &'a AgentPod) -> F,
+    ) -> Vec<T> {
+        let work = stream::iter(agents)
+            .map(|agent| work(&self.kubectl, agent))
+            .buffered(AT_ONCE);
+        self.runtime.block_on(work.collect())
+    }
 }
 
-/// Does something for every agent, some at a time; the results in the agents' order.
-fn each<T: Send>(agents: &[AgentPod], work: impl Fn(&AgentPod) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(agents.len()) {
-            scope.spawn(|| {
-                while let Some((number, agent)) = {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    agents.get(number).map(|agent| (number, agent))
-                } {
-                    let result = work(agent);
-                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    done.push((number, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-/// Asks every agent with the same words, and reads what each says as JSON. Codes of `fine` are no errors.
-fn ask<T: DeserializeOwned + Send>(
-    kubectl: &Kubectl,
-    agents: &[AgentPod],
+/// Asks every agent that is meant with the same words, and reads what each says as JSON. Codes of `fine` are no errors.
+fn ask<T: DeserializeOwned>(
+    args: &ClusterArgs,
     words: &[&str],
     fine: &[i32],
-) -> Vec<Row<T>> {
-    each(agents, |agent| Row {
+) -> Result<Vec<Row<T>>, Failure> {
+    let cluster = Cluster::new(args)?;
+    let found = cluster.find(args)?;
+    Ok(cluster.each(&found.agents, async |kubectl, agent| Row {
         node: agent.node.clone(),
         pod: agent.to_string(),
-        answer: match kubectl.json(agent, words, fine) {
+        answer: match kubectl.json(agent, words, fine).await {
             Ok(said) => Answer::Said(said),
             Err(error) => Answer::Error(error),
         },
-    })
+    }))
 }
 
 /// 0 if every node answered, else 2; the reasons go to standard error.
@@ -141,8 +132,9 @@ fn outcome<T>(rows: &[Row<T>]) -> ExitCode {
     for row in rows {
         if let Err(error) = row.said() {
             say!(
-                "error: node {} does not answer: {error}\n  {}",
+                "error: node {} does not answer: {}\n  {}",
                 row.node,
+                Plain(error),
                 row.pod
             );
             code = ExitCode::from(2);
@@ -179,12 +171,12 @@ mod tests {
                 namespace: "n".to_owned(),
                 name: format!("p{number}"),
                 node: format!("w{number}"),
-                ready: true,
             })
             .collect();
-        let names = each(&agents, |agent| agent.node.clone());
+        let cluster = Cluster::new(&ClusterArgs::default()).unwrap();
+        let names = cluster.each(&agents, async |_, agent| agent.node.clone());
         let expect: Vec<String> = agents.iter().map(|agent| agent.node.clone()).collect();
         assert_eq!(names, expect);
-        assert!(each(&[], |_| ()).is_empty());
+        assert!(cluster.each(&[], async |_, _| ()).is_empty());
     }
 }

@@ -1,21 +1,24 @@
 //! `ringfence observe --all-nodes`.
 
 use std::{
-    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, BufReader, IsTerminal as _, Read as _, Write as _},
     process::{Child, Command, ExitCode, Stdio},
     sync::mpsc,
     thread,
 };
 
-use super::AgentPod;
+use super::Cluster;
 use crate::{
     args::{FlowFormat, ObserveArgs},
     cli::{
-        failure::{Failure, Outcome},
+        failure::{Failure, Outcome, Plain},
         observe,
     },
     observe::flow::{Flow, SCHEMA},
 };
+
+/// No line of a flow is nearly as long.
+const LONGEST: u64 = 1 << 20;
 
 /// A line of one node, or the reason why there are no more.
 type Line = (String, Result<String, String>);
@@ -34,46 +37,83 @@ impl Drop for Children {
 }
 
 pub(in crate::cli) fn run(args: &ObserveArgs) -> Outcome {
-    let (kubectl, agents) = super::agents(&args.cluster)?;
+    let cluster = Cluster::new(&args.cluster)?;
+    let agents = cluster.find(&args.cluster)?.agents;
     let words = words(args);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (sender, lines) = mpsc::channel();
-    let mut children = Children(Vec::new());
-    for agent in &agents {
-        let child = follow(kubectl.exec(agent, &words), agent, sender.clone())?;
-        children.0.push(child);
-    }
-    drop(sender);
-
     let width = agents.iter().map(|agent| agent.node.len()).max();
-    let mut printer = Printer::new(args, width.unwrap_or(0));
-    let mut failed = false;
-    let mut collected = Vec::new();
-    for (node, line) in lines {
-        match line {
-            // Of what has been, all is there before the first is printed; what goes on is printed as it comes.
-            Ok(line) if args.follow => printer.print(&node, &line)?,
-            Ok(line) => collected.push((node, line)),
-            Err(reason) => {
-                failed = true;
-                say!("error: node {node} does not answer: {reason}");
-            }
-        }
-    }
-    collected.sort_by_cached_key(|(_, line)| {
-        serde_json::from_str::<Flow>(line).map_or_else(|_| String::new(), |flow| flow.time)
-    });
-    let surplus = args
-        .last
-        .map_or(0, |last| collected.len().saturating_sub(last));
-    for (node, line) in collected.into_iter().skip(surplus) {
-        printer.print(&node, &line)?;
-    }
+    let printer = Printer::new(args, width.unwrap_or(0));
+    let failed = if args.follow {
+        let commands = agents
+            .iter()
+            .map(|agent| (agent.node.clone(), cluster.kubectl.exec(agent, &words)));
+        follow(commands, printer)?
+    } else {
+        let said = cluster.each(&agents, async |kubectl, agent| {
+            let bytes = kubectl.bytes(agent, &words, &[]).await;
+            (agent.node.as_str(), bytes)
+        });
+        look_back(said, args.last, printer)?
+    };
     Ok(if failed {
         ExitCode::from(2)
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Prints what has been on all nodes, in the order of time. True if a node has not told.
+fn look_back(
+    said: Vec<(&str, Result<Vec<u8>, String>)>,
+    last: Option<usize>,
+    mut printer: Printer,
+) -> Result<bool, Failure> {
+    let mut failed = false;
+    let mut lines = Vec::new();
+    for (node, said) in said {
+        match said {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                lines.extend(text.lines().map(|line| (node, line.to_owned())));
+            }
+            Err(reason) => {
+                failed = true;
+                say!("error: node {node} does not answer: {}", Plain(&reason));
+            }
+        }
+    }
+    lines.sort_by_cached_key(|(_, line)| {
+        serde_json::from_str::<Flow>(line).map_or_else(|_| String::new(), |flow| flow.time)
+    });
+    let surplus = last.map_or(0, |last| lines.len().saturating_sub(last));
+    for (node, line) in lines.into_iter().skip(surplus) {
+        printer.print(node, &line)?;
+    }
+    Ok(failed)
+}
+
+/// Prints what comes as it comes. True if a node has stopped telling.
+fn follow(
+    commands: impl Iterator<Item = (String, Command)>,
+    mut printer: Printer,
+) -> Result<bool, Failure> {
+    let (sender, lines) = mpsc::channel();
+    let mut children = Children(Vec::new());
+    for (node, command) in commands {
+        children.0.push(start(command, node, sender.clone())?);
+    }
+    drop(sender);
+    let mut failed = false;
+    for (node, line) in lines {
+        match line {
+            Ok(line) => printer.print(&node, &line)?,
+            Err(reason) => {
+                failed = true;
+                say!("error: node {node} does not answer: {}", Plain(&reason));
+            }
+        }
+    }
+    Ok(failed)
 }
 
 /// The same question for each agent.
@@ -111,11 +151,7 @@ fn words(args: &ObserveArgs) -> Vec<String> {
 }
 
 /// Runs a command, and sends its lines on; at its end the reason, if it failed.
-fn follow(
-    mut command: Command,
-    agent: &AgentPod,
-    lines: mpsc::Sender<Line>,
-) -> Result<Child, Failure> {
+fn start(mut command: Command, node: String, lines: mpsc::Sender<Line>) -> Result<Child, Failure> {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -124,23 +160,30 @@ fn follow(
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(Failure::new("kubectl has no output"));
     };
-    let node = agent.node.clone();
     thread::spawn(move || {
         // Nobody listens any more when a send fails: then there is nothing left to do.
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        for line in short_lines(stdout) {
             if lines.send((node.clone(), Ok(line))).is_err() {
                 return;
             }
         }
-        let reason = BufReader::new(stderr)
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| !line.trim().is_empty());
+        let reason = short_lines(stderr).find(|line| !line.trim().is_empty());
         if let Some(reason) = reason {
             let _: Result<(), mpsc::SendError<Line>> = lines.send((node, Err(reason)));
         }
     });
     Ok(child)
+}
+
+/// Lines, until one is longer than any that an agent writes.
+fn short_lines(output: impl io::Read) -> impl Iterator<Item = String> {
+    let mut output = BufReader::new(output);
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        let read = (&mut output).take(LONGEST).read_until(b'\n', &mut line);
+        let whole = read.is_ok() && (line.ends_with(b"\n") || (line.len() as u64) < LONGEST);
+        (whole && !line.is_empty()).then(|| String::from_utf8_lossy(&line).trim_end().to_owned())
+    })
 }
 
 /// Prints lines as they were asked for.
@@ -176,5 +219,18 @@ impl Printer {
         }
         self.out.flush()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_where_one_has_no_end() {
+        let lines: Vec<String> = short_lines(&b"a\n\nb\r\nc"[..]).collect();
+        assert_eq!(lines, ["a", "", "b", "c"]);
+        let endless = io::Read::chain(&b"a\n"[..], io::repeat(b'x'));
+        assert_eq!(short_lines(endless).collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -13,8 +13,7 @@ use crate::{
 };
 
 pub(in crate::cli) fn run(args: &StatusArgs) -> Outcome {
-    let (kubectl, agents) = super::agents(&args.cluster)?;
-    let rows: Vec<Row<Status>> = super::ask(&kubectl, &agents, &["status", "-o", "json"], &[]);
+    let rows: Vec<Row<Status>> = super::ask(&args.cluster, &["status", "-o", "json"], &[])?;
     let output = &args.read.output;
     output::print(output, "StatusList", &Items { items: &rows }, |out| {
         let header = [

@@ -1,5 +1,7 @@
 //! Takes enforcement off every node of a cluster: the agents' DaemonSet becomes one whose pods detach and stay.
 //!
+//! A pod is ready when its node has detached, and not before: nodes are counted by that.
+//!
 //! **Invariant.** Nothing happens to a DaemonSet that helm has not installed: charts are also rendered and applied as they are,
 //! hooks and all, and then nobody is about to delete anything.
 
@@ -13,28 +15,20 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::super::failure::{Failure, Outcome};
+use super::super::{
+    daemon_set::{CONTAINER, DaemonSetName, PROGRAM},
+    failure::{Failure, Outcome},
+};
 use crate::{args::DetachArgs, watch::Connection};
 
-/// The agent's container.
-const CONTAINER: &str = "agent";
 /// Where helm says what it has installed.
 const RELEASE: &str = "meta.helm.sh/release-name";
 /// How often the DaemonSet is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A pod counts when it has run for so long: one that cannot detach ends at once.
-const SETTLED: i32 = 3;
 
 /// Does it, and waits until every node's pod has.
 pub(super) fn run(args: DetachArgs, daemon_set: &str) -> Outcome {
-    let (namespace, name) = daemon_set
-        .split_once('/')
-        .filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty())
-        .ok_or_else(|| {
-            Failure::new("a DaemonSet is named by its namespace and its name")
-                .at(format!("--daemon-set {daemon_set}"))
-                .help("as in --daemon-set ringfence-system/ringfence")
-        })?;
+    let DaemonSetName { namespace, name } = daemon_set.parse()?;
     let limit = Duration::from_secs(args.timeout);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -46,8 +40,8 @@ pub(super) fn run(args: DetachArgs, daemon_set: &str) -> Outcome {
             .await
             .and_then(Connection::client)
             .map_err(told)?;
-        let api = Api::<DaemonSet>::namespaced(client, namespace);
-        retire(&api, name, args.release.as_deref(), limit)
+        let api = Api::<DaemonSet>::namespaced(client, &namespace);
+        retire(&api, &name, args.release.as_deref(), limit)
             .await
             .map_err(|failure| failure.at(format!("DaemonSet/{daemon_set}")))
     })
@@ -150,12 +144,17 @@ fn patch(found: &DaemonSet) -> Result<Option<Value>, Failure> {
             .iter()
             .any(|flag| arg.starts_with(flag))
     });
+    let run_dir = args.iter().find(|arg| arg.starts_with("--run-dir="));
+    let asked: Vec<&str> = [PROGRAM, "detach", "--done"]
+        .into_iter()
+        .chain(run_dir.map(String::as_str))
+        .collect();
     let words: Vec<&str> = ["detach", "--stay"]
         .into_iter()
         .chain(places.map(String::as_str))
         .collect();
     Ok(Some(json!({ "spec": {
-        "minReadySeconds": SETTLED,
+        "minReadySeconds": 0,
         // Nothing is protected by going slowly.
         "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": "100%", "maxSurge": 0 } },
         "template": { "spec": { "containers": [{
@@ -164,7 +163,12 @@ fn patch(found: &DaemonSet) -> Result<Option<Value>, Failure> {
             "ports": null,
             "startupProbe": null,
             "livenessProbe": null,
-            "readinessProbe": null,
+            "readinessProbe": {
+                "httpGet": null,
+                "exec": { "command": asked },
+                "periodSeconds": 2,
+                "timeoutSeconds": 5,
+            },
         }] } },
     } })))
 }
@@ -215,6 +219,10 @@ mod tests {
         ]);
         assert_eq!(container["args"], expect);
         assert!(container["livenessProbe"].is_null());
+        let probe = &container["readinessProbe"];
+        let expect = json!([PROGRAM, "detach", "--done", "--run-dir=/run/x"]);
+        assert_eq!(probe["exec"]["command"], expect);
+        assert!(probe.get("httpGet").is_some_and(Value::is_null));
 
         let args = "/spec/template/spec/containers/0/args";
         let detaching = daemon_set(json!({ args: ["detach", "--stay"] }));

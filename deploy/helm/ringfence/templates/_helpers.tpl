@@ -22,6 +22,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "ringfence.labels" -}}
 {{ include "ringfence.selectorLabels" . }}
+app.kubernetes.io/part-of: ringfence
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
@@ -59,7 +60,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* Flags of `ringfence agent`. */}}
 {{- define "ringfence.args" -}}
 - agent
-- --http={{ .Values.http.address | default "$(RINGFENCE_HOST_IP)" }}:{{ .Values.http.port }}
+- --http={{ .Values.http.address | default "$(RINGFENCE_HOST_IP)" }}:{{ .Values.http.port | int64 }}
 - --bpffs=/sys/fs/bpf/ringfence
 - --run-dir=/run/ringfence
 - --state-dir=/var/lib/ringfence
@@ -101,8 +102,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 httpGet:
   path: {{ .path }}
   port: http
-  {{- with .http.address }}
-  host: {{ . | trimAll "[]" | quote }}
+  {{- $host := trimAll "[]" .http.address }}
+  {{- if not (has $host (list "" "0.0.0.0" "::")) }}
+  host: {{ $host | quote }}
   {{- end }}
 {{- end -}}
 
