@@ -565,7 +565,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__detach)
-            opts="-h -V --bpffs --run-dir --netns --cgroup-root --stay --done --daemon-set --release --timeout --kubeconfig --context --help --version"
+            opts="-h -V --bpffs --run-dir --netns --state-dir --cgroup-root --stay --done --daemon-set --release --timeout --kubeconfig --context --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -587,6 +587,13 @@ _ringfence() {
                     ;;
                 --netns)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
                     return 0
                     ;;
                 --cgroup-root)
