@@ -11,6 +11,7 @@ mod mtu;
 mod nri;
 mod packets;
 mod pods;
+mod roles;
 mod rollback;
 mod services;
 mod upgrade;
