@@ -156,6 +156,22 @@ fn a_bridge_that_has_the_index_of_a_pods_device_carries_nothing() {
     });
 }
 
+#[test]
+fn a_tunnels_programs_are_found_in_order() {
+    either_way(|mut desk| {
+        device("vxlan id 7 dstport 4789");
+        desk.kernel
+            .guard(&host(true, false))
+            .expect("it is guarded");
+        audit(&mut desk);
+        assert_eq!(carried(), is(&["from_tunnel", "to_host"]));
+        assert_eq!(
+            desk.kernel.counters().expect("the maps can be read").drift["attachment"],
+            0
+        );
+    });
+}
+
 /// More steps than two rounds have.
 fn audit(desk: &mut Desk) {
     for _ in 0..400 {

@@ -62,4 +62,9 @@ impl Attacher {
         let names = POD_PROGRAMS.into_iter();
         names.flat_map(|(name, _)| self.devices_of(name)).collect()
     }
+
+    /// Devices that run this program.
+    pub(super) fn carrying(&self, program: &str) -> BTreeSet<u32> {
+        self.devices_of(program).collect()
+    }
 }
