@@ -18,6 +18,7 @@ mod claims;
 mod find;
 mod local;
 mod machine;
+mod memory;
 mod namespaces;
 mod neighbour;
 mod netlink;

@@ -12,9 +12,10 @@ use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::{
-    Devices, Placed, World, claims,
+    Devices, Placed, World,
     local::{follow_pods, follow_sandboxes},
     machine::Machine,
+    memory::{Found, Memory},
     netlink::Stack,
     netns, overlay, roles,
     sandbox::Sandboxes,
@@ -81,8 +82,8 @@ pub async fn follow(
     let mut machine = Machine::new(&options.netns_directories)?;
     let mut pods: Objects<PodKey, Pod> = Objects::new();
     let mut sought: BTreeMap<PodKey, Sought> = BTreeMap::new();
-    let mut found: BTreeMap<PodKey, Result<Located, String>> = BTreeMap::new();
-    let mut held: BTreeMap<u32, PodKey> = BTreeMap::new();
+    let mut memory = Memory::default();
+    let mut found = Found::default();
     let mut stale = true;
     let mut pause = RETRY;
     let mut now = World::default();
@@ -105,16 +106,19 @@ pub async fn follow(
         if stale || machine.noticed {
             machine.read().await?;
             let claims = search::search(&mut machine, &options, &sought).await?;
-            found = claims::settle(claims, &held);
-            held = found
-                .iter()
-                .filter_map(|(key, found)| Some((found.as_ref().ok()?.ifindex, key.clone())))
-                .collect();
+            found = memory.settle(claims, &sought, &machine.stack);
             stale = false;
         }
-        publish(&machine.stack, &now, &boxes, &found, &placed, &devices);
+        publish(
+            &machine.stack,
+            &now,
+            &boxes,
+            &found.by_pod,
+            &placed,
+            &devices,
+        );
 
-        let again = !machine.sees_inside || found.values().any(Result::is_err);
+        let again = !machine.sees_inside || found.incomplete;
         tokio::select! {
             changed = world.changed() => {
                 changed.context("the source of objects has ended")?;

@@ -95,6 +95,19 @@ impl Followed {
         there.expect("it comes to pass").unwrap().clone().unwrap()
     }
 
+    /// What is told of these pods after they have been looked for again.
+    async fn after_another_search(&mut self, mut pods: Vec<Pod>) -> Arc<Placed> {
+        let marker = Pod {
+            addresses: vec!["10.0.0.77".parse().unwrap()],
+            ..pod("marker", None)
+        };
+        let key = marker.key.clone();
+        pods.push(marker);
+        self.world.send_replace(world(pods));
+        self.placed(|placed| placed.unplaced.contains_key(&key))
+            .await
+    }
+
     async fn role(&mut self, name: &str, role: Option<Role>) {
         let role_of = |devices: &Devices| {
             devices
