@@ -18,7 +18,7 @@ use super::{
     memory::{Found, Memory},
     netlink::Stack,
     netns, overlay, roles,
-    sandbox::Sandboxes,
+    sandbox::{Sandbox, Sandboxes},
     search::{self, Sought},
 };
 use crate::model::{Diagnostic, Located, Objects, Pod, PodKey, Snapshot};
@@ -90,11 +90,14 @@ pub async fn follow(
     let mut boxes = Arc::new(Sandboxes::default());
     let mut told = true;
     loop {
+        // Nobody tells that a sandbox has ended while the runtime is away.
+        told |= (stale || machine.noticed) && !boxes.live && !boxes.by_pod.is_empty();
         if std::mem::take(&mut told) {
             now = World::clone(&world.borrow_and_update());
             boxes = Arc::clone(&sandboxes.borrow_and_update());
             if let Some(snapshot) = &mut now.snapshot {
-                let laid = overlay::lay(snapshot, &boxes, options.node.as_deref());
+                let is_there = |sandbox: &Sandbox| sandbox.is_there(&options.netns_directories);
+                let laid = overlay::lay(snapshot, &boxes, options.node.as_deref(), is_there);
                 *snapshot = Arc::new(laid);
             }
             let latest = now.snapshot.as_ref().map(|snapshot| snapshot.pods.clone());

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod node;
+mod sandboxes;
 mod unnamed;
 
 use std::{io::Write as _, net::IpAddr, sync::Arc};
@@ -46,7 +47,7 @@ fn world(pods: Vec<Pod>) -> Arc<World> {
 
 struct Followed {
     world: watch::Sender<Arc<World>>,
-    _sandboxes: watch::Sender<Arc<Sandboxes>>,
+    sandboxes: watch::Sender<Arc<Sandboxes>>,
     placed: watch::Receiver<Option<Arc<Placed>>>,
     devices: watch::Receiver<Arc<Devices>>,
 }
@@ -80,7 +81,7 @@ fn follow_with(options: Options, first: Arc<World>) -> Followed {
     ));
     Followed {
         world,
-        _sandboxes: sandboxes_sender,
+        sandboxes: sandboxes_sender,
         placed,
         devices,
     }
