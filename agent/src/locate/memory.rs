@@ -6,7 +6,11 @@
 //! **Invariants.** A pod stays where it was found while it is the same pod, its interface is the same end of the same pair, and
 //! nobody has a stronger claim on it. What says that the pod is elsewhere (another place, another sandbox) ends that at once.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::{
     claims::{self, Claim, Proof},
@@ -14,6 +18,9 @@ use super::{
     search::Sought,
 };
 use crate::model::{Located, Place, PodKey};
+
+/// A pod that ends loses its interface before anybody says so. One that is there longer without it is told of.
+pub(super) const ENDING: Duration = Duration::from_secs(5);
 
 /// Where each pod was found last.
 #[derive(Debug, Default)]
@@ -30,6 +37,8 @@ struct Known {
     located: Located,
     proof: Proof,
     end: End,
+    /// Since when there is no such interface.
+    gone: Option<Instant>,
 }
 
 /// What makes an interface the one that it was.
@@ -61,7 +70,7 @@ impl Known {
 /// Where pods are, as of one round.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Each pod's interface, or why there is none.
+    /// Each pod's interface, or why there is none. Pods that are ending are not among them.
     pub by_pod: BTreeMap<PodKey, Result<Located, String>>,
     /// Somebody was not found, or not found again.
     pub incomplete: bool,
@@ -74,8 +83,9 @@ impl Memory {
         claims: BTreeMap<PodKey, Result<Claim, String>>,
         sought: &BTreeMap<PodKey, Sought>,
         node: &Stack,
+        now: Instant,
     ) -> Found {
-        self.look_after(sought, node);
+        self.look_after(sought, node, now);
         let kept = self.kept(sought, node);
         let held: BTreeMap<u32, PodKey> = kept
             .iter()
@@ -99,6 +109,9 @@ impl Memory {
                     self.note(&key, pod, &claim, node);
                     by_pod.insert(key, Ok(claim.located));
                 }
+                Err(reason) if self.is_ending(&key, pod, now) => {
+                    tracing::debug!(pod = %key, reason, "its interface has gone; it is ending");
+                }
                 Err(reason) => {
                     by_pod.insert(key, Err(reason));
                 }
@@ -107,16 +120,23 @@ impl Memory {
         Found { by_pod, incomplete }
     }
 
-    /// Forgets who is another pod or elsewhere by now, and whose interface has gone or is somebody else's.
-    fn look_after(&mut self, sought: &BTreeMap<PodKey, Sought>, node: &Stack) {
+    /// Forgets who is another pod or elsewhere by now, and whose interface is somebody else's; notes whose has gone.
+    fn look_after(&mut self, sought: &BTreeMap<PodKey, Sought>, node: &Stack, now: Instant) {
         self.by_pod.retain(|key, known| {
-            End::of(known.located.ifindex, node) == Some(known.end)
-                && sought.get(key).is_some_and(|pod| known.is_of(pod))
+            match End::of(known.located.ifindex, node) {
+                Some(end) if known.gone.is_some() || end != known.end => return false,
+                Some(_) => {}
+                None => {
+                    known.gone.get_or_insert(now);
+                }
+            }
+            sought.get(key).is_some_and(|pod| known.is_of(pod))
         });
     }
 
     /// The claims of before that still count.
     fn kept(&self, sought: &BTreeMap<PodKey, Sought>, node: &Stack) -> BTreeMap<PodKey, Claim> {
+        let is_there = |(_, known): &(&PodKey, &Known)| known.gone.is_none();
         let claim = |(key, known): (&PodKey, &Known)| {
             let link = node.links.get(&known.located.ifindex)?;
             let located = Located {
@@ -131,7 +151,11 @@ impl Memory {
             };
             Some((key.clone(), claim))
         };
-        self.by_pod.iter().filter_map(claim).collect()
+        self.by_pod
+            .iter()
+            .filter(is_there)
+            .filter_map(claim)
+            .collect()
     }
 
     fn note(&mut self, key: &PodKey, pod: &Sought, claim: &Claim, node: &Stack) {
@@ -150,8 +174,15 @@ impl Memory {
             located: claim.located.clone(),
             proof: claim.proof,
             end,
+            gone: None,
         };
         self.by_pod.insert(key.clone(), known);
+    }
+
+    /// True for a pod whose interface has gone: for good if it is told to go, else for a moment.
+    fn is_ending(&self, key: &PodKey, pod: &Sought, now: Instant) -> bool {
+        let gone = self.by_pod.get(key).and_then(|known| known.gone);
+        gone.is_some_and(|gone| pod.terminating || now.duration_since(gone) < ENDING)
     }
 }
 

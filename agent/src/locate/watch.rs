@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -109,7 +109,7 @@ pub async fn follow(
         if stale || machine.noticed {
             machine.read().await?;
             let claims = search::search(&mut machine, &options, &sought).await?;
-            found = memory.settle(claims, &sought, &machine.stack);
+            found = memory.settle(claims, &sought, &machine.stack, Instant::now());
             stale = false;
         }
         publish(

@@ -198,6 +198,36 @@ fn a_pod_is_found_when_its_namespace_and_its_interface_come_and_is_missed_when_t
 }
 
 #[test]
+fn a_pod_that_is_ending_is_not_told_of_as_one_that_cannot_be_found() {
+    if !is_root("a_pod_that_is_ending_is_not_told_of_as_one_that_cannot_be_found") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let namespace = Namespace::new("ending");
+        let ifindex = lay(&handle, "veth-ending", &namespace, "eth0").await;
+        let address = "10.0.0.9".parse().unwrap();
+        address_inside(&namespace, "eth0", address);
+        let pods = || {
+            vec![Pod {
+                terminating: true,
+                ..pod("ending", None)
+            }]
+        };
+        let key = pods()[0].key.clone();
+        let mut followed = follow(world(pods()));
+        followed
+            .placed(|placed| placed.snapshot.local.contains_key(&key))
+            .await;
+        handle.link().del(ifindex).execute().await.unwrap();
+        let placed = followed.after_another_search(pods()).await;
+        assert!(!placed.snapshot.local.contains_key(&key));
+        assert_eq!(placed.unplaced.get(&key), None);
+        let told = format!("Pod/{key}");
+        assert!(placed.diagnostics.iter().all(|it| it.object != told));
+    });
+}
+
+#[test]
 fn another_nodes_pods_are_not_looked_for_and_two_pods_never_share_an_interface() {
     if !is_root("another_nodes_pods_are_not_looked_for_and_two_pods_never_share_an_interface") {
         return;

@@ -32,6 +32,7 @@ struct Case {
     memory: Memory,
     node: Stack,
     sought: BTreeMap<PodKey, Sought>,
+    now: Instant,
 }
 
 impl Case {
@@ -52,6 +53,7 @@ impl Case {
                 ..Stack::default()
             },
             sought: sought.into(),
+            now: Instant::now(),
         };
         let found = case.round(&[("a", Ok((7, proof)))]);
         assert_eq!(found.by_pod[&key("a")], Ok(located(7)));
@@ -73,7 +75,7 @@ impl Case {
         });
         let claims = claims.collect();
         self.memory
-            .settle(claims, &self.sought, &self.node)
+            .settle(claims, &self.sought, &self.node, self.now)
     }
 
     /// Where pod `a` is if a round does not find it.
@@ -180,4 +182,25 @@ fn only_what_says_more_than_before_moves_a_pod() {
     let mut case = Case::found(Address);
     let found = case.round(&[("a", Ok((8, Address))), ("b", Ok((8, Named)))]);
     assert_eq!(found.by_pod[&key("a")], Ok(located(7)));
+}
+
+#[test]
+fn a_pod_whose_interface_has_gone_is_ending_and_told_of_only_if_it_lasts() {
+    for terminating in [false, true] {
+        let mut case = Case::found(Proof::Named);
+        case.pod().terminating = terminating;
+        case.node.links.remove(&7);
+        assert_eq!(case.unseen(), None);
+        case.now += ENDING;
+        assert_eq!(case.unseen().is_none(), terminating);
+        // Whoever has the index next is not the pod.
+        case.node.links.insert(7, link(7, 2, 1));
+        assert!(case.unseen().unwrap().is_err());
+    }
+    let mut case = Case::found(Proof::Named);
+    let found = case.round(&[("b", Err(()))]);
+    assert!(
+        found.by_pod[&key("b")].is_err(),
+        "one that was never found is told of"
+    );
 }
