@@ -27,6 +27,9 @@ fn link(ifindex: u32, peer: u32, peer_netns: i32) -> Link {
     }
 }
 
+/// What is found of a pod in a round; `Err`: nothing.
+type Seen<'a> = (&'a str, Result<(u32, Proof), ()>);
+
 /// A node with two pairs, and the pods that are looked for.
 struct Case {
     memory: Memory,
@@ -61,8 +64,8 @@ impl Case {
         case
     }
 
-    /// What a round makes of these claims; `Err`: not found.
-    fn round(&mut self, claims: &[(&str, Result<(u32, Proof), ()>)]) -> Found {
+    /// What a round makes of these claims.
+    fn round(&mut self, claims: &[Seen<'_>]) -> Found {
         let claims = claims.iter().map(|(name, claim)| {
             let claim = claim
                 .map(|(ifindex, proof)| Claim {
