@@ -3,6 +3,7 @@
 mod audit;
 mod cgroup;
 mod detach;
+mod leave;
 mod link;
 mod look;
 
@@ -13,10 +14,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{
-        SchedClassifier, TcAttachType,
-        tc::{self, TcError},
-    },
+    programs::{SchedClassifier, TcAttachType},
     util::KernelVersion,
 };
 
@@ -186,42 +184,6 @@ impl Attacher {
             (false, true) => TUNNEL_PROGRAMS_L3,
         };
         self.guard(ebpf, ifindex, programs)
-    }
-
-    /// Takes the programs of a device that no longer leads off the node away from it: it has become a pod's.
-    ///
-    /// # Errors
-    ///
-    /// If a pin cannot be removed.
-    pub fn no_host(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        for (name, side) in ALL_HOST_PROGRAMS.into_iter().flatten() {
-            if !self.attached.remove(&(ifindex, name)) {
-                continue;
-            }
-            remove(&self.pins.link(&format!("{ifindex}-{name}")))?;
-            if !self.tcx
-                && let Some(device) = device_name(ifindex)
-            {
-                // An error says that there is none.
-                let _: Result<(), TcError> = tc::qdisc_detach_program(&device, side, name);
-            }
-        }
-        Ok(())
-    }
-
-    /// Devices that are guarded as leading off the node.
-    #[must_use]
-    pub fn hosts(&self) -> BTreeSet<u32> {
-        let is_host = |name| {
-            ALL_HOST_PROGRAMS
-                .iter()
-                .any(|programs| programs[0].0 == name)
-        };
-        self.attached
-            .iter()
-            .filter(|(_, name)| is_host(*name))
-            .map(|&(ifindex, _)| ifindex)
-            .collect()
     }
 
     fn guard(

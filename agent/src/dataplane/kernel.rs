@@ -49,6 +49,8 @@ pub struct Dataplane {
     earlier: Vec<Pins>,
     /// Devices that lead off the node and wait for that.
     waiting: Option<BTreeSet<HostDevice>>,
+    /// Devices that are no pods'.
+    own: BTreeSet<u32>,
     /// Places in `SOURCES` whose endpoints this agent has noted as guarded.
     guarded: BTreeMap<u16, SourceWord>,
     planner: Planner,

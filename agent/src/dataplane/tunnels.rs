@@ -46,6 +46,7 @@ mod tests {
                 ethernet: true,
                 tunnel: true,
                 listens: Some(port),
+                bridge: false,
             })
             .collect()
     }

@@ -24,7 +24,8 @@ pub trait Kernel: Send {
     /// What does not fit or what the kernel refused, with the map and the flag that raises its limit.
     fn apply(&mut self, desired: &Desired) -> Result<Applied, KernelError>;
 
-    /// Guards these devices, which lead off the node, and no others of that kind.
+    /// Guards those of these devices that lead off the node, and no others of that kind. None of them is a pod's: one that was
+    /// loses the programs of pods as soon as no endpoint is there.
     ///
     /// # Errors
     ///

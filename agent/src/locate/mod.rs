@@ -18,6 +18,7 @@ mod claims;
 mod find;
 mod local;
 mod machine;
+mod memory;
 mod namespaces;
 mod neighbour;
 mod netlink;
@@ -93,17 +94,18 @@ pub struct Device {
 }
 
 impl Devices {
-    /// Those that lead off the node.
+    /// Those that lead off the node, and bridges.
     #[must_use]
     pub fn hosts(&self) -> BTreeSet<HostDevice> {
         self.by_index
             .values()
-            .filter(|device| matches!(device.role, Role::Uplink | Role::Tunnel))
+            .filter(|device| matches!(device.role, Role::Uplink | Role::Tunnel | Role::Bridge))
             .map(|device| HostDevice {
                 ifindex: device.index,
                 ethernet: device.ethernet,
                 tunnel: device.role == Role::Tunnel,
                 listens: device.listens,
+                bridge: device.role == Role::Bridge,
             })
             .collect()
     }

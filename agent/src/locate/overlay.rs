@@ -1,21 +1,27 @@
 //! Lays what the container runtime says over what the sources say. Pure.
 //!
 //! A pod's sandbox is there before the API server knows its address, often before this agent's watch has told of the
-//! pod at all: then the sandbox's labels and addresses make one.
+//! pod at all: then the sandbox's labels and addresses make one. A runtime that is away takes back nothing: what it told
+//! counts for as long as the sandbox's network namespace is there.
 
 use std::net::IpAddr;
 
 use super::sandbox::{Sandbox, Sandboxes};
 use crate::model::{Phase, Pod, Snapshot};
 
-/// The sources' state with the sandboxes' pods; `node` is this one's name.
-pub(super) fn lay(snapshot: &Snapshot, sandboxes: &Sandboxes, node: Option<&str>) -> Snapshot {
+/// The sources' state with the sandboxes' pods; `node` is this one's name, `is_there` tells of a sandbox whether its network is.
+pub(super) fn lay(
+    snapshot: &Snapshot,
+    sandboxes: &Sandboxes,
+    node: Option<&str>,
+    is_there: impl Fn(&Sandbox) -> bool,
+) -> Snapshot {
     let mut laid = snapshot.clone();
-    // What was true before the connection broke may have ended since.
-    if !sandboxes.live {
-        return laid;
-    }
     for (key, sandbox) in &sandboxes.by_pod {
+        // What was true before the connection broke may have ended since.
+        if !sandboxes.live && !is_there(sandbox) {
+            continue;
+        }
         let pod = match snapshot.pods.get(key) {
             Some(pod) if sandbox.is_of(&pod.uid) => refined(pod, sandbox),
             // It has moved, and what is left of it here ends soon.
@@ -111,7 +117,7 @@ mod tests {
     }
 
     fn laid(snapshot: &Snapshot, sandboxes: &Sandboxes) -> Pod {
-        let laid = lay(snapshot, sandboxes, Some("w1"));
+        let laid = lay(snapshot, sandboxes, Some("w1"), |_| true);
         laid.pods.get(&key()).unwrap().clone()
     }
 
@@ -155,12 +161,22 @@ mod tests {
     }
 
     #[test]
-    fn without_the_runtime_the_source_alone_counts() {
-        let before = snapshot("u0", &["10.0.0.9"]);
-        let sandboxes = Sandboxes {
+    fn without_the_runtime_a_sandbox_counts_while_its_network_is_there() {
+        let away = Sandboxes {
             live: false,
             ..sandboxes(&["10.0.0.1"])
         };
-        assert_eq!(lay(&before, &sandboxes, None), before);
+        let knowing = [
+            Snapshot::default(),
+            snapshot("u1", &[]),
+            snapshot("u0", &["10.0.0.9"]),
+        ];
+        for before in knowing {
+            let lay = |there| lay(&before, &away, Some("w1"), |_| there);
+            let pod = lay(true).pods.get(&key()).unwrap().clone();
+            assert_eq!(pod.addresses, ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+            assert_eq!(pod.uid, "u1");
+            assert_eq!(lay(false), before);
+        }
     }
 }

@@ -46,6 +46,13 @@ impl Sandbox {
     pub fn is_of(&self, uid: &str) -> bool {
         self.is_static || uid.is_empty() || self.uid == uid
     }
+
+    /// True while there is a file of its network namespace, which its runtime removes with it.
+    pub(crate) fn is_there(&self, directories: &[PathBuf]) -> bool {
+        candidates(&self.netns, directories)
+            .iter()
+            .any(|path| path.exists())
+    }
 }
 
 /// Where a namespace that the runtime calls `path` may be: there, or in one of the directories.

@@ -38,6 +38,16 @@ pub(super) struct Sought {
     pub terminating: bool,
 }
 
+impl Sought {
+    const fn claim(&self, located: Located, proof: Proof) -> Claim {
+        Claim {
+            located,
+            proof,
+            terminating: self.terminating,
+        }
+    }
+}
+
 /// What was looked into in one round.
 struct Round<'a> {
     machine: &'a mut Machine,
@@ -67,8 +77,11 @@ pub(super) async fn search(
     };
     let mut found = BTreeMap::new();
     for (key, pod) in pods {
-        // It has no network yet.
+        // It has no network yet, or no source knows of it: its processes may.
         if pod.place.is_none() && pod.sandbox.is_none() && pod.addresses.is_empty() {
+            if let Ok(located) = round.by_process(pod).await {
+                found.insert(key.clone(), Ok(pod.claim(located, Proof::Named)));
+            }
             continue;
         }
         let claim = round.one(pod).await?;
@@ -79,11 +92,7 @@ pub(super) async fn search(
 
 impl Round<'_> {
     async fn one(&mut self, pod: &Sought) -> anyhow::Result<Result<Claim, String>> {
-        let claim = |located, proof| Claim {
-            located,
-            proof,
-            terminating: pod.terminating,
-        };
+        let claim = |located, proof| pod.claim(located, proof);
         let named = |found: Result<Located, String>| found.map(|it| claim(it, Proof::Named));
         match &pod.place {
             Some(Place::Netns(name)) => {

@@ -5,19 +5,20 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use tokio::sync::watch;
 
 use super::{
-    Devices, Placed, World, claims,
+    Devices, Placed, World,
     local::{follow_pods, follow_sandboxes},
     machine::Machine,
+    memory::{Found, Memory},
     netlink::Stack,
     netns, overlay, roles,
-    sandbox::Sandboxes,
+    sandbox::{Sandbox, Sandboxes},
     search::{self, Sought},
 };
 use crate::model::{Diagnostic, Located, Objects, Pod, PodKey, Snapshot};
@@ -81,19 +82,22 @@ pub async fn follow(
     let mut machine = Machine::new(&options.netns_directories)?;
     let mut pods: Objects<PodKey, Pod> = Objects::new();
     let mut sought: BTreeMap<PodKey, Sought> = BTreeMap::new();
-    let mut found: BTreeMap<PodKey, Result<Located, String>> = BTreeMap::new();
-    let mut held: BTreeMap<u32, PodKey> = BTreeMap::new();
+    let mut memory = Memory::default();
+    let mut found = Found::default();
     let mut stale = true;
     let mut pause = RETRY;
     let mut now = World::default();
     let mut boxes = Arc::new(Sandboxes::default());
     let mut told = true;
     loop {
+        // Nobody tells that a sandbox has ended while the runtime is away.
+        told |= (stale || machine.noticed) && !boxes.live && !boxes.by_pod.is_empty();
         if std::mem::take(&mut told) {
             now = World::clone(&world.borrow_and_update());
             boxes = Arc::clone(&sandboxes.borrow_and_update());
             if let Some(snapshot) = &mut now.snapshot {
-                let laid = overlay::lay(snapshot, &boxes, options.node.as_deref());
+                let is_there = |sandbox: &Sandbox| sandbox.is_there(&options.netns_directories);
+                let laid = overlay::lay(snapshot, &boxes, options.node.as_deref(), is_there);
                 *snapshot = Arc::new(laid);
             }
             let latest = now.snapshot.as_ref().map(|snapshot| snapshot.pods.clone());
@@ -105,16 +109,19 @@ pub async fn follow(
         if stale || machine.noticed {
             machine.read().await?;
             let claims = search::search(&mut machine, &options, &sought).await?;
-            found = claims::settle(claims, &held);
-            held = found
-                .iter()
-                .filter_map(|(key, found)| Some((found.as_ref().ok()?.ifindex, key.clone())))
-                .collect();
+            found = memory.settle(claims, &sought, &machine.stack, Instant::now());
             stale = false;
         }
-        publish(&machine.stack, &now, &boxes, &found, &placed, &devices);
+        publish(
+            &machine.stack,
+            &now,
+            &boxes,
+            &found.by_pod,
+            &placed,
+            &devices,
+        );
 
-        let again = !machine.sees_inside || found.values().any(Result::is_err);
+        let again = !machine.sees_inside || found.incomplete;
         tokio::select! {
             changed = world.changed() => {
                 changed.context("the source of objects has ended")?;

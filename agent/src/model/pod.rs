@@ -141,7 +141,7 @@ pub struct Located {
     pub addresses: Vec<IpAddr>,
 }
 
-/// A device that leads off the node, or to a tunnel.
+/// A device of the node's own: it leads off the node, to a tunnel, or is a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostDevice {
     /// Its index.
@@ -152,4 +152,6 @@ pub struct HostDevice {
     pub tunnel: bool,
     /// The UDP port at which it does, if it is such a tunnel.
     pub listens: Option<u16>,
+    /// What crosses it is judged elsewhere: it is no pod's, and has no programs.
+    pub bridge: bool,
 }

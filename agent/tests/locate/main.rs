@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod node;
+mod sandboxes;
 mod unnamed;
 
 use std::{io::Write as _, net::IpAddr, sync::Arc};
@@ -47,7 +48,7 @@ fn world(pods: Vec<Pod>) -> Arc<World> {
 
 struct Followed {
     world: watch::Sender<Arc<World>>,
-    _sandboxes: watch::Sender<Arc<Sandboxes>>,
+    sandboxes: watch::Sender<Arc<Sandboxes>>,
     placed: watch::Receiver<Option<Arc<Placed>>>,
     devices: watch::Receiver<Arc<Devices>>,
 }
@@ -81,7 +82,7 @@ fn follow_with(options: Options, first: Arc<World>) -> Followed {
     ));
     Followed {
         world,
-        _sandboxes: sandboxes_sender,
+        sandboxes: sandboxes_sender,
         placed,
         devices,
     }
@@ -94,6 +95,19 @@ impl Followed {
             .wait_for(|placed| placed.as_ref().is_some_and(|placed| fits(placed)));
         let there = tokio::time::timeout(PATIENCE, there).await;
         there.expect("it comes to pass").unwrap().clone().unwrap()
+    }
+
+    /// What is told of these pods after they have been looked for again.
+    async fn after_another_search(&mut self, mut pods: Vec<Pod>) -> Arc<Placed> {
+        let marker = Pod {
+            addresses: vec!["10.0.0.77".parse().unwrap()],
+            ..pod("marker", None)
+        };
+        let key = marker.key.clone();
+        pods.push(marker);
+        self.world.send_replace(world(pods));
+        self.placed(|placed| placed.unplaced.contains_key(&key))
+            .await
     }
 
     async fn role(&mut self, name: &str, role: Option<Role>) {
@@ -181,6 +195,36 @@ fn a_pod_is_found_when_its_namespace_and_its_interface_come_and_is_missed_when_t
         followed
             .placed(|placed| placed.unplaced.is_empty() && placed.diagnostics.is_empty())
             .await;
+    });
+}
+
+#[test]
+fn a_pod_that_is_ending_is_not_told_of_as_one_that_cannot_be_found() {
+    if !is_root("a_pod_that_is_ending_is_not_told_of_as_one_that_cannot_be_found") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let namespace = Namespace::new("ending");
+        let ifindex = lay(&handle, "veth-ending", &namespace, "eth0").await;
+        let address = "10.0.0.9".parse().unwrap();
+        address_inside(&namespace, "eth0", address);
+        let pods = || {
+            vec![Pod {
+                terminating: true,
+                ..pod("ending", None)
+            }]
+        };
+        let key = pods()[0].key.clone();
+        let mut followed = follow(world(pods()));
+        followed
+            .placed(|placed| placed.snapshot.local.contains_key(&key))
+            .await;
+        handle.link().del(ifindex).execute().await.unwrap();
+        let placed = followed.after_another_search(pods()).await;
+        assert!(!placed.snapshot.local.contains_key(&key));
+        assert_eq!(placed.unplaced.get(&key), None);
+        let told = format!("Pod/{key}");
+        assert!(placed.diagnostics.iter().all(|it| it.object != told));
     });
 }
 

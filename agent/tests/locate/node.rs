@@ -1,6 +1,6 @@
 //! A node of network namespaces: made, named, given devices and addresses, and removed again.
 
-use std::{fs::File, net::IpAddr, os::fd::AsRawFd as _, process::Command, thread};
+use std::{fs::File, net::IpAddr, os::fd::AsRawFd as _, path::PathBuf, process::Command, thread};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rtnetlink::{
@@ -23,7 +23,11 @@ impl Namespace {
     }
 
     pub(super) fn open(&self) -> File {
-        File::open(format!("/run/netns/{}", self.0)).unwrap()
+        File::open(self.path()).unwrap()
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        format!("/run/netns/{}", self.0).into()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Pods that do not say where they are: found by what the node shows of them.
 
+use std::process::Command;
+
 use ringfence_agent::{locate::Options, model::Pod};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
@@ -68,8 +70,8 @@ fn a_pod_that_says_nothing_is_found_by_the_namespace_that_holds_its_address_and_
 }
 
 #[test]
-fn a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one() {
-    if !is_root("a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one") {
+fn a_pod_that_says_nothing_is_found_by_the_nodes_route_and_stays_without_it() {
+    if !is_root("a_pod_that_says_nothing_is_found_by_the_nodes_route_and_stays_without_it") {
         return;
     }
     on_a_node(|handle| async move {
@@ -92,6 +94,9 @@ fn a_pod_that_says_nothing_is_found_by_the_nodes_route_while_there_is_one() {
             .await;
         assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
         handle.route().del(route()).execute().await.unwrap();
+        let placed = followed.after_another_search(vec![pod("routed", None)]);
+        assert_eq!(placed.await.snapshot.local[&key].ifindex, ifindex);
+        handle.link().del(ifindex).execute().await.unwrap();
         followed
             .placed(|placed| placed.unplaced.contains_key(&key))
             .await;
@@ -135,6 +140,52 @@ fn a_pod_that_says_nothing_is_found_behind_its_port_of_a_bridge() {
         let placed = followed
             .placed(|placed| placed.snapshot.local.contains_key(&key))
             .await;
+        assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
+
+        // The bridge forgets the pod, and learns nothing of it any more.
+        tell_bridge("link set dev veth-bridged learning off");
+        tell_bridge("fdb flush dev br0 brport veth-bridged dynamic");
+        let placed = followed.after_another_search(vec![pod("bridged", None)]);
+        let placed = placed.await;
+        assert_eq!(placed.unplaced.get(&key), None);
+        assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
+    });
+}
+
+/// Tells the node's bridge something.
+fn tell_bridge(words: &str) {
+    let told = Command::new("bridge").args(words.split(' ')).status();
+    assert!(told.unwrap().success(), "bridge {words}");
+}
+
+#[test]
+fn a_pod_stays_where_it_was_found_while_several_namespaces_hold_its_address() {
+    if !is_root("a_pod_stays_where_it_was_found_while_several_namespaces_hold_its_address") {
+        return;
+    }
+    on_a_node(|handle| async move {
+        let (one, two) = (Namespace::new("has"), Namespace::new("claims"));
+        let ifindex = lay(&handle, "veth-has", &one, "eth0").await;
+        lay(&handle, "veth-claims", &two, "eth0").await;
+        let address = "10.0.0.9".parse().unwrap();
+        address_inside(&one, "eth0", address);
+        let key = pod("first", None).key;
+        let mut followed = follow(world(vec![pod("first", None)]));
+        followed
+            .placed(|placed| placed.snapshot.local.contains_key(&key))
+            .await;
+        address_inside(&two, "eth0", address);
+        let second = pod("second", None);
+        followed
+            .world
+            .send_replace(world(vec![pod("first", None), second.clone()]));
+        let placed = followed
+            .placed(|placed| {
+                let reason = placed.unplaced.get(&second.key);
+                reason.is_some_and(|reason| reason.contains("several network namespaces"))
+            })
+            .await;
+        assert_eq!(placed.unplaced.get(&key), None);
         assert_eq!(placed.snapshot.local[&key].ifindex, ifindex);
     });
 }

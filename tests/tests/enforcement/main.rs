@@ -1,5 +1,6 @@
 //! The real agent in a lab of network namespaces: real sockets, real policies, real crashes.
 
+mod bridge;
 mod edits;
 mod example;
 mod first;
@@ -11,6 +12,7 @@ mod mtu;
 mod nri;
 mod packets;
 mod pods;
+mod roles;
 mod rollback;
 mod services;
 mod upgrade;

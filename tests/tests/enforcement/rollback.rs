@@ -50,10 +50,11 @@ fn program(object: &[u8], section: &str) -> usize {
 /// The agent's binary with a program that begins so.
 fn broken(folder: &Path, section: &str) -> PathBuf {
     let mut bytes = fs::read(binary()).expect("the binary");
-    // Included with an alignment of 32 bytes.
-    let objects: Vec<usize> = (0..bytes.len())
-        .step_by(32)
-        .filter(|&at| bytes[at..].starts_with(&HEADER))
+    let objects: Vec<usize> = bytes
+        .windows(HEADER.len())
+        .enumerate()
+        .filter(|(_, window)| *window == HEADER)
+        .map(|(at, _)| at)
         .collect();
     let [object] = objects[..] else {
         panic!("one kernel half, not {objects:?}");

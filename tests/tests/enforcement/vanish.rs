@@ -69,7 +69,7 @@ fn a_device_that_goes_while_it_is_being_guarded_refuses_no_state() {
 }
 
 /// The same with the pod's device at this index.
-fn at(desired: &Desired, ifindex: u32) -> Desired {
+pub(super) fn at(desired: &Desired, ifindex: u32) -> Desired {
     let mut desired = desired.clone();
     let pods: Vec<_> = desired.endpoints.keys().cloned().collect();
     for pod in pods {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aya::{Ebpf, programs::SchedClassifier};
 
 use super::{
-    Attacher, HOST_PROGRAMS, HOST_PROGRAMS_L3, POD_PROGRAMS,
+    ALL_HOST_PROGRAMS, Attacher, POD_PROGRAMS,
     detach::detach_filters_of,
     device_name,
     link::{program_id, replace_filter, runs},
@@ -20,10 +20,10 @@ impl Attacher {
     /// What the kernel refused.
     pub fn audit(&mut self, ebpf: &mut Ebpf) -> Result<Vec<String>, KernelError> {
         let mut wrong = Vec::new();
-        for programs in [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3] {
-            let on = |it: &&(u32, &'static str)| it.1 == programs[0].0;
-            let devices: Vec<u32> = self.attached.iter().filter(on).map(|it| it.0).collect();
-            for ifindex in devices {
+        for programs in [POD_PROGRAMS].into_iter().chain(ALL_HOST_PROGRAMS) {
+            // Kinds of devices share programs: all of them tell which kind this is.
+            let [first, second] = programs.map(|(name, _)| self.carrying(name));
+            for &ifindex in first.intersection(&second) {
                 let Some(device) = device_name(ifindex) else {
                     continue;
                 };

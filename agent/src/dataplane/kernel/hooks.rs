@@ -111,12 +111,13 @@ impl Dataplane {
         devices: &BTreeSet<HostDevice>,
     ) -> Result<(), KernelError> {
         let mut first = self.note_tunnels(devices);
+        let leading_off = || devices.iter().filter(|device| !device.bridge);
         for ifindex in self.attacher.hosts() {
-            if !devices.iter().any(|device| device.ifindex == ifindex) {
+            if !leading_off().any(|device| device.ifindex == ifindex) {
                 first = first.and(self.attacher.no_host(ifindex));
             }
         }
-        for device in devices {
+        for device in leading_off() {
             let attached = self.attacher.host(
                 &mut self.ebpf,
                 device.ifindex,
@@ -124,6 +125,19 @@ impl Dataplane {
             );
             if let Err(error) = attached {
                 first = first.and(Err(error));
+            }
+        }
+        self.own = devices.iter().map(|device| device.ifindex).collect();
+        first.and(self.release(&BTreeSet::new()))
+    }
+
+    /// Takes the programs of pods away from the node's own devices, unless an endpoint is there or is to be.
+    fn release(&mut self, wanted: &BTreeSet<u32>) -> Result<(), KernelError> {
+        let mut first = Ok(());
+        for ifindex in self.attacher.pods().intersection(&self.own) {
+            let is_in_force = self.installed().endpoints.contains_key(ifindex);
+            if !is_in_force && !wanted.contains(ifindex) {
+                first = first.and(self.attacher.no_pod(*ifindex));
             }
         }
         first
@@ -160,6 +174,9 @@ impl Dataplane {
             });
             first = first.and(guarded);
         }
+        let wanted = desired.endpoints.values();
+        let wanted = wanted.map(|endpoint| endpoint.located.ifindex).collect();
+        first = first.and(self.release(&wanted));
         self.attacher.reap()?;
         first
     }

@@ -1,6 +1,6 @@
 //! Opening: what earlier agents have pinned is taken over, or stands until our maps hold the first state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::Ebpf;
 use ringfence_common::config::Config;
@@ -89,6 +89,7 @@ fn open_beside(
         attacher,
         earlier,
         waiting: None,
+        own: BTreeSet::new(),
         planner: Planner::new(installed),
         auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
         config,

@@ -106,7 +106,7 @@ fn guard(kernel: &mut dyn Kernel, devices: &BTreeSet<HostDevice>) -> bool {
     match kernel.guard(devices) {
         Ok(()) => {
             tracing::info!(
-                devices = devices.len(),
+                devices = devices.iter().filter(|device| !device.bridge).count(),
                 "devices that lead off the node are guarded"
             );
             true

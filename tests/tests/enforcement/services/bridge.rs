@@ -17,14 +17,15 @@ use crate::{flows_on, pod, stands_still, stream, world};
 /// The bridge's addresses.
 const GATEWAY: [&str; 2] = ["10.244.9.254", "fd00:10:244:9::fe"];
 
-fn run(lab: &Lab, actor: &Actor, words: &str) {
+/// Runs a command there.
+pub(crate) fn run(lab: &Lab, actor: &Actor, words: &str) {
     let words: Vec<&std::ffi::OsStr> = words.split(' ').map(AsRef::as_ref).collect();
     let output = lab.exec(actor, &words).expect("the lab obeys");
     assert!(output.status.success(), "{words:?}: {output:?}");
 }
 
 /// Moves the pods of a lab onto a bridge of the node.
-fn bridged(lab: &Lab, pods: &[&str]) {
+pub(crate) fn bridged(lab: &Lab, pods: &[&str]) {
     let node = |words: &str| run(lab, &Actor::Node, words);
     node("ip link add cni0 type bridge forward_delay 0 mcast_snooping 0");
     node("ip link set cni0 up");

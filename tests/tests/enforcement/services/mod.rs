@@ -1,7 +1,7 @@
 //! Services: egress is judged as what a packet has become. The node translates as kube-proxy makes it, with nftables; with
 //! and without masquerade, and with somebody else's rule that writes over the mark.
 
-mod bridge;
+pub(crate) mod bridge;
 mod empty;
 mod exits;
 mod pods;
