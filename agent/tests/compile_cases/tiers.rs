@@ -210,7 +210,7 @@ fn of_two_tiers_that_disagree_the_stronger_one_decides() {
         let answer = ask(&snapshot, "ops/web", "shop/db", HTTP);
         let ingress = answer.ingress.clone().unwrap();
         assert_eq!(ingress.tier, winner, "{says:?}: {answer}");
-        let accepts = says.iter().any(|it| *it == Accept(winner));
+        let accepts = says.contains(&Accept(winner));
         assert_eq!(
             ingress.live == Verdict::Allow,
             accepts,
