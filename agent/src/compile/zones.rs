@@ -124,6 +124,11 @@ impl Zones {
         changes
     }
 
+    /// True if nobody is in any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// True if the verdicts count different zones.
     pub(super) const fn differ(&self) -> bool {
         self.audited > 0

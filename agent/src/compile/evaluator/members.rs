@@ -179,6 +179,9 @@ impl Evaluator {
         group: Option<GroupId>,
         address: Option<IpAddr>,
     ) -> Vec<FactId> {
+        if self.zones.is_empty() {
+            return Vec::new();
+        }
         let selected = match (group, address) {
             (Some(group), _) => self.in_zones.get(&group).cloned().unwrap_or_default(),
             (None, Some(address)) => self.zones.of_node(self.nodes.labels(address)),

@@ -32,7 +32,8 @@ const PAGE: u32 = 500;
 const HAND: usize = 256;
 /// How long a server may take to begin its answer, or to send a page.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a watch may be silent: servers send a bookmark each minute.
+/// How long a watch may be silent before the server is asked how far it is: it sends a bookmark each minute, unless
+/// nothing of this kind happened since it began and its etcd tells it nothing of its own accord.
 pub(super) const SILENCE: Duration = Duration::from_secs(100);
 /// A watch that lasts no longer has been refused in effect.
 const LEAST: Duration = Duration::from_secs(5);
@@ -209,9 +210,9 @@ impl<R: Resource> Follower<R> {
             self.outlet.heard(R::KIND).await?;
         }
         loop {
-            let silence = self.silence;
-            let silent = |_| Trouble::Lost(format!("nothing was heard for {silence:?}"));
-            let Some(event) = timeout(silence, events.next()).await.map_err(silent)? else {
+            // Who is silent is asked how far it is before the watch goes on.
+            let next = timeout(self.silence, events.next()).await;
+            let Ok(Some(event)) = next else {
                 return if listing {
                     Err(Trouble::Failed("the list broke off".to_owned()))
                 } else {

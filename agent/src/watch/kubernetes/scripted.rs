@@ -243,7 +243,10 @@ async fn a_version_that_is_yet_to_come_is_not_waited_for() {
             vec![at("7"), Answer::Whole(504, too_large)],
             "Too large resource version",
         ),
-        (vec![at("7"), Answer::Open(vec![])], "nothing was heard"),
+        (
+            vec![at("7"), Answer::Open(vec![]), at("3")],
+            "knows less than before",
+        ),
     ] {
         let mut script = vec![Answer::Lines(vec![
             event("ADDED", "a", "5"),
@@ -260,6 +263,24 @@ async fn a_version_that_is_yet_to_come_is_not_waited_for() {
         assert!(scene.complaint().await.contains(why), "{why}");
         assert_eq!(scene.next(3).await, ["init", "+b", "done"], "{why}");
     }
+}
+
+#[tokio::test]
+async fn who_is_silent_and_has_nothing_to_say_is_followed_further() {
+    let script = vec![
+        Answer::Lines(vec![event("ADDED", "a", "5"), end_of_list("7")]),
+        at("7"),
+        Answer::Open(vec![]),
+        at("9"),
+        Answer::Open(vec![event("ADDED", "b", "10")]),
+    ];
+    let silence = Duration::from_millis(300);
+    let mut scene = play_to::<Namespace>(script, Places::Ignored, silence);
+    assert_eq!(scene.next(4).await, ["init", "+a", "done", "+b"]);
+    let health = scene.health.kinds()[&Kind::Namespace].clone();
+    assert_eq!((health.errors, health.trouble), (0, None));
+    let asked = scene.asked.lock().unwrap();
+    assert!(asked[4].contains("resourceVersion=7"), "{asked:?}");
 }
 
 #[tokio::test]

@@ -14,8 +14,9 @@ use ringfence_agent::{
     dataplane::{self, Dataplane, Kernel as _, Options},
     diff::Limits,
     model::{
-        IpBlock, Located, Namespace, Peer, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports,
-        Protocol, Rule, Selector, Snapshot,
+        Enforcement, Entity, Expiry, IntraZone, IpBlock, Located, Members, Namespace, Openness,
+        Origin, Peer, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol, Rule, Selector,
+        Snapshot, Zone, ZoneAction, ZonePeer, ZonePolicy, ZoneRule,
     },
 };
 use ringfence_tests::{
@@ -53,15 +54,21 @@ struct Target {
     fresh: bool,
 }
 
-/// Measures with 10, 1,000 and 10,000 peers and rules.
+/// Measures with 10, 1,000 and 10,000 peers and rules, and with 10 and 1,000 zones above 1,000 of them.
 pub fn run(rounds: usize) -> Result<Vec<Table>> {
-    [10, 1_000, 10_000]
-        .into_iter()
-        .map(|peers| sandbox(move |bpffs| measure(bpffs, peers, rounds)))
-        .collect()
+    [
+        (10, 0),
+        (1_000, 0),
+        (10_000, 0),
+        (1_000, 10),
+        (1_000, 1_000),
+    ]
+    .into_iter()
+    .map(|size| sandbox(move |bpffs| measure(bpffs, size, rounds)))
+    .collect()
 }
 
-fn measure(bpffs: std::path::PathBuf, peers: u32, rounds: usize) -> Result<Table> {
+fn measure(bpffs: std::path::PathBuf, (peers, zones): (u32, u32), rounds: usize) -> Result<Table> {
     pin_to_one_cpu()?;
     let limits = Limits {
         pages: 1024,
@@ -72,7 +79,7 @@ fn measure(bpffs: std::path::PathBuf, peers: u32, rounds: usize) -> Result<Table
         event_rate: 1,
         ..desk::options(bpffs)
     })?;
-    let (desired, _) = compile::compile(&world(peers), &compile::Options::default());
+    let (desired, _) = compile::compile(&world(peers, zones), &compile::Options::default());
     kernel.apply(&desired)?;
     let program = |name: &str| -> Result<OwnedFd> {
         let program: &aya::programs::SchedClassifier = kernel
@@ -220,10 +227,10 @@ fn measure(bpffs: std::path::PathBuf, peers: u32, rounds: usize) -> Result<Table
             target.samples.push(mean.as_nanos() as f64);
         }
     }
-    Ok(report(peers, &targets, &kernel))
+    Ok(report((peers, zones), &targets, &kernel))
 }
 
-fn report(peers: u32, targets: &[Target], kernel: &Dataplane) -> Table {
+fn report((peers, zones): (u32, u32), targets: &[Target], kernel: &Dataplane) -> Table {
     let middle = |target: &Target| {
         let mut samples = target.samples.clone();
         samples.sort_by(f64::total_cmp);
@@ -246,7 +253,9 @@ fn report(peers: u32, targets: &[Target], kernel: &Dataplane) -> Table {
     });
     let tables = kernel.installed().tables.len();
     Table {
-        title: format!("Nanoseconds per packet, {peers} peers and rules ({tables} tables)"),
+        title: format!(
+            "Nanoseconds per packet, {peers} peers and rules, {zones} zones ({tables} tables)"
+        ),
         figures: figures.collect(),
     }
 }
@@ -255,8 +264,9 @@ fn at(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().expect("an address"), port)
 }
 
-/// A pod, and a policy with a rule for each of this many addresses; the peer is the last.
-fn world(peers: u32) -> Snapshot {
+/// A pod, and a policy with a rule for each of this many addresses, of whom the peer is the last; and zones of networks,
+/// with a policy for each, that say of the pod and the peer what is allowed without them.
+fn world(peers: u32, zones: u32) -> Snapshot {
     let key = PodKey {
         namespace: "shop".to_owned(),
         name: "cart".to_owned(),
@@ -312,10 +322,46 @@ fn world(peers: u32) -> Snapshot {
         subject: Selector::default(),
         ingress: Some(rules),
         egress: Some(Vec::new()),
-        enforcement: ringfence_agent::model::Enforcement::Enforce,
-        origin: ringfence_agent::model::Origin::default(),
+        enforcement: Enforcement::Enforce,
+        origin: Origin::default(),
     };
     snapshot.policies.insert(key, policy);
+    for number in 0..zones {
+        let name = format!("zone-{number}");
+        let cidr =
+            ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::from(0xc633_0000 + (number << 8)), 24);
+        let zone = Zone {
+            name: name.clone(),
+            members: vec![Members::Networks {
+                cidrs: vec![cidr.into()],
+                except: Vec::new(),
+            }],
+            ingress: Openness::Isolated,
+            egress: Openness::Open,
+            intra_zone: IntraZone::Allow,
+            enforcement: Enforcement::Enforce,
+            origin: Origin::default(),
+        };
+        snapshot.zones.insert(name.clone(), zone);
+        let rule = ZoneRule {
+            name: "no-ssh".to_owned(),
+            action: ZoneAction::Deny,
+            from: vec![ZonePeer::Zone(name.clone())],
+            to: vec![ZonePeer::Entity(Entity::Cluster)],
+            ports: Ports::Of(vec![PortSpec::Range(Protocol::Tcp, 22, 22)]),
+            except: Vec::new(),
+            acknowledge_lockout: false,
+            expiry: Expiry(None),
+        };
+        let policy = ZonePolicy {
+            name: name.clone(),
+            rules: vec![rule],
+            enforcement: Enforcement::Enforce,
+            canary: None,
+            origin: Origin::default(),
+        };
+        snapshot.zone_policies.insert(name, policy);
+    }
     snapshot
 }
 

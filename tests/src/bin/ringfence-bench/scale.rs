@@ -4,6 +4,7 @@
 mod force;
 mod measure;
 mod world;
+mod zones;
 
 use std::process::{Command, Stdio};
 
@@ -36,13 +37,14 @@ pub fn run(quick: bool) -> Result<Vec<Table>> {
             ],
         }
     });
-    Ok(vec![Table {
+    let growth = Table {
         title: format!(
             "Clusters of so many pods, a policy for every ten, 1,000 namespaces, {} endpoints here; growth for ten times the pods",
             world::ENDPOINTS
         ),
         figures: figures.collect(),
-    }])
+    };
+    Ok(vec![growth, measure::with_zones(quick)?])
 }
 
 fn child(pods: u32, quick: bool) -> Result<Figures> {

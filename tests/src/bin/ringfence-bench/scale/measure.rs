@@ -15,7 +15,9 @@ use ringfence_agent::{
 use super::{
     force,
     world::{self, Dice},
+    zones,
 };
+use crate::table::{Figure, Table};
 
 /// Figures by name, in order.
 pub type Figures = Vec<(String, f64)>;
@@ -99,6 +101,85 @@ pub fn measure(pods: u32, quick: bool) -> Result<Figures> {
     for (name, value) in force::measure(agent.snapshot, pods, if quick { 10 } else { 100 }) {
         say(&name, value);
     }
+    Ok(figures)
+}
+
+/// Measures a cluster of 10,000 pods without zones, with 10 and with 1,000.
+pub fn with_zones(quick: bool) -> Result<Table> {
+    let rounds = if quick { 50 } else { 500 };
+    let columns = [0, 10, 1_000]
+        .into_iter()
+        .map(|zones| zoned(zones, rounds))
+        .collect::<Result<Vec<Figures>>>()?;
+    let figures = columns[0]
+        .iter()
+        .enumerate()
+        .map(|(at, (name, none))| Figure {
+            name: name.clone(),
+            values: vec![
+                ("none", *none),
+                ("10", columns[1][at].1),
+                ("1,000", columns[2][at].1),
+            ],
+        });
+    Ok(Table {
+        title: "10,000 pods and so many zones, each with a policy of two rules".to_owned(),
+        figures: figures.collect(),
+    })
+}
+
+fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
+    const PODS: u32 = 10_000;
+    let mut figures = Figures::new();
+    let mut say = |name: &str, value: f64| figures.push((name.to_owned(), value));
+    let mut snapshot = world::cluster(PODS);
+    if zones > 0 {
+        zones::put(&mut snapshot, zones);
+    }
+    let mut agent = Agent {
+        snapshot,
+        compiler: Compiler::new(Options::default()),
+        planner: Planner::default(),
+        limits: Limits::default(),
+    };
+    let (first, _) = agent.step()?;
+    say("full compile, ms", millis(first.compile));
+    let whole = |it: &Took| it.compile + it.plan;
+    let events = agent.pod_events(PODS, rounds)?;
+    say(
+        "pod event: compile and plan p50, ms",
+        at(&events, 50, whole),
+    );
+    say(
+        "pod event: compile and plan p99, ms",
+        at(&events, 99, whole),
+    );
+    type Edit = fn(&mut Snapshot, u32, u32);
+    let edits: [(&str, Edit); 2] = [
+        ("address book", zones::edit_networks),
+        ("namespace's label", zones::relabel),
+    ];
+    for (name, edit) in edits {
+        let mut took = Vec::new();
+        for round in 0..rounds {
+            if zones > 0 {
+                edit(&mut agent.snapshot, zones, round);
+                took.push(agent.step()?.0);
+            }
+        }
+        for part in [50, 99] {
+            let value = if took.is_empty() {
+                f64::NAN
+            } else {
+                at(&took, part, whole)
+            };
+            say(&format!("{name}: compile and plan p{part}, ms"), value);
+        }
+    }
+    let installed = agent.planner.installed();
+    say("identities", count(installed.identities.len()));
+    say("tables", count(installed.tables.len()));
+    say("cells", cells(installed));
     Ok(figures)
 }
 
