@@ -60,31 +60,28 @@ impl<'a> Asker<'a> {
         let from = self.find(&question.from)?;
         let to = self.find(&question.to)?;
         let (from_address, to_address) = addresses(&from, &to, question.family)?;
-        let (egress, ingress) = if from.pod.is_some()
-            && from.pod.map(|it| it.0) == to.pod.map(|it| it.0)
-        {
-            (Some(Judgement::origin()), Some(Judgement::origin()))
-        } else {
-            let egress = self.judge(
-                &from,
-                Direction::Egress,
-                &self.facts(&to, to_address),
-                question.port,
-            );
-            let ingress = self.judge(
-                &to,
-                Direction::Ingress,
-                &self.facts(&from, from_address),
-                question.port,
-            );
-            let binding = |it: &Judgement| it.binds_own_node;
-            if self.is_own_node(&from, from_address, &to) && !ingress.as_ref().is_some_and(binding)
-            {
-                (egress, Some(Judgement::origin()))
+        let (egress, ingress) =
+            if from.pod.is_some() && from.pod.map(|it| it.0) == to.pod.map(|it| it.0) {
+                (Some(Judgement::origin()), Some(Judgement::origin()))
             } else {
-                (egress, ingress)
-            }
-        };
+                let egress = self.judge(
+                    &from,
+                    Direction::Egress,
+                    &self.facts(&to, to_address),
+                    question.port,
+                );
+                let ingress = self.judge(
+                    &to,
+                    Direction::Ingress,
+                    &self.facts(&from, from_address),
+                    question.port,
+                );
+                if self.is_own_node(&from, from_address, &to) {
+                    (egress, Some(of_own_node(ingress)))
+                } else {
+                    (egress, ingress)
+                }
+            };
         let both = |verdict: fn(&Judgement) -> Verdict| {
             let denied = [&egress, &ingress]
                 .into_iter()
@@ -169,20 +166,32 @@ impl<'a> Asker<'a> {
         let facing = ruleset.facing(&self.evaluator.facts, peer);
         let cell = facing.decide(port);
         let name = |id| self.evaluator.names.get(id).map(ToOwned::to_owned);
+        let (tier, rule) = facing.decided_by(port);
         let other_ports = match cell.live {
             Verdict::Deny => facing
-                .rules()
+                .rules(tier)
                 .filter(|it| it.action != Action::Deny && it.counts != Counts::Staged)
                 .filter_map(|it| name(it.name))
                 .collect(),
             Verdict::Allow => Vec::new(),
         };
+        let verdict = |denies| {
+            if denies {
+                Verdict::Deny
+            } else {
+                Verdict::Allow
+            }
+        };
         Some(Judgement {
             live: cell.live,
             staged: cell.staged,
-            tier: cell.tier,
-            rule: cell.rule.and_then(name),
-            binds_own_node: cell.binds_own_node,
+            tier,
+            rule: rule.and_then(name),
+            told: (cell.tier, cell.rule.and_then(name)),
+            of_own_node: (
+                verdict(cell.binds_own_node),
+                verdict(cell.would_bind_own_node),
+            ),
             other_ports,
         })
     }
@@ -207,6 +216,27 @@ impl<'a> Asker<'a> {
                     .node_addresses
                     .iter()
                     .any(|it| it.to_canonical() == address)
+    }
+}
+
+/// What is said of what the destination's own node sends: only denials that bind it stand.
+fn of_own_node(ingress: Option<Judgement>) -> Judgement {
+    const ALLOWED: (Verdict, Verdict) = (Verdict::Allow, Verdict::Allow);
+    let Some(ingress) = ingress.filter(|it| it.of_own_node != ALLOWED) else {
+        return Judgement::origin();
+    };
+    let (live, staged) = ingress.of_own_node;
+    if live == Verdict::Allow {
+        return Judgement {
+            staged,
+            told: ingress.told,
+            ..Judgement::origin()
+        };
+    }
+    Judgement {
+        live,
+        staged,
+        ..ingress
     }
 }
 

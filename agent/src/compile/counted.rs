@@ -89,7 +89,7 @@ impl<T: Hash + Eq> Counted<T> {
                 continue;
             };
             self.numbers.remove(&value);
-            if self.born.contains(&number) {
+            if self.born.binary_search(&number).is_ok() {
                 brief.push(number);
                 stillborn.push(value);
             } else {

@@ -101,8 +101,10 @@ pub struct DesiredCell {
     pub tier: Tier,
     /// The rule that decided, a number of [`Desired::rules`]; `None` in tier `Default`.
     pub rule: Option<usize>,
-    /// What the pod's own node sends is denied, too: what counts is a denial by a `ZonePolicy`.
+    /// What counts is a denial by a `ZonePolicy`: it binds the pod's own node, too.
     pub binds_own_node: bool,
+    /// What would count is one.
+    pub would_bind_own_node: bool,
 }
 
 /// A pod of this node.

@@ -106,6 +106,8 @@ pub(super) struct Touched {
 struct Stale {
     /// Groups that are to be asked which zones select them.
     zones: BTreeSet<GroupId>,
+    /// What holds of the members of the same zones is something else.
+    zone_facts: bool,
     /// Groups that are to be asked for their facts.
     facts: BTreeSet<GroupId>,
     /// Groups that are to be asked for their policies.
@@ -218,17 +220,27 @@ impl Evaluator {
     }
 
     fn facts_of_group(&self, group: Option<GroupId>, address: Option<IpAddr>) -> Vec<FactId> {
-        let mut facts = match group {
-            Some(group) => self.pod_facts.get(&group).cloned().unwrap_or_default(),
-            None => Vec::new(),
+        let groups: Vec<GroupId> = match (group, address) {
+            (Some(group), _) => vec![group],
+            (None, Some(address)) => self.world.claimants(address).collect(),
+            (None, None) => Vec::new(),
         };
+        // Of an address that several pods claim holds what holds of all of them.
+        let mut groups_facts = groups.iter().filter_map(|group| self.pod_facts.get(group));
+        let mut facts = groups_facts.next().cloned().unwrap_or_default();
+        for others in groups_facts {
+            facts.retain(|fact| others.binary_search(fact).is_ok());
+        }
+        if group.is_none() {
+            facts.retain(|&fact| fact != self.pod);
+        }
         if let Some(address) = address {
             facts.extend(self.blocks.holding(address.into()));
-            if group.is_none() {
+            if groups.is_empty() {
                 self.add_facts_of_node(address, &mut facts);
             }
         }
-        facts.extend(self.zone_facts(group, address));
+        facts.extend(self.zone_facts(&groups, address));
         facts.sort_unstable();
         facts
     }

@@ -336,7 +336,9 @@ impl<'a> Facing<'a> {
         } else {
             (live, tier, rule)
         };
-        let binds_own_node = live == Verdict::Deny && tier == Tier::ZoneDeny;
+        let binds = |verdict, tier| verdict == Verdict::Deny && tier == Tier::ZoneDeny;
+        let binds_own_node = binds(live, tier);
+        let would_bind_own_node = binds(staged.0, staged.1);
         let (tier, rule) = if staged.0 == live {
             (tier, rule)
         } else {
@@ -348,14 +350,21 @@ impl<'a> Facing<'a> {
             tier,
             rule,
             binds_own_node,
+            would_bind_own_node,
         }
     }
 
-    /// The rules that are about the peer, whatever the port.
-    pub fn rules(&self) -> impl Iterator<Item = &'a Rule> {
-        self.tiers
-            .iter()
-            .flat_map(|tier| tier.rules.iter().map(|it| it.rule))
+    /// The tier and rule that decide what counts.
+    #[must_use]
+    pub fn decided_by(&self, port: Port) -> (Tier, Option<NameId>) {
+        let (_, tier, rule) = self.walk(port, View::Live);
+        (tier, rule)
+    }
+
+    /// The rules of a tier that are about the peer, whatever the port.
+    pub fn rules(&self, of: Tier) -> impl Iterator<Item = &'a Rule> {
+        let tiers = self.tiers.iter().filter(move |tier| tier.tier == of);
+        tiers.flat_map(|tier| tier.rules.iter().map(|it| it.rule))
     }
 
     fn walk(&self, port: Port, view: View) -> (Verdict, Tier, Option<NameId>) {

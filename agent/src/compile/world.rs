@@ -189,8 +189,7 @@ impl World {
         self.by_namespace.keys().map(String::as_str)
     }
 
-    /// The pod whose an address is. One address, several pods: the local one knows best. Otherwise nobody gets what
-    /// another may have been granted.
+    /// The pod whose an address is. One address, several pods: the local one knows best.
     pub(super) fn owner(&self, address: IpAddr) -> Option<&Claimant> {
         match self.claims.get(&address)? {
             Claim::One(only) => Some(only),
@@ -200,6 +199,16 @@ impl World {
                 local.next().is_none().then_some(first)
             }
         }
+    }
+
+    /// Groups of all pods that say that an address is their own.
+    pub(super) fn claimants(&self, address: IpAddr) -> impl Iterator<Item = GroupId> + '_ {
+        let claimants = match self.claims.get(&address) {
+            Some(Claim::One(only)) => std::slice::from_ref(only),
+            Some(Claim::Several(several)) => several,
+            None => &[],
+        };
+        claimants.iter().map(|it| it.group)
     }
 
     /// True if any pod says that it is its own.
@@ -225,7 +234,7 @@ impl World {
                     "it counts as that of {}, which is on this node",
                     owner.pod.key
                 ),
-                None => "it counts as no pod's, only ipBlocks match it".to_owned(),
+                None => "it counts as what all of them are, in the zones of each".to_owned(),
             };
             let message = format!(
                 "{address} is claimed by {}: {consequence}; \

@@ -88,6 +88,8 @@ pub(super) struct Changes {
     pub(super) blocks: Vec<IpNet>,
     /// What zones say of whoever is in them.
     pub(super) meaning: bool,
+    /// Verdicts begin to count different zones, or end to.
+    pub(super) flipped: bool,
 }
 
 impl Zones {
@@ -109,6 +111,7 @@ impl Zones {
             // Every zone's facts are others now.
             self.replace(&old.zones, &new.zones, facts, &mut changes);
             changes.meaning = true;
+            changes.flipped = true;
             return changes;
         }
         for difference in changed {
@@ -312,16 +315,35 @@ impl Changes {
         };
         self.workloads |= differ(|it| matches!(it, Members::Workloads(_)));
         self.nodes |= differ(|it| matches!(it, Members::Nodes(_)));
-        if differ(|it| matches!(it, Members::Networks { .. })) {
-            for block in [old, new].into_iter().flatten().flat_map(blocks) {
-                self.blocks.push(block.cidr);
-                self.nets.insert(block.cidr);
-                self.nets.extend(block.except);
+        let all = |zone: Option<&Zone>| -> BTreeSet<IpBlock> {
+            zone.into_iter().flat_map(blocks).collect()
+        };
+        let (was, is) = (all(old), all(new));
+        for (these, others) in [(&was, &is), (&is, &was)] {
+            for block in these.iter().filter(|it| !same || !others.contains(*it)) {
+                let like = others.iter().find(|it| same && it.cidr == block.cidr);
+                self.differ(block, like);
             }
         }
         let meaning =
             |zone: Option<&Zone>| zone.map(|zone| (zone.ingress, zone.egress, zone.intra_zone));
         self.meaning |= !same || meaning(old) != meaning(new);
+    }
+}
+
+impl Changes {
+    /// Notes a block that is there no more or was not there before, or only with other exceptions.
+    fn differ(&mut self, block: &IpBlock, like: Option<&IpBlock>) {
+        let Some(like) = like else {
+            self.blocks.push(block.cidr);
+            self.nets.insert(block.cidr);
+            self.nets.extend(&block.except);
+            return;
+        };
+        for &except in block.except.iter().filter(|it| !like.except.contains(it)) {
+            self.blocks.push(except);
+            self.nets.insert(except);
+        }
     }
 }
 

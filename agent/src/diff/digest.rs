@@ -42,7 +42,13 @@ pub fn table(desired: &Desired, table: &Table) -> Digest {
     }
     hash.update((table.columns as u64).to_le_bytes());
     for cell in table.rows.iter().flatten() {
-        hash.update([cell.live as u8, cell.staged as u8, cell.tier as u8]);
+        hash.update([
+            cell.live as u8,
+            cell.staged as u8,
+            cell.tier as u8,
+            u8::from(cell.binds_own_node),
+            u8::from(cell.would_bind_own_node),
+        ]);
         text(
             &mut hash,
             cell.rule.map_or("", |rule| &desired.rules[&rule]),

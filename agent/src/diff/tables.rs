@@ -247,7 +247,8 @@ pub(super) fn cells(desired: &Desired, table: &Table, rules: &OrdMap<String, Rul
     cells
         .map(|cell| {
             let rule = cell.rule.as_ref().and_then(rule).unwrap_or(0);
-            Cell::new(cell.live, cell.staged, cell.tier, rule).binding_own_node(cell.binds_own_node)
+            Cell::new(cell.live, cell.staged, cell.tier, rule)
+                .binding_own_node(cell.binds_own_node, cell.would_bind_own_node)
         })
         .collect()
 }

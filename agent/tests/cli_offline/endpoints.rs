@@ -56,7 +56,7 @@ fn an_address_that_two_pods_claim_is_named_with_both() {
         &["can", "shop/web", "10.0.0.9", "3306", "-f", "all.yaml"],
     );
     insta::assert_snapshot!(err, @r"
-    warning: 10.0.0.9 is claimed by db/mysql-0, shop/twin: it counts as no pod's, only ipBlocks match it; delete the pod that no longer has it, or correct its address
+    warning: 10.0.0.9 is claimed by db/mysql-0, shop/twin: it counts as what all of them are, in the zones of each; delete the pod that no longer has it, or correct its address
       all.yaml:15: Pod/db/mysql-0: status.podIPs
       all.yaml:35: Pod/shop/twin: status.podIPs
     ");

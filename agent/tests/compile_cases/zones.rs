@@ -573,3 +573,52 @@ fn only_a_policys_denial_binds_the_pods_own_node() {
         ],
     );
 }
+
+#[test]
+fn an_audited_denial_shows_what_it_would_do_to_the_pods_own_node() {
+    let mut snapshot = zoned(Vec::new(), vec![deny(&["Any"], &["Any"], tcp(22, 22))]);
+    let policy = ZonePolicy {
+        enforcement: Enforcement::Audit,
+        ..snapshot.zone_policies["zp"].clone()
+    };
+    snapshot.zone_policies.insert("zp".to_owned(), policy);
+    let node = Node {
+        name: "n".to_owned(),
+        addresses: vec!["192.0.2.1".parse().unwrap()],
+        ..Node::default()
+    };
+    snapshot.nodes.insert("n".to_owned(), node);
+    let mut db = snapshot.pods[&key("shop/db")].clone();
+    db.node = Some("n".into());
+    snapshot.pods.insert(db.key.clone(), db);
+    let ssh = ask(&snapshot, "192.0.2.1", "shop/db", SSH);
+    assert_eq!((ssh.live, ssh.staged), (Verdict::Allow, Verdict::Deny));
+    let http = ask(&snapshot, "192.0.2.1", "shop/db", HTTP);
+    assert_eq!((http.live, http.staged), (Verdict::Allow, Verdict::Allow));
+}
+
+#[test]
+fn an_address_that_several_pods_claim_is_in_the_zones_of_each() {
+    let twins = vec![pod("ops/one", &["10.0.5.7"]), pod("ops/two", &["10.0.5.7"])];
+    let mut snapshot = world([usual(), twins].concat(), Vec::new());
+    for name in ["ops/one", "ops/two"] {
+        // Neither is on this node.
+        snapshot.local.remove(&key(name));
+    }
+    let quarantine = zone("quarantine", vec![workloads(&["ops"], &["one", "two"])]);
+    snapshot.zones.insert("quarantine".to_owned(), quarantine);
+    let other = zone("other", vec![workloads(&["ops"], &["web"])]);
+    snapshot.zones.insert("other".to_owned(), other);
+    let rules = vec![deny(&["quarantine"], &["Any"], tcp(80, 80))];
+    snapshot
+        .zone_policies
+        .insert("zp".to_owned(), zone_policy(rules));
+    expect(
+        &snapshot,
+        &[
+            ("10.0.5.7", "shop/db", HTTP, false),
+            ("10.0.5.7", "shop/db", SSH, true),
+            ("ops/web", "shop/db", HTTP, true),
+        ],
+    );
+}

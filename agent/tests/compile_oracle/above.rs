@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ringfence_agent::model::{
     Canary, ClusterAction, ClusterPeer, ClusterPolicy, ClusterTier, Enforcement, Entity, Expiry,
-    IntraZone, Labels, Members, Openness, Pod, PodKey, Protocol, Snapshot, TenantMode, Workloads,
-    Zone, ZoneAction, ZonePeer, ZonePolicy,
+    IntraZone, Labels, Members, Openness, Pod, PodKey, Protocol, Snapshot, TenantIsolation,
+    TenantMode, Workloads, Zone, ZoneAction, ZonePeer, ZonePolicy,
 };
 use ringfence_common::Direction;
 
-use super::oracle::{Said, addresses, bits, counts, holds, is_port, labels_of, owner, selects};
+use super::oracle::{Said, are_all, bits, holds, is_port, labels_of, owners, selects};
 
 /// One flow, looked at where a pod is one of its ends.
 pub struct Flow<'a> {
@@ -24,8 +24,9 @@ pub struct Flow<'a> {
 
 /// One end.
 struct End<'a> {
-    pod: Option<(&'a PodKey, &'a Pod)>,
-    /// A pod's that has it alone or not, or a node's.
+    /// The pod; several, if it cannot be told which.
+    pods: Vec<(&'a PodKey, &'a Pod)>,
+    /// A pod's or a node's.
     in_cluster: bool,
     /// Labels of the nodes that have the address.
     nodes: Vec<Labels>,
@@ -53,7 +54,7 @@ impl<'a> Flow<'a> {
             }
         }
         let subject = End {
-            pod: Some((key, subject)),
+            pods: vec![(key, subject)],
             in_cluster: true,
             nodes: Vec::new(),
             address: None,
@@ -84,7 +85,7 @@ impl<'a> Flow<'a> {
                 }
                 let matches = is_any(&rule.from, &self.from)
                     && is_any(&rule.to, &self.to)
-                    && is_port(&rule.ports, self.port, None);
+                    && is_port(&rule.ports, self.port, &[]);
                 let excepted = rule.except.iter().any(|except| {
                     !self.is_over(except.expiry)
                         && except
@@ -92,7 +93,7 @@ impl<'a> Flow<'a> {
                             .as_ref()
                             .is_none_or(|it| is_surely(it, &self.from))
                         && except.to.as_ref().is_none_or(|it| is_surely(it, &self.to))
-                        && is_port(&except.ports, self.port, None)
+                        && is_port(&except.ports, self.port, &[])
                 });
                 if matches && !excepted {
                     by.insert(format!("ZonePolicy/{} rule {}", policy.name, rule.name));
@@ -110,7 +111,7 @@ impl<'a> Flow<'a> {
                     && !self.is_over(rule.expiry)
                     && is_surely(&rule.from, &self.from)
                     && is_surely(&rule.to, &self.to)
-                    && is_port(&rule.ports, self.port, None)
+                    && is_port(&rule.ports, self.port, &[])
             })
         });
         let mut by = BTreeSet::new();
@@ -152,16 +153,18 @@ impl<'a> Flow<'a> {
     /// Tenant isolations that deny it.
     pub fn tenants(&self, strict: bool) -> BTreeSet<String> {
         let mut by = BTreeSet::new();
-        let (Some(from), Some(to)) = (self.from.pod, self.to.pod) else {
+        if self.from.pods.is_empty() || self.to.pods.is_empty() {
             return by;
-        };
+        }
         if !strict && self.direction == Direction::Egress {
             return by;
         }
-        let (from, to) = (
-            (labels_of(self.snapshot, &from.0.namespace), from.1),
-            (labels_of(self.snapshot, &to.0.namespace), to.1),
-        );
+        let labelled = |end: &End<'a>| -> Vec<(Labels, &'a Pod)> {
+            let pods = end.pods.iter();
+            pods.map(|(key, pod)| (labels_of(self.snapshot, &key.namespace), *pod))
+                .collect()
+        };
+        let (from, to) = (labelled(&self.from), labelled(&self.to));
         for tenants in self.snapshot.tenants.values() {
             if (tenants.mode == TenantMode::Strict) != strict
                 || !self.in_force(tenants.enforcement, tenants.canary.as_ref())
@@ -169,19 +172,23 @@ impl<'a> Flow<'a> {
                 continue;
             }
             let tenant = |of: &(Labels, &Pod)| of.0.get(&tenants.label).unwrap_or("").to_owned();
-            let shared = |of: &(Labels, &Pod)| tenants.shared.iter().any(|it| selects(it, &of.0));
-            if tenant(&from) == tenant(&to) || shared(&from) || shared(&to) {
+            let mut all = from.iter().chain(&to).map(tenant);
+            let first = all.next();
+            let same = all.all(|it| Some(it) == first);
+            if same || shared_by_one(tenants, &from) || shared_by_one(tenants, &to) {
                 continue;
             }
-            let one_of = |list: &Option<Vec<Workloads>>, of: &(Labels, &Pod)| {
-                list.as_ref()
-                    .is_none_or(|list| list.iter().any(|it| is_workload(it, &of.0, of.1)))
+            let one_of = |list: &Option<Vec<Workloads>>, of: &[(Labels, &Pod)]| {
+                list.as_ref().is_none_or(|list| {
+                    list.iter()
+                        .any(|it| of.iter().all(|of| is_workload(it, &of.0, of.1)))
+                })
             };
             let open = tenants.except.iter().any(|it| {
                 !self.is_over(it.expiry)
                     && one_of(&it.from, &from)
                     && one_of(&it.to, &to)
-                    && is_port(&it.ports, self.port, None)
+                    && is_port(&it.ports, self.port, &[])
             });
             if !open {
                 by.insert(format!("TenantIsolation/{} another tenant", tenants.name));
@@ -196,7 +203,7 @@ impl<'a> Flow<'a> {
             Direction::Ingress => (&self.to, &self.from, "ingress"),
             Direction::Egress => (&self.from, &self.to, "egress"),
         };
-        let (key, pod) = subject.pod.unwrap();
+        let (key, pod) = subject.pods[0];
         let mut policies: Vec<&ClusterPolicy> = self
             .snapshot
             .cluster_policies
@@ -218,12 +225,11 @@ impl<'a> Flow<'a> {
                 Direction::Egress => &policy.egress,
             };
             for (index, rule) in rules.iter().enumerate() {
-                let destination = self.to.pod.map(|it| it.1);
                 if !rule
                     .peers
                     .iter()
                     .any(|peer| self.is_cluster_peer(peer, other))
-                    || !is_port(&rule.ports, self.port, destination)
+                    || !is_port(&rule.ports, self.port, &self.to.pods)
                 {
                     continue;
                 }
@@ -243,7 +249,7 @@ impl<'a> Flow<'a> {
 
     fn is_cluster_peer(&self, peer: &ClusterPeer, other: &End<'_>) -> bool {
         match peer {
-            ClusterPeer::Pods { namespaces, pods } => other.pod.is_some_and(|(key, pod)| {
+            ClusterPeer::Pods { namespaces, pods } => are_all(&other.pods, |(key, pod)| {
                 selects(namespaces, &labels_of(self.snapshot, &key.namespace))
                     && selects(pods, &pod.labels)
             }),
@@ -269,7 +275,7 @@ impl<'a> Flow<'a> {
                 self.staged
                     || canary.is_some_and(|canary| {
                         [&self.from, &self.to].into_iter().any(|end| {
-                            end.pod.is_some_and(|(key, pod)| {
+                            are_all(&end.pods, |(key, pod)| {
                                 selects(
                                     &canary.namespaces,
                                     &labels_of(self.snapshot, &key.namespace),
@@ -288,15 +294,11 @@ impl<'a> Flow<'a> {
 
 impl<'a> End<'a> {
     fn at(snapshot: &'a Snapshot, address: IpAddr, staged: bool) -> Self {
-        let pod = owner(snapshot, address);
-        let claimed = snapshot.pods.iter().any(|(key, pod)| {
-            let mut own = addresses(snapshot, key, pod).into_iter();
-            counts(pod) && own.any(|it| bits(it) == bits(address))
-        });
+        let pods = owners(snapshot, address);
         let is_own = |of: &IpAddr| bits(*of) == bits(address);
         let this_node = snapshot.node_addresses.iter().any(is_own);
         let mut nodes = Vec::new();
-        if pod.is_none() {
+        if pods.is_empty() {
             for node in snapshot.nodes.values() {
                 // All addresses of this machine are its node's, whichever the object names.
                 let is_this = node.addresses.iter().any(|one| {
@@ -316,9 +318,15 @@ impl<'a> End<'a> {
                 .values()
                 .any(|node| node.addresses.iter().any(is_own));
         let mut zones = BTreeSet::new();
-        if let Some((key, pod)) = pod {
-            zones = zones_of_pod(snapshot, key, pod, staged);
-        } else if !nodes.is_empty() {
+        for (key, pod) in &pods {
+            // Who may be either is in the zones of each.
+            let mut of_pod = zones_of_pod(snapshot, key, pod, staged);
+            if of_pod.is_empty() {
+                of_pod = zones_of_address(snapshot, address, staged);
+            }
+            zones.extend(of_pod);
+        }
+        if pods.is_empty() && !nodes.is_empty() {
             for zone in snapshot.zones.values().filter(|it| is_counted(it, staged)) {
                 let selected = zone.members.iter().any(|members| {
                     matches!(members, Members::Nodes(selector)
@@ -329,12 +337,12 @@ impl<'a> End<'a> {
                 }
             }
         }
-        if zones.is_empty() {
+        if pods.is_empty() && zones.is_empty() {
             zones = zones_of_address(snapshot, address, staged);
         }
         Self {
-            pod,
-            in_cluster: claimed || is_node,
+            in_cluster: !pods.is_empty() || is_node,
+            pods,
             nodes,
             address: Some(address),
             zones,
@@ -391,6 +399,12 @@ fn zones_of_address(snapshot: &Snapshot, address: IpAddr, staged: bool) -> BTree
         }
     }
     zones
+}
+
+/// True if one selector of shared namespaces holds of all of them.
+fn shared_by_one(tenants: &TenantIsolation, of: &[(Labels, &Pod)]) -> bool {
+    let mut shared = tenants.shared.iter();
+    shared.any(|it| of.iter().all(|of| selects(it, &of.0)))
 }
 
 fn is_workload(workloads: &Workloads, namespace: &Labels, pod: &Pod) -> bool {

@@ -18,6 +18,7 @@ pub(super) enum Change {
     Tenants(String),
     ClusterPolicy(String),
     OwnAddresses,
+    Past,
 }
 
 impl Change {
@@ -40,6 +41,7 @@ impl Change {
             Self::ZonePolicy(key) => copy(key, &from.zone_policies, &mut to.zone_policies),
             Self::Tenants(key) => copy(key, &from.tenants, &mut to.tenants),
             Self::ClusterPolicy(key) => copy(key, &from.cluster_policies, &mut to.cluster_policies),
+            Self::Past => to.past = from.past,
             Self::OwnAddresses => to.node_addresses.clone_from(&from.node_addresses),
         }
     }
@@ -71,6 +73,7 @@ impl Change {
                 &other.cluster_policies,
                 Self::ClusterPolicy,
             ))
+            .chain((one.past != other.past).then_some(Self::Past))
             .chain((one.node_addresses != other.node_addresses).then_some(Self::OwnAddresses))
             .collect()
     }

@@ -86,8 +86,9 @@ fn check_against_oracle(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                         "{}",
                         context()
                     );
-                    let binds = !live.allowed && live.tier == Tier::ZoneDeny;
-                    prop_assert_eq!(cell.binds_own_node, binds, "{}", context());
+                    let binds = |it: &oracle::Judged| !it.allowed && it.tier == Tier::ZoneDeny;
+                    prop_assert_eq!(cell.binds_own_node, binds(&live), "{}", context());
+                    prop_assert_eq!(cell.would_bind_own_node, binds(&staged), "{}", context());
                 }
             }
         }
@@ -190,7 +191,7 @@ fn check_answers(snapshot: &Snapshot) -> Result<(), TestCaseError> {
                 ] {
                     let cell = desired.cell(pod, direction, peer, port);
                     prop_assert_eq!(
-                        judgement.map(|it| (it.live, it.staged, it.tier, it.rule)),
+                        judgement.map(|it| (it.live, it.staged, it.told.0, it.told.1)),
                         cell.map(|it| {
                             (
                                 it.live,

@@ -75,7 +75,7 @@ fn network_policies(
     staged: bool,
 ) -> Said {
     let subject = &snapshot.pods[pod];
-    let other = owner(snapshot, peer);
+    let others = owners(snapshot, peer);
     let word = if direction == Direction::Ingress {
         "ingress"
     } else {
@@ -95,11 +95,11 @@ fn network_policies(
         isolating.push(key);
         for (index, rule) in rules.iter().enumerate() {
             let destination = match direction {
-                Direction::Ingress => Some(subject),
-                Direction::Egress => other.map(|it| it.1),
+                Direction::Ingress => vec![(pod, subject)],
+                Direction::Egress => others.clone(),
             };
-            if is_peer(snapshot, policy, rule.peers.as_deref(), peer, other)
-                && is_port(&rule.ports, port, destination)
+            if is_peer(snapshot, policy, rule.peers.as_deref(), peer, &others)
+                && is_port(&rule.ports, port, &destination)
             {
                 let name = format!(
                     "NetworkPolicy/{}/{} {word}[{index}]",
@@ -127,8 +127,8 @@ pub fn counts(pod: &Pod) -> bool {
     pod.phase != Phase::Succeeded && pod.phase != Phase::Failed && !pod.host_network
 }
 
-/// The pod that has an address.
-pub fn owner(snapshot: &Snapshot, address: IpAddr) -> Option<(&PodKey, &Pod)> {
+/// The pod that has an address; all that say so, if it cannot be told which.
+pub fn owners(snapshot: &Snapshot, address: IpAddr) -> Vec<(&PodKey, &Pod)> {
     let claimants: Vec<(&PodKey, &Pod)> = snapshot
         .pods
         .iter()
@@ -145,8 +145,8 @@ pub fn owner(snapshot: &Snapshot, address: IpAddr) -> Option<(&PodKey, &Pod)> {
         .copied()
         .collect();
     match (claimants.as_slice(), local.as_slice()) {
-        ([one], _) | (_, [one]) => Some(*one),
-        _ => None,
+        ([one], _) | (_, [one]) => vec![*one],
+        _ => claimants,
     }
 }
 
@@ -168,7 +168,7 @@ fn is_peer(
     policy: &Policy,
     peers: Option<&[Peer]>,
     address: IpAddr,
-    pod: Option<(&PodKey, &Pod)>,
+    are: &[(&PodKey, &Pod)],
 ) -> bool {
     let Some(peers) = peers else { return true };
     peers.is_empty()
@@ -176,7 +176,7 @@ fn is_peer(
             Peer::Block(block) => {
                 holds(block.cidr, address) && !block.except.iter().any(|it| holds(*it, address))
             }
-            Peer::Pods { namespaces, pods } => pod.is_some_and(|(key, pod)| {
+            Peer::Pods { namespaces, pods } => are_all(are, |(key, pod)| {
                 let in_namespace = match namespaces {
                     None => key.namespace == policy.key.namespace,
                     Some(selector) => selects(selector, &labels_of(snapshot, &key.namespace)),
@@ -184,6 +184,11 @@ fn is_peer(
                 in_namespace && selects(pods, &pod.labels)
             }),
         })
+}
+
+/// True if there is somebody, and this is true of each.
+pub fn are_all(pods: &[(&PodKey, &Pod)], so: impl Fn(&(&PodKey, &Pod)) -> bool) -> bool {
+    !pods.is_empty() && pods.iter().all(so)
 }
 
 /// Labels of a namespace, those that the API server gives it included.
@@ -197,7 +202,11 @@ pub fn labels_of(snapshot: &Snapshot, namespace: &str) -> Labels {
     }
 }
 
-pub fn is_port(ports: &Ports, port: Option<(Protocol, u16)>, destination: Option<&Pod>) -> bool {
+pub fn is_port(
+    ports: &Ports,
+    port: Option<(Protocol, u16)>,
+    destination: &[(&PodKey, &Pod)],
+) -> bool {
     let Ports::Of(ports) = ports else { return true };
     let Some((protocol, number)) = port else {
         return false;
@@ -207,7 +216,7 @@ pub fn is_port(ports: &Ports, port: Option<(Protocol, u16)>, destination: Option
         PortSpec::Range(of, first, last) => *of == protocol && *first <= number && number <= *last,
         PortSpec::Named(of, name) => {
             *of == protocol
-                && destination.is_some_and(|pod| {
+                && are_all(destination, |(_, pod)| {
                     pod.ports.iter().any(|it| {
                         it.name.as_ref() == Some(name)
                             && it.port == number

@@ -32,6 +32,7 @@ struct Above {
     tenants: Vec<TenantIsolation>,
     cluster_policies: Vec<ClusterPolicy>,
     own_addresses: BTreeSet<IpAddr>,
+    past: i64,
 }
 
 impl Parts {
@@ -59,6 +60,7 @@ impl Parts {
             tenants,
             cluster_policies,
             own_addresses,
+            past,
         } = self.above.clone();
         let named = nodes.into_iter().map(|it| (it.name.clone(), it));
         snapshot.nodes.extend(named);
@@ -71,7 +73,7 @@ impl Parts {
         let named = cluster_policies.into_iter().map(|it| (it.name.clone(), it));
         snapshot.cluster_policies.extend(named);
         snapshot.node_addresses = own_addresses;
-        snapshot.past = PAST;
+        snapshot.past = past;
         snapshot
     }
 
@@ -94,7 +96,7 @@ impl Parts {
 
 impl Above {
     fn shuffled(&self) -> impl Strategy<Value = Self> + use<> {
-        let own_addresses = self.own_addresses.clone();
+        let (own_addresses, past) = (self.own_addresses.clone(), self.past);
         (
             Just(self.nodes.clone()).prop_shuffle(),
             Just(self.zones.clone()).prop_shuffle(),
@@ -110,6 +112,7 @@ impl Above {
                     tenants,
                     cluster_policies,
                     own_addresses: own_addresses.clone(),
+                    past,
                 },
             )
     }
@@ -128,16 +131,17 @@ fn above() -> impl Strategy<Value = Above> {
         some(3, zone_policy),
         some(2, tenants),
         some(3, cluster_policy),
-        own,
+        (own, PAST - 1..=PAST + 1),
     )
         .prop_map(
-            |(nodes, zones, zone_policies, tenants, cluster_policies, own)| Above {
+            |(nodes, zones, zone_policies, tenants, cluster_policies, (own, past))| Above {
                 nodes,
                 zones,
                 zone_policies,
                 tenants,
                 cluster_policies,
                 own_addresses: own.iter().map(|it| it.parse().unwrap()).collect(),
+                past,
             },
         )
 }
@@ -146,7 +150,7 @@ fn above() -> impl Strategy<Value = Above> {
 pub fn parts() -> impl Strategy<Value = Parts> {
     let above = proptest::option::of(above()).prop_map(Option::unwrap_or_default);
     let namespaces = vec(
-        proptest::option::of(select(vec!["x", "y"])),
+        proptest::option::of(select(vec!["x", "y", ""])),
         0..=NAMESPACES.len(),
     )
     .prop_map(|teams| {

@@ -15,7 +15,13 @@ use super::objects::{CIDRS, PORTS, port_spec, protocol, selector};
 pub(super) const PAST: i64 = 10;
 
 /// Addresses of nodes.
-pub(super) const NODE_ADDRESSES: [&str; 4] = ["10.0.1.200", "fd00::200", "192.0.2.7", "10.0.0.9"];
+pub(super) const NODE_ADDRESSES: [&str; 5] = [
+    "10.0.1.200",
+    "fd00::200",
+    "192.0.2.7",
+    "10.0.0.9",
+    "10.0.0.1",
+];
 
 pub(super) fn enforcement() -> impl Strategy<Value = Enforcement> {
     prop_oneof![

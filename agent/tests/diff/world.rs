@@ -133,6 +133,7 @@ pub(super) fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) 
     let row = |number: u8| -> Vec<DesiredCell> {
         let cell = |&allow: &bool| DesiredCell {
             binds_own_node: false,
+            would_bind_own_node: !allow,
             live: if allow { Verdict::Allow } else { Verdict::Deny },
             staged: Verdict::Deny,
             tier: Tier::NetworkPolicy,

@@ -77,8 +77,9 @@ pub type RuleId = u32;
 
 /// One cell of the array map `CELLS`.
 ///
-/// Bits 0-7 live verdict, 8-15 staged verdict, 16-22 tier, 23 set if what the pod's own node sends is denied, too,
-/// 24-31 zero, 32-63 rule id.
+/// Bits 0-7 live verdict, 8-15 staged verdict, 16-21 tier, 22 and 23 set if the live and the staged verdict are a denial
+/// that binds the pod's own node, too, 24-31 zero, 32-63 rule id. Pins older than these two bits have zeros there, and
+/// exempt the own node as they did.
 /// All zero is a cell that nobody wrote: it allows nothing.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
@@ -93,23 +94,28 @@ impl Cell {
         Self(live as u64 | (staged as u64) << 8 | (tier as u64) << 16 | (rule as u64) << 32)
     }
 
-    const BINDS_OWN_NODE: u64 = 1 << 23;
-    const TIER: u8 = 0x7f;
+    const BINDS_LIVE: u64 = 1 << 22;
+    const BINDS_STAGED: u64 = 1 << 23;
+    const TIER: u8 = 0x3f;
 
-    /// The same cell, which says this of what the pod's own node sends.
+    /// The same cell, which says whether what counts, and what would count, is a denial that binds the pod's own node, too.
     #[must_use]
-    pub const fn binding_own_node(self, binds: bool) -> Self {
-        if binds {
-            Self(self.0 | Self::BINDS_OWN_NODE)
-        } else {
-            self
-        }
+    pub const fn binding_own_node(self, live: bool, staged: bool) -> Self {
+        Self(self.0 | (live as u64 * Self::BINDS_LIVE) | (staged as u64 * Self::BINDS_STAGED))
     }
 
-    /// True if what counts is a denial that the pod's own node is not exempt from.
+    /// What this says of what the pod's own node sends: allowed, but for denials that bind it.
     #[must_use]
-    pub const fn binds_own_node(self) -> bool {
-        self.0 & Self::BINDS_OWN_NODE != 0
+    #[inline(always)]
+    pub const fn of_own_node(self) -> Self {
+        const ALLOW: u64 = Verdict::Allow as u64;
+        // The verdict that denies is the next number.
+        let live = ALLOW + ((self.0 >> 22) & 1);
+        let staged = ALLOW + ((self.0 >> 23) & 1);
+        if live == ALLOW && staged == ALLOW {
+            return Self::new(Verdict::Allow, Verdict::Allow, Tier::Origin, 0);
+        }
+        Self(self.0 & !0xffff | live | staged << 8)
     }
 
     /// What counts; `None` for a cell that nobody wrote.
@@ -161,11 +167,29 @@ mod tests {
         assert_eq!(cell.tier(), Some(Tier::NetworkPolicy));
         assert_eq!(cell.rule(), u32::MAX);
         assert!(!cell.settled());
-        assert!(!cell.binds_own_node());
-        let cell =
-            Cell::new(Verdict::Deny, Verdict::Deny, Tier::ZoneDeny, 7).binding_own_node(true);
-        assert!(cell.binds_own_node());
-        assert_eq!((cell.tier(), cell.rule()), (Some(Tier::ZoneDeny), 7));
+    }
+
+    #[test]
+    fn the_own_node_is_denied_only_by_what_binds_it() {
+        let cell = Cell::new(Verdict::Deny, Verdict::Deny, Tier::ZoneDeny, 7);
+        for (live, staged) in [(false, false), (true, false), (false, true), (true, true)] {
+            let bound = cell.binding_own_node(live, staged);
+            assert_eq!((bound.tier(), bound.rule()), (Some(Tier::ZoneDeny), 7));
+            assert_eq!((bound.live(), bound.staged()), (cell.live(), cell.staged()));
+            let own = bound.of_own_node();
+            let denied = |verdict| verdict == Some(Verdict::Deny);
+            assert_eq!((denied(own.live()), denied(own.staged())), (live, staged));
+            let tier = if live || staged {
+                Tier::ZoneDeny
+            } else {
+                Tier::Origin
+            };
+            assert_eq!(own.tier(), Some(tier));
+        }
+    }
+
+    #[test]
+    fn a_cell_that_nobody_wrote_allows_nothing() {
         assert_eq!(Cell::default().live(), None);
     }
 }

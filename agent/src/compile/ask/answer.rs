@@ -75,11 +75,13 @@ pub struct Judgement {
     pub staged: Verdict,
     /// The tier that decided.
     pub tier: Tier,
-    /// Name of the rule that decided; `None` in the tiers `Origin` and `Default`.
+    /// Name of the rule that decided what counts; `None` in the tiers `Origin` and `Default`.
     pub rule: Option<String>,
-    /// What the destination's own node sends is denied, too.
-    pub binds_own_node: bool,
-    /// After a denial: rules that are about this peer, but not on this port.
+    /// The tier and rule that a packet's event names: of what would count, if that is something else.
+    pub told: (Tier, Option<String>),
+    /// What counts, and what would count, of what the destination's own node sends.
+    pub(super) of_own_node: (Verdict, Verdict),
+    /// After a denial: rules of the tier that denied which are about this peer, but not on this port.
     pub other_ports: Vec<String>,
 }
 
@@ -90,7 +92,8 @@ impl Judgement {
             staged: Verdict::Allow,
             tier: Tier::Origin,
             rule: None,
-            binds_own_node: false,
+            told: (Tier::Origin, None),
+            of_own_node: (Verdict::Allow, Verdict::Allow),
             other_ports: Vec::new(),
         }
     }

@@ -35,13 +35,15 @@ impl Evaluator {
             nets,
             blocks,
             meaning,
+            flipped,
         } = self.zones.update(old, new, &mut self.facts);
         touched.nets.extend(nets);
         touched.blocks.extend(blocks);
         if nodes {
             touched.nets.extend(self.nodes.addresses().map(IpNet::from));
         }
-        if workloads {
+        stale.zone_facts = flipped;
+        if workloads || flipped {
             stale.zones.extend(self.world.groups().map(|(id, _)| id));
         }
         if meaning
@@ -53,9 +55,10 @@ impl Evaluator {
                 .is_some()
             || old.tenants.differences(&new.tenants).next().is_some()
         {
-            self.layer = Layer::new(new, self.zones.differ());
+            let layer = Layer::new(new, self.zones.differ(), &mut self.facts);
+            std::mem::replace(&mut self.layer, layer).release(&mut self.facts);
             self.policies.forget_layer();
-            stale.subjects.extend(self.world.groups().map(|(id, _)| id));
+            stale.subjects.extend(self.selected.keys());
         }
     }
 
@@ -136,11 +139,11 @@ impl Evaluator {
                 self.in_zones.insert(id, zones)
             };
             let now = self.in_zones.get(&id);
-            // What is said of the same zones may be something else.
-            if before.as_ref() != now || now.is_some() {
+            let moved = before.as_ref() != now;
+            if moved || stale.zone_facts {
                 touched.nets.extend(addresses);
             }
-            if before.as_ref() != now {
+            if moved {
                 stale.subjects.insert(id);
             }
         }
@@ -158,12 +161,12 @@ impl Evaluator {
                     .any(|selector| labels.clone().any(|labels| selector.matches(labels))))
     }
 
-    /// What holds of an address that no single pod has.
+    /// What holds of an address that no pod has, as a node's.
     pub(super) fn add_facts_of_node(&self, address: IpAddr, facts: &mut Vec<FactId>) {
-        let is_node = self.nodes.is_node(address);
-        if is_node || self.world.is_claimed(address) {
-            facts.extend(self.facts.number(&Fact::Cluster));
+        if !self.nodes.is_node(address) {
+            return;
         }
+        facts.extend(self.facts.number(&Fact::Cluster));
         let labels = self.nodes.labels(address);
         let selected = self
             .of_nodes
@@ -173,23 +176,26 @@ impl Evaluator {
     }
 
     /// What holds of somebody as a member of zones: for each verdict by what selects the pod or node, else by the
-    /// address.
-    pub(super) fn zone_facts(
-        &self,
-        group: Option<GroupId>,
-        address: Option<IpAddr>,
-    ) -> Vec<FactId> {
+    /// address. Who is one of several pods is in the zones of each.
+    pub(super) fn zone_facts(&self, groups: &[GroupId], address: Option<IpAddr>) -> Vec<FactId> {
         if self.zones.is_empty() {
             return Vec::new();
         }
-        let selected = match (group, address) {
-            (Some(group), _) => self.in_zones.get(&group).cloned().unwrap_or_default(),
-            (None, Some(address)) => self.zones.of_node(self.nodes.labels(address)),
-            (None, None) => InZones::default(),
+        let by_address = match address {
+            Some(address) => self.zones.of_net(address.into()),
+            None => InZones::default(),
         };
-        let zones = match address {
-            Some(address) => selected.or(&self.zones.of_net(address.into())),
-            None => selected,
+        let none = InZones::default();
+        let of_groups = groups
+            .iter()
+            .map(|group| self.in_zones.get(group).unwrap_or(&none).or(&by_address));
+        let zones = match (of_groups.reduce(|one, other| one.and(&other)), address) {
+            (Some(zones), _) => zones,
+            (None, Some(address)) => {
+                let of_node = self.zones.of_node(self.nodes.labels(address));
+                of_node.or(&by_address)
+            }
+            (None, None) => none,
         };
         self.zones.facts(&zones, &self.facts)
     }

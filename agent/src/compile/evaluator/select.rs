@@ -29,7 +29,7 @@ impl Evaluator {
         }
         for policy in old.cluster_policies.differences(&new.cluster_policies) {
             self.policies.forget(&Source::Cluster(policy.key.clone()));
-            stale.subjects.extend(self.world.groups().map(|(id, _)| id));
+            stale.subjects.extend(self.selected.keys());
         }
     }
 

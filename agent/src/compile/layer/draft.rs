@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 use crate::{
     compile::{
         fact::{Fact, Facts, Scope},
@@ -10,8 +12,34 @@ use crate::{
         ports,
         ruleset::{Action, Counts, Exception, Peers, Rule, View},
     },
-    model::{Canary, Enforcement, Ports, Workloads},
+    model::{Canary, Enforcement, IpBlock, Ports, Selector, Workloads},
 };
+
+/// Every port.
+pub(super) const EVERY_PORT: &Ports = &Ports::Any;
+
+/// All addresses of a family.
+pub(super) fn everybody(family: usize) -> Fact {
+    let cidr = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())][family];
+    Fact::block(&IpBlock {
+        cidr,
+        except: Vec::new(),
+    })
+}
+
+/// Every pod.
+pub(super) fn any_pod() -> Fact {
+    pods_in(Selector::default())
+}
+
+/// Pods in these namespaces.
+pub(super) fn pods_in(namespaces: Selector) -> Fact {
+    Fact::Pods {
+        namespaces: Scope::Selected(namespaces),
+        pods: Selector::default(),
+        accounts: BTreeSet::new(),
+    }
+}
 
 /// The other side, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +67,11 @@ impl Others {
     /// Those of whom any of these facts holds.
     pub(super) fn any_of(facts: impl IntoIterator<Item = Fact>) -> Self {
         Self::Some(facts.into_iter().collect(), BTreeSet::new())
+    }
+
+    /// Those of whom a fact does not hold.
+    pub(super) fn without(fact: Fact) -> Self {
+        Self::Some(BTreeSet::new(), [fact].into())
     }
 
     /// Pods of these workloads.

@@ -6,7 +6,7 @@ use ringfence_common::Direction;
 
 use super::{
     Towards,
-    draft::{self, Draft, Others},
+    draft::{self, Draft, EVERY_PORT, Others, everybody},
 };
 use crate::{
     compile::{
@@ -15,16 +15,8 @@ use crate::{
         ruleset::{Action, View},
         zones::{ZoneNames, member},
     },
-    model::{
-        Enforcement, Entity, IntraZone, IpBlock, Openness, Ports, Zone, ZoneAction, ZonePeer,
-        ZoneRule,
-    },
+    model::{Enforcement, Entity, IntraZone, Openness, Zone, ZoneAction, ZonePeer, ZoneRule},
 };
-
-/// Every port.
-const ANY: &Ports = &Ports::Any;
-/// All addresses of a family.
-const FAMILIES: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// A subject that is in these zones, as one verdict counts everything.
 pub(super) struct Seen<'a, 'b> {
@@ -58,14 +50,9 @@ impl<'a> Towards<'a> {
             };
             let mut drafts = of(&seen);
             if let Some(family) = family {
-                let net = FAMILIES[family].parse().map(|cidr| {
-                    Fact::block(&IpBlock {
-                        cidr,
-                        except: Vec::new(),
-                    })
-                });
+                let of_family = everybody(family);
                 for draft in &mut drafts {
-                    draft.only.push(Others::any_of(net.clone()));
+                    draft.only.push(Others::any_of([of_family.clone()]));
                 }
             }
             all.append(&mut drafts);
@@ -148,6 +135,7 @@ impl<'a> Seen<'a, '_> {
             let mut draft = self.isolated(zone, "within", None);
             draft.action = Action::Pass;
             draft.others = Others::any_of([self.member(own, Of::Alone)]);
+            draft.rest = "within".to_owned();
             drafts.push(draft);
         }
         drafts.append(&mut denials);
@@ -200,7 +188,7 @@ impl<'a> Seen<'a, '_> {
                 None => Others::All,
             },
             only: Vec::new(),
-            ports: ANY,
+            ports: EVERY_PORT,
             except: Vec::new(),
             action: Action::Deny,
             object: format!("SecurityZone/{}", zone.name),

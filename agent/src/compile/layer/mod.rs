@@ -15,15 +15,17 @@ use ringfence_common::{Direction, cell::Tier};
 use self::draft::Draft;
 pub(super) use self::standing::{ByFamily, Standing, Subject, family};
 use super::{
-    fact::Facts,
+    fact::{Fact, FactId, Facts},
     names::RuleNames,
+    netpol,
     part::Part,
     policies::Compile,
     ruleset::{Counts, View},
     zones::VIEWS,
 };
 use crate::model::{
-    Diagnostic, Enforcement, Expiry, Objects, Snapshot, TenantIsolation, Zone, ZonePolicy,
+    Diagnostic, Enforcement, Entity, Expiry, Members, Objects, Snapshot, TenantIsolation, Zone,
+    ZonePeer, ZonePolicy,
 };
 
 /// All that zones and tenants say, to whomever.
@@ -35,6 +37,9 @@ pub(super) struct Layer {
     past: i64,
     /// The verdicts count different zones.
     differ: bool,
+    /// Facts about very many that rules may ask for: kept while any object may, and not only while a subject has such a rule,
+    /// so that no single pod that comes or goes has them told of everybody.
+    kept: Vec<FactId>,
 }
 
 /// What it says to subjects that stand alike.
@@ -45,14 +50,47 @@ pub(super) struct Towards<'a> {
 
 impl Layer {
     /// What the objects of a snapshot say.
-    pub(super) fn new(snapshot: &Snapshot, differ: bool) -> Self {
-        Self {
+    pub(super) fn new(snapshot: &Snapshot, differ: bool, facts: &mut Facts) -> Self {
+        let mut layer = Self {
             zones: counting(&snapshot.zones, |zone| zone.enforcement),
             policies: counting(&snapshot.zone_policies, |policy| policy.enforcement),
             tenants: counting(&snapshot.tenants, |tenants| tenants.enforcement),
             past: snapshot.past,
             differ,
+            kept: Vec::new(),
+        };
+        layer.kept = netpol::interned(layer.about_many().into_iter(), facts);
+        layer
+    }
+
+    /// Gives back what [`Self::new`] has taken.
+    pub(super) fn release(self, facts: &mut Facts) {
+        self.kept.into_iter().for_each(|fact| facts.release(fact));
+    }
+
+    fn about_many(&self) -> Vec<Fact> {
+        let mut about = Vec::new();
+        let of_cluster = |peers: &Vec<ZonePeer>| {
+            peers
+                .iter()
+                .any(|peer| matches!(peer, ZonePeer::Entity(Entity::World | Entity::Cluster)))
+        };
+        let mut rules = self.policies.iter().flat_map(|policy| &policy.rules);
+        if rules.any(|rule| {
+            let except = rule.except.iter().flat_map(|it| [&it.from, &it.to]);
+            let sides = [&rule.from, &rule.to].into_iter();
+            sides.chain(except.flatten()).any(of_cluster)
+        }) {
+            about.push(Fact::Cluster);
         }
+        if !self.tenants.is_empty() {
+            about.push(draft::any_pod());
+        }
+        let mut members = self.zones.iter().flat_map(|zone| &zone.members);
+        if members.any(|members| matches!(members, Members::Networks { .. })) {
+            about.extend([0, 1].map(draft::everybody));
+        }
+        about
     }
 
     /// What it says to those who stand so.

@@ -1,24 +1,16 @@
 //! Tenants: kept apart by the value of a label of their namespaces.
 
-use std::collections::BTreeSet;
-
 use ringfence_common::Direction;
 
 use super::{
     Towards,
-    draft::{self, Draft, Others},
+    draft::{self, Draft, EVERY_PORT, Others, any_pod, pods_in},
     standing::Tenancy,
 };
 use crate::{
-    compile::{
-        fact::{Fact, Scope},
-        ruleset::{Action, View},
-    },
+    compile::ruleset::{Action, View},
     model::{Operator, Ports, Requirement, Selector, TenantIsolation, TenantMode},
 };
-
-/// Every port.
-const ANY: &Ports = &Ports::Any;
 
 impl<'a> Towards<'a> {
     /// What nobody can open.
@@ -38,11 +30,12 @@ impl<'a> Towards<'a> {
                 return None;
             }
             let canary = tenants.canary.as_ref();
-            let only = draft::only(view, tenants.enforcement, canary, tenancy.canary)?;
+            let mut only = draft::only(view, tenants.enforcement, canary, tenancy.canary)?;
+            only.extend(apart_from(&tenants.label, &tenancy.tenant));
             Some(Draft {
-                others: Others::any_of([pods_in(other_tenants(&tenants.label, &tenancy.tenant))]),
+                others: Others::any_of([any_pod()]),
                 only,
-                ports: ANY,
+                ports: EVERY_PORT,
                 except: self.except(tenants, tenancy, direction),
                 action: Action::Deny,
                 object: format!("TenantIsolation/{}", tenants.name),
@@ -61,7 +54,7 @@ impl<'a> Towards<'a> {
         let mut except = Vec::new();
         if !tenants.shared.is_empty() {
             let shared = tenants.shared.iter().cloned().map(pods_in);
-            except.push((Others::any_of(shared), ANY));
+            except.push((Others::any_of(shared), EVERY_PORT));
         }
         for (it, &[may_begin, may_be_asked]) in tenants.except.iter().zip(&tenancy.except) {
             let (own, others) = match direction {
@@ -81,28 +74,20 @@ impl<'a> Towards<'a> {
     }
 }
 
-/// Namespaces of other tenants than this.
-fn other_tenants(label: &str, tenant: &str) -> Selector {
-    let requirement = |operator| Requirement {
-        key: label.to_owned(),
-        operator,
-    };
-    let another = requirement(Operator::NotIn([tenant.to_owned()].into()));
-    if tenant.is_empty() {
-        return Selector {
-            requirements: [requirement(Operator::Exists), another].into(),
+/// Everybody but the pods of this tenant, of whom there are fewer than of all others.
+fn apart_from(label: &str, tenant: &str) -> Vec<Others> {
+    let without = |operator| {
+        let requirement = Requirement {
+            key: label.to_owned(),
+            operator,
         };
+        Others::without(pods_in(Selector {
+            requirements: [requirement].into(),
+        }))
+    };
+    let mut apart = vec![without(Operator::In([tenant.to_owned()].into()))];
+    if tenant.is_empty() {
+        apart.push(without(Operator::DoesNotExist));
     }
-    Selector {
-        requirements: [another].into(),
-    }
-}
-
-/// Pods in these namespaces.
-fn pods_in(namespaces: Selector) -> Fact {
-    Fact::Pods {
-        namespaces: Scope::Selected(namespaces),
-        pods: Selector::default(),
-        accounts: BTreeSet::new(),
-    }
+    apart
 }

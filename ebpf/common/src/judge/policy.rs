@@ -48,14 +48,10 @@ impl Judged {
         crate::bits::u8_at(self.0, Self::SHIFT)
     }
 
-    /// The same of a packet that the pod's own node sends: only a denial that binds it stands.
+    /// The same of a packet that the pod's own node sends: only denials that bind it stand.
     #[inline(always)]
     pub(super) const fn of_own_node(self) -> Self {
-        if self.cell().binds_own_node() {
-            Self::new(Some(self.cell()), 0)
-        } else {
-            Self::new(Some(OWN_NODE), 0)
-        }
+        Self(self.cell().of_own_node().0)
     }
 
     /// True if it may pass.
