@@ -28,6 +28,7 @@ pub use manifest::{Manifests, Options, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
 pub use places::Places;
 pub use recall::Recalling;
+pub(crate) use suggest::nearest;
 
 use crate::model::Diagnostic;
 

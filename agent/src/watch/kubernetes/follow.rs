@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(100);
 /// A watch that lasts no longer has been refused in effect.
 const LEAST: Duration = Duration::from_secs(5);
+/// How soon a kind that the cluster does not define is asked for again.
+const ABSENT: Duration = Duration::from_secs(10);
 /// The bookmark that ends a list that is sent as a watch.
 const LIST_END: &str = "k8s.io/initial-events-end";
 
@@ -77,6 +79,7 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
         outlet,
         version: None,
         streamed: true,
+        absent: false,
         listed: Vec::new(),
     };
     let mut backoff = DefaultBackoff::default();
@@ -93,6 +96,23 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
             Err(Trouble::NotStreamed) => {
                 follower.streamed = false;
                 continue;
+            }
+            // Who may not ask is told so before it is looked whether there is anything to ask for.
+            Err(trouble @ (Trouble::NotFound | Trouble::Forbidden(_))) if R::KIND.is_custom() => {
+                let trouble = match follower.absent().await {
+                    Ok(true) => {
+                        backoff.reset();
+                        tokio::select! {
+                            () = tokio::time::sleep(ABSENT) => continue,
+                            () = follower.outlet.batches.closed() => return,
+                        }
+                    }
+                    Ok(false) => trouble,
+                    Err(other) => other,
+                };
+                if follower.outlet.failed::<R>(&trouble).await.is_err() {
+                    return;
+                }
             }
             Err(trouble) => {
                 if matches!(trouble, Trouble::Gone) {
@@ -119,6 +139,8 @@ struct Follower<R> {
     version: Option<String>,
     /// Lists are asked for as watches: the server sends them from its cache, object by object.
     streamed: bool,
+    /// It has been told that the cluster does not define the kind.
+    absent: bool,
     /// What a list has brought so far.
     listed: Vec<R>,
 }
@@ -138,6 +160,33 @@ impl<R: Resource> Follower<R> {
             result = self.listen() => result,
             () = batches.closed() => Err(Trouble::Unheard),
         }
+    }
+
+    /// Asks whether the cluster defines the kind at all. If not, there are no objects of it, and that is told.
+    async fn absent(&mut self) -> Result<bool, Trouble> {
+        let groups = in_time(self.client.list_api_groups()).await?;
+        let version = format!("{}/{}", R::GROUP, R::VERSION);
+        let mut versions = groups.groups.iter().flat_map(|group| &group.versions);
+        if versions.any(|served| served.group_version == version) {
+            let resources = in_time(self.client.list_api_group_resources(&version)).await?;
+            if resources.resources.iter().any(|it| it.name == R::PLURAL) {
+                return Ok(false);
+            }
+        }
+        if !self.absent {
+            self.listed = Vec::new();
+            self.deliver(String::new()).await?;
+            self.absent = true;
+            tracing::info!(
+                kind = R::KIND.as_str(),
+                "the cluster does not define this kind"
+            );
+        } else {
+            self.outlet.heard(R::KIND).await?;
+        }
+        // Whatever comes is new.
+        self.version = None;
+        Ok(true)
     }
 
     /// Reads all pages of a list; the version that it is of.
@@ -261,6 +310,7 @@ impl<R: Resource> Follower<R> {
         self.outlet.send(vec![Event::InitDone(R::KIND)]).await?;
         self.outlet.heard(R::KIND).await?;
         self.version = Some(version);
+        self.absent = false;
         tracing::info!(
             kind = R::KIND.as_str(),
             objects = count,

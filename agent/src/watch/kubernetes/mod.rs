@@ -8,10 +8,13 @@
 //! **Invariants.**
 //! - A kind is named anew only when all of it has been read: a list that breaks off changes nothing.
 //! - What cannot be asked leaves the last state in force, says so, and is asked again, later and later.
+//! - A kind that the cluster does not define has no objects: that is known once discovery says so, and asked again until it
+//!   is there.
 //! - Nothing goes back in time: lists are of the newest state, and a server that knows less than was seen already
 //!   is asked for everything again.
 
 mod client;
+mod custom;
 mod follow;
 mod resource;
 #[cfg(test)]
@@ -30,6 +33,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 pub use client::Connection;
 
 use self::{
+    custom::{Custom, Defined},
     follow::{Outlet, follow},
     resource::{Namespace, NetworkPolicy, Node, Pod, Resource, Service},
 };
@@ -66,6 +70,12 @@ impl Source for Kubernetes {
         start::<Pod>(&mut watches, &client, &outlet);
         start::<Service>(&mut watches, &client, &outlet);
         start::<NetworkPolicy>(&mut watches, &client, &outlet);
+        custom::<custom::ClusterNetworkPolicy>(&mut watches, &client, &outlet);
+        custom::<custom::SecurityZone>(&mut watches, &client, &outlet);
+        custom::<custom::ZonePolicy>(&mut watches, &client, &outlet);
+        custom::<custom::TenantIsolation>(&mut watches, &client, &outlet);
+        custom::<custom::MetadataFirewall>(&mut watches, &client, &outlet);
+        custom::<custom::MetadataAccess>(&mut watches, &client, &outlet);
         // A watch ends when nobody listens any more, or never: its end is the source's.
         let ended = watches.join_next().await;
         ended.unwrap_or(Ok(())).context("a watch has died")
@@ -74,4 +84,8 @@ impl Source for Kubernetes {
 
 fn start<R: Resource>(watches: &mut JoinSet<()>, client: &Client, outlet: &Outlet) {
     watches.spawn(follow::<R>(client.clone(), outlet.clone()));
+}
+
+fn custom<D: Defined>(watches: &mut JoinSet<()>, client: &Client, outlet: &Outlet) {
+    start::<Custom<D>>(watches, client, outlet);
 }

@@ -13,6 +13,7 @@
 //! - One change of the files is one batch of events.
 
 mod changes;
+mod checked;
 mod decode;
 mod document;
 mod files;
@@ -81,6 +82,14 @@ pub fn load_all(paths: &[PathBuf], options: Options) -> (Vec<Read>, Vec<Diagnost
 /// A policy as the API tells it, decoded as strictly as one in a file.
 pub(super) fn policy(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Event {
     match document::policy(key, metadata, value) {
+        Item::Good(read) => Event::Apply(read),
+        Item::Broken(broken) => Event::Broken(broken),
+    }
+}
+
+/// An object of a kind that a schema defines as the API tells it, checked as one in a file is.
+pub(super) fn custom(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Event {
+    match document::custom(key, metadata, value) {
         Item::Good(read) => Event::Apply(read),
         Item::Broken(broken) => Event::Broken(broken),
     }
