@@ -96,6 +96,8 @@ pub struct IngressRule {
 
 /// A rule for what goes out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.protocols) || !self.protocols.exists(p, has(p.destinationNamedPort)) || self.to.all(t, !has(t.networks) && !has(t.nodes) && !has(t.domainNames))")
+    .message("a rule to `networks`, `nodes` or `domainNames` may not name ports"))]
 pub struct EgressRule {
     /// Name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -152,7 +154,7 @@ pub struct EgressPeer {
     /// Networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 25), inner(length(max = 43)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(merge_strategy = ListMerge::Set, validation = Rule::new("self.all(c, isCIDR(c))").message("must be networks in CIDR form"))]
     pub networks: Option<Vec<String>>,
     /// Names; what is behind a name is not known to this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,7 +207,7 @@ pub struct Port {
 
 /// From one port to a later one, both included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("self.start < self.end").message("Start port must be less than End port"))]
+#[x_kube(validation = Rule::new("self.start < self.end").message("`start` must be less than `end`"))]
 pub struct Range {
     /// The first.
     #[schemars(range(min = 1, max = 65535))]

@@ -14,6 +14,7 @@ mod cluster_network_policy;
 mod common;
 mod metadata_access;
 mod metadata_firewall;
+mod reference;
 mod schema;
 mod security_zone;
 mod tenant_isolation;
@@ -28,7 +29,8 @@ pub use cluster_network_policy::{
 pub use common::{Canary, Enforcement, PortRange, Protocol, Status, Workloads};
 pub use metadata_access::{MetadataAccess, MetadataAccessSpec, PodAnnotation};
 pub use metadata_firewall::{Endpoint, HostNetworkPods, MetadataFirewall, MetadataFirewallSpec};
-pub use schema::{definitions, schema};
+pub use reference::{json_schema, markdown, yaml};
+pub use schema::{definitions, foreign, json, schema};
 pub use security_zone::{
     IntraZoneTraffic, Members, Networks, Openness, SecurityZone, SecurityZoneSpec,
     SecurityZoneStatus,

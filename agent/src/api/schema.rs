@@ -30,12 +30,21 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
     .collect()
 }
 
+/// The definition of the kind that is not this group's, as far as it is read: a cluster has it from where it comes from.
+///
+/// # Panics
+///
+/// As [`definitions`].
+#[must_use]
+pub fn foreign() -> CustomResourceDefinition {
+    finished(ClusterNetworkPolicy::crd())
+}
+
 /// The schema of an object of a kind; `None` for kinds that are not defined here.
 #[must_use]
 pub fn schema(kind: &str) -> Option<&'static Value> {
     static SCHEMAS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
-        let theirs = finished(ClusterNetworkPolicy::crd());
-        let all = definitions().into_iter().chain([theirs]);
+        let all = definitions().into_iter().chain([foreign()]);
         all.map(|definition| {
             let kind = definition.spec.names.kind.clone();
             (kind, of(&definition))
@@ -50,8 +59,25 @@ pub fn schema(kind: &str) -> Option<&'static Value> {
 fn of(definition: &CustomResourceDefinition) -> Value {
     let version = definition.spec.versions.first();
     let schema = version.and_then(|version| version.schema.as_ref());
-    serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
-        .expect("a schema is a JSON value")
+    let schema = schema.and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let mut schema = serde_json::to_value(schema).expect("a schema is a JSON value");
+    // The type of a bound has room for a fraction only.
+    mend(&mut schema);
+    schema
+}
+
+/// A definition as JSON.
+///
+/// # Panics
+///
+/// If it is none, which no definition is.
+#[must_use]
+pub fn json(definition: &CustomResourceDefinition) -> Value {
+    let mut value = serde_json::to_value(definition).expect("a definition is a JSON value");
+    if let Some(schema) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        mend(schema);
+    }
+    value
 }
 
 fn finished(definition: CustomResourceDefinition) -> CustomResourceDefinition {

@@ -20,6 +20,7 @@ mod check;
 mod client;
 mod cluster;
 mod completion;
+mod crds;
 mod ct;
 mod detach;
 mod endpoint;
@@ -117,6 +118,7 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Version(args) => version::run(&args),
         Verb::Completion(args) => completion::run(&args),
         Verb::Man(args) => man::run(&args),
+        Verb::Crds(args) => crds::run(&args),
         Verb::Detach(args) => detach::run(args),
     }
 }

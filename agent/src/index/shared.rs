@@ -95,9 +95,12 @@ pub(super) fn ports(
             specs.push(PortSpec::All(protocol));
             continue;
         };
-        let last = range.end_port.unwrap_or(first);
+        let last = range.end_port;
         let first = findings.check(&at("port"), check::port_number(first));
-        let last = findings.check(&at("endPort"), check::port_number(last));
+        let last = match last {
+            None => first,
+            Some(last) => findings.check(&at("endPort"), check::port_number(last)),
+        };
         if let (Some(first), Some(last)) = (first, last) {
             specs.push(PortSpec::Range(protocol, first, last));
         }

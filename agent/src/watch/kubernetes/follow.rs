@@ -41,8 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(100);
 /// A watch that lasts no longer has been refused in effect.
 const LEAST: Duration = Duration::from_secs(5);
-/// How soon a kind that the cluster does not define is asked for again.
-const ABSENT: Duration = Duration::from_secs(10);
+/// How soon a kind that the cluster does not define is asked for again, at first (it may be about to be installed) and at
+/// last: every node asks.
+const ABSENT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// The bookmark that ends a list that is sent as a watch.
 const LIST_END: &str = "k8s.io/initial-events-end";
 
@@ -83,12 +84,14 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
         listed: Vec::new(),
     };
     let mut backoff = DefaultBackoff::default();
+    let mut absent = ABSENT[0];
     loop {
         let begun = Instant::now();
         match follower.step().await {
             // The server ends watches from time to time; one that does nothing else is not asked without a pause.
             Ok(()) if begun.elapsed() > LEAST => {
                 backoff.reset();
+                absent = ABSENT[0];
                 continue;
             }
             Ok(()) => {}
@@ -103,9 +106,11 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet) {
                     Ok(true) => {
                         backoff.reset();
                         tokio::select! {
-                            () = tokio::time::sleep(ABSENT) => continue,
+                            () = tokio::time::sleep(absent) => {}
                             () = follower.outlet.batches.closed() => return,
                         }
+                        absent = (absent * 2).min(ABSENT[1]);
+                        continue;
                     }
                     Ok(false) => trouble,
                     Err(other) => other,

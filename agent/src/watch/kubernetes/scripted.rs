@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{Batch, Event, Health, Kind, Object, Places},
+    custom::{ClusterNetworkPolicy, Custom, SecurityZone},
     follow::{Outlet, follow},
     resource::{Namespace, Pod, Resource},
 };
@@ -230,6 +231,84 @@ async fn what_is_refused_is_said_with_what_to_grant() {
     }
     assert_eq!(scene.next(2).await, ["init", "done"]);
     assert_eq!(scene.health.kinds()[&Kind::Namespace].trouble, None);
+}
+
+#[tokio::test]
+async fn a_kind_that_the_cluster_does_not_define_has_no_objects_until_it_does() {
+    let group = |name: &str, version: &str| json!({ "name": name, "versions": [{ "groupVersion": format!("{name}/{version}"), "version": version }] });
+    let zone = json!({ "type": "ADDED", "object": {
+        "apiVersion": "ringfence.dev/v1alpha1", "kind": "SecurityZone",
+        "metadata": { "name": "db", "resourceVersion": "5", "managedFields": [] },
+        "spec": { "members": [] }, "status": { "podCount": 3, "unknown": 1 },
+    } });
+    // Who may not ask for it is told so before whether it is there.
+    for refused in [failure(404, "not found"), failure(403, "forbidden")] {
+        let mut scene = play_to::<Custom<SecurityZone>>(
+            vec![
+                Answer::Whole(
+                    u16::try_from(refused["code"].as_u64().unwrap()).unwrap(),
+                    refused,
+                ),
+                Answer::Whole(200, json!({ "groups": [group("apps", "v1")] })),
+                Answer::Open(vec![zone.clone(), end_of_list("7")]),
+            ],
+            Places::Ignored,
+        );
+        assert_eq!(scene.next(2).await, ["init", "done"]);
+        assert!(scene.health.is_synced());
+        assert_eq!(scene.next(3).await, ["init", "+db", "done"]);
+        let asked = scene.asked();
+        assert!(
+            asked[0].starts_with("/apis/ringfence.dev/v1alpha1/securityzones?"),
+            "{asked:?}"
+        );
+        assert_eq!(asked[1], "/apis");
+        let health = scene.health.kinds()[&Kind::SecurityZone].clone();
+        assert_eq!((health.errors, health.trouble), (0, None));
+    }
+    // What the server says that it has is not taken for absent.
+    let version = "policy.networking.k8s.io/v1alpha2";
+    let served = json!({ "kind": "APIResourceList", "groupVersion": version, "resources": [{
+        "name": "clusternetworkpolicies", "singularName": "", "namespaced": false, "kind": "ClusterNetworkPolicy", "verbs": [],
+    }] });
+    let mut scene = play_to::<Custom<ClusterNetworkPolicy>>(
+        vec![
+            Answer::Whole(404, failure(404, "not found")),
+            Answer::Whole(
+                200,
+                json!({ "groups": [group("policy.networking.k8s.io", "v1alpha2")] }),
+            ),
+            Answer::Whole(200, served),
+        ],
+        Places::Ignored,
+    );
+    let complaint = scene.complaint().await;
+    assert!(
+        complaint.contains("does not serve clusternetworkpolicies"),
+        "{complaint}"
+    );
+    assert!(!scene.health.is_synced());
+}
+
+#[tokio::test]
+async fn an_object_of_the_api_that_its_definition_does_not_allow_is_broken() {
+    let policy = |rules: Value| {
+        json!({ "type": "ADDED", "object": {
+        "metadata": { "name": "p", "resourceVersion": "5" }, "spec": { "rules": rules },
+    } })
+    };
+    let peers = json!([{ "entity": "Any" }]);
+    let mut scene = play_to::<Custom<super::custom::ZonePolicy>>(
+        vec![Answer::Open(vec![
+            policy(
+                json!([{ "name": "a", "action": "Allow", "from": peers, "to": peers, "later": 1 }]),
+            ),
+            end_of_list("7"),
+            policy(json!([{ "name": "a", "action": "Allow", "from": peers, "to": peers }])),
+        ])],
+        Places::Ignored,
+    );
+    assert_eq!(scene.next(4).await, ["init", "broken", "done", "+p"]);
 }
 
 #[tokio::test]

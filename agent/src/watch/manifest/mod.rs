@@ -16,6 +16,7 @@ mod changes;
 mod checked;
 mod decode;
 mod document;
+mod excerpt;
 mod files;
 mod memory;
 mod tree;
@@ -29,6 +30,7 @@ use anyhow::Context as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
+pub use self::excerpt::excerpt;
 use self::{
     changes::{Changes, Trust},
     document::Item,
