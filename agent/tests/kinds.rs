@@ -1,8 +1,12 @@
 //! The table of refused objects, offline: each is refused with its line, and a caret can be put under what is wrong.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use ringfence_agent::{index, model::Diagnostic, watch};
+use ringfence_agent::{
+    index,
+    model::{Diagnostic, ZonePeer},
+    watch,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -64,4 +68,34 @@ fn every_object_of_the_table_is_refused_where_it_is_wrong() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_ten_rules_of_the_example_are_read() {
+    let example =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/hybrid-cloud/zones");
+    let snapshot = index::load(&[example], watch::Options::default()).unwrap();
+    let counts = [
+        snapshot.zones.len(),
+        snapshot.zone_policies.len(),
+        snapshot.tenants.len(),
+        snapshot.grants.len(),
+    ];
+    assert_eq!(counts, [14, 10, 1, 1]);
+    // Every zone that a rule names is there.
+    let names = |peers: &[ZonePeer]| -> Vec<String> {
+        let names = peers.iter().filter_map(|peer| match peer {
+            ZonePeer::Zone(name) => Some(name.clone()),
+            ZonePeer::Entity(_) => None,
+        });
+        names.collect()
+    };
+    for rule in snapshot.zone_policies.values().flat_map(|it| &it.rules) {
+        let except = rule.except.iter();
+        let except = except.flat_map(|it| it.from.iter().chain(&it.to).flatten().cloned());
+        let except: Vec<ZonePeer> = except.collect();
+        for name in [&rule.from, &rule.to, &except].map(|it| names(it)).concat() {
+            assert!(snapshot.zones.contains_key(&name), "{}: {name}", rule.name);
+        }
+    }
 }

@@ -26,7 +26,7 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Folders whose content is wholly generated.
 const FOLDERS: [&str; 6] = [
-    "deploy/crds",
+    CRDS,
     "deploy/helm/ringfence/files/crds",
     "deploy/schemas",
     "docs/completions",
@@ -36,6 +36,9 @@ const FOLDERS: [&str; 6] = [
 
 const REFERENCE: &str = "docs/cli.md";
 
+/// Where the definitions of the kinds lie.
+const CRDS: &str = "deploy/crds";
+
 /// Runs the verb.
 pub fn run(args: Args) -> Result<ExitCode> {
     let Args { check } = args;
@@ -44,7 +47,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut folders = FOLDERS.to_vec();
     // Without helm the base is left as it is; `find` says so.
     if let Some(helm) = helm::find()? {
-        wanted.extend(chart::base(&helm)?);
+        let definitions = wanted.iter().filter(|(file, _)| file.starts_with(CRDS));
+        let definitions: Vec<_> = definitions
+            .map(|(_, content)| String::from_utf8_lossy(content))
+            .collect();
+        let base = chart::base(&helm, &definitions.join("---\n"))?;
+        wanted.extend(base);
         folders.push(chart::BASE);
     }
     let stale = stale(&wanted, &folders)?;
@@ -131,7 +139,7 @@ fn generate(binary: &Path) -> Result<Files> {
     ask(binary, &["crds", &kinds.0.display().to_string()])?;
     // The chart can only read what lies in it.
     for (from, to) in [
-        ("crds", "deploy/crds"),
+        ("crds", CRDS),
         ("crds", "deploy/helm/ringfence/files/crds"),
         ("reference", "docs/reference"),
         ("schemas", "deploy/schemas"),

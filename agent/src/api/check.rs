@@ -1,4 +1,5 @@
-//! What the API server would say to an object, without one: structure, then defaults, then the definition's own rules.
+//! What the API server would say to an object, without one: nulls go, then structure, then defaults, then the definition's
+//! own rules.
 //!
 //! **Invariant.** The steps and their order are the API server's: nothing of an object's rules is asked before its
 //! structure is right and its defaults are filled in.
@@ -39,7 +40,7 @@ pub fn check(kind: &str, mut object: Value) -> Result<Value, Vec<Violation>> {
     let Some(schema) = schema(kind) else {
         return Ok(object);
     };
-    structure::drop_defaulted_nulls(schema, &mut object);
+    structure::drop_nulls(schema, &mut object);
     let found = structure::check(schema, &object);
     if !found.is_empty() {
         return Err(found);

@@ -347,7 +347,7 @@ fn what_detaches_before_the_end_may_change_one_object_and_no_node() {
         "{arguments:?}"
     );
     // What does not go through helm never runs it.
-    for (path, bytes) in base(&helm).expect("the defaults render") {
+    for (path, bytes) in base(&helm, "").expect("the defaults render") {
         let text = String::from_utf8(bytes).expect("text");
         assert!(!text.contains("helm.sh/hook"), "{}", path.display());
     }

@@ -9,27 +9,24 @@ use serde_json::{Map, Value};
 use super::Violation;
 use crate::watch::nearest;
 
-/// Removes what is null where there is a default for it, as the API server does.
-pub(super) fn drop_defaulted_nulls(schema: &Value, value: &mut Value) {
+/// Removes fields that are null: to the API server they are absent, since no field of these kinds may be null.
+pub(super) fn drop_nulls(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(entries) => {
             let Some(properties) = schema.get("properties") else {
                 return;
             };
-            entries.retain(|name, value| {
-                let property = properties.get(name);
-                !value.is_null() || property.is_none_or(|it| it.get("default").is_none())
-            });
+            entries.retain(|name, value| !value.is_null() || properties.get(name).is_none());
             for (name, value) in entries {
                 if let Some(property) = properties.get(name) {
-                    drop_defaulted_nulls(property, value);
+                    drop_nulls(property, value);
                 }
             }
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
                 for item in items {
-                    drop_defaulted_nulls(schema, item);
+                    drop_nulls(schema, item);
                 }
             }
         }
@@ -219,7 +216,7 @@ impl Checker {
         {
             self.report(field, format!("\"{text}\" must match {pattern}"));
         }
-        if schema["format"] == "date-time" && text.parse::<Timestamp>().is_err() {
+        if schema["format"] == "date-time" && !is_moment(text) {
             let message = format!(
                 "\"{text}\" is no moment; write it with date, time and zone, as in 2027-03-31T00:00:00Z"
             );
@@ -241,6 +238,13 @@ impl Checker {
             );
         }
     }
+}
+
+/// RFC 3339 to the letter: what the library takes beyond it (a blank for the `T`, a leap second), the API server does not.
+fn is_moment(text: &str) -> bool {
+    const MOMENT: &str =
+        r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:[0-5]\d(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$";
+    matches(MOMENT, text) && text.to_uppercase().parse::<Timestamp>().is_ok()
 }
 
 fn limit(schema: &Value, name: &str) -> Option<usize> {
