@@ -40,7 +40,7 @@ pub fn define(api: &ApiServer) {
         let mut object = kinds::json(&definition);
         object["apiVersion"] = "apiextensions.k8s.io/v1".into();
         object["kind"] = "CustomResourceDefinition".into();
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let name = definition.metadata.name.as_deref().unwrap_or_default();
         // Groups of Kubernetes' own ask who has agreed.
         object["metadata"]["annotations"] =
             json!({ "api-approved.kubernetes.io": "unapproved, for a test" });

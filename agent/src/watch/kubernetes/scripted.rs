@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{Batch, Event, Health, Kind, Object, Places},
-    custom::{ClusterNetworkPolicy, Custom, SecurityZone},
+    custom::{ClusterNetworkPolicy, Custom, SecurityZone, ZonePolicy},
     follow::{Outlet, follow},
     resource::{Namespace, Pod, Resource},
 };
@@ -292,19 +292,20 @@ async fn a_kind_that_the_cluster_does_not_define_has_no_objects_until_it_does() 
 
 #[tokio::test]
 async fn an_object_of_the_api_that_its_definition_does_not_allow_is_broken() {
-    let policy = |rules: Value| {
-        json!({ "type": "ADDED", "object": {
-        "metadata": { "name": "p", "resourceVersion": "5" }, "spec": { "rules": rules },
-    } })
+    let policy = |version: &str, more: &str| {
+        let peers = json!([{ "entity": "Any" }]);
+        let mut rule = json!({ "name": "a", "action": "Allow", "from": peers, "to": peers });
+        if !more.is_empty() {
+            rule[more] = 1.into();
+        }
+        let metadata = json!({ "name": "p", "resourceVersion": version });
+        json!({ "type": "ADDED", "object": { "metadata": metadata, "spec": { "rules": [rule] } } })
     };
-    let peers = json!([{ "entity": "Any" }]);
-    let mut scene = play_to::<Custom<super::custom::ZonePolicy>>(
+    let mut scene = play_to::<Custom<ZonePolicy>>(
         vec![Answer::Open(vec![
-            policy(
-                json!([{ "name": "a", "action": "Allow", "from": peers, "to": peers, "later": 1 }]),
-            ),
+            policy("5", "later"),
             end_of_list("7"),
-            policy(json!([{ "name": "a", "action": "Allow", "from": peers, "to": peers }])),
+            policy("8", ""),
         ])],
         Places::Ignored,
     );

@@ -111,10 +111,10 @@ mod tests {
                     labels: { a.b/c: \"x y\" }\n    empty:\n---\nkind: B\nspec: { a: 1 }\n";
         fs::write(&file, text).unwrap();
         for (line, field, expect) in [
-            (5, "spec.rules[0].from[0].zoneNames[0]", Some((26, 5))),
+            (5, "spec.rules[0].from[0].zoneNames[0]", Some((27, 5))),
             (5, "spec.rules[0].from[0]", Some((13, 1))),
             (5, "spec.rules[0].from", Some((5, 4))),
-            (6, "spec.rules[0].labels.a.b/c", Some((24, 5))),
+            (6, "spec.rules[0].labels.a.b/c", Some((22, 5))),
             (7, "spec.rules[0].empty", Some((5, 5))),
             (4, "spec.rules[0].missing", Some((5, 1))),
             (10, "spec.a", Some((12, 1))),
