@@ -19,22 +19,10 @@ use super::common::{RULE_NAME, Status, Workloads};
     status = "Status",
     derive = "PartialEq",
     doc = "A grant of access to the cloud's metadata service. It passes the metadata firewall and nothing else: policies may still deny. What it trusts is the namespace, for whoever creates pods there may use any of its service accounts.",
-    printcolumn(
-        name = "Annotation",
-        type_ = "string",
-        json_path = ".spec.podAnnotation"
-    ),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".spec.expirationTime"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name":"Annotation","type":"string","jsonPath":".spec.podAnnotation"}"#,
+    printcolumn = r#"{"name":"Expires","type":"date","jsonPath":".spec.expirationTime"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetadataAccessSpec {

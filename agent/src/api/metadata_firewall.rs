@@ -20,14 +20,10 @@ use super::common::{Enforcement, RULE_NAME, Status};
     doc = "The metadata firewall. There is one, called `default`; without the object it is in force all the same.",
     validation = Rule::new("self.metadata.name == 'default'").message("there is one metadata firewall: its name must be `default`"),
     selectable = ".spec.enforcement",
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcement"),
-    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.enforcement"}"#,
+    printcolumn = r#"{"name":"Nodes","type":"string","jsonPath":".status.nodes"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct MetadataFirewallSpec {

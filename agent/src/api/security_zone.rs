@@ -20,22 +20,14 @@ use super::common::{Enforcement, Workloads, selector};
     derive = "PartialEq",
     doc = "A zone: pods, nodes and networks that belong together, and what may come in and go out where no ZonePolicy says more. Pods are of the zone that selects them, else nodes and addresses of the zone that selects the node, else of the zone with the longest matching network.",
     selectable = ".spec.enforcement",
-    printcolumn(name = "Ingress", type_ = "string", json_path = ".spec.ingress"),
-    printcolumn(name = "Egress", type_ = "string", json_path = ".spec.egress"),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcement"),
-    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.podCount"),
-    printcolumn(name = "Nodes", type_ = "integer", json_path = ".status.nodeCount"),
-    printcolumn(name = "CIDRs", type_ = "integer", json_path = ".status.networkCount"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name":"Ingress","type":"string","jsonPath":".spec.ingress"}"#,
+    printcolumn = r#"{"name":"Egress","type":"string","jsonPath":".spec.egress"}"#,
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.enforcement"}"#,
+    printcolumn = r#"{"name":"Pods","type":"integer","jsonPath":".status.podCount"}"#,
+    printcolumn = r#"{"name":"Nodes","type":"integer","jsonPath":".status.nodeCount"}"#,
+    printcolumn = r#"{"name":"CIDRs","type":"integer","jsonPath":".status.networkCount"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityZoneSpec {

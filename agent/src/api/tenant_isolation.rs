@@ -22,24 +22,12 @@ use super::common::{
     derive = "PartialEq",
     doc = "Keeps tenants apart. The value of a label of namespaces is the tenant; all namespaces without it are one more tenant. Of several objects, any that is Strict denies.",
     selectable = ".spec.enforcement",
-    printcolumn(
-        name = "Label",
-        type_ = "string",
-        json_path = ".spec.namespaceLabelKey"
-    ),
-    printcolumn(name = "Tenancy", type_ = "string", json_path = ".spec.mode"),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcement"),
-    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name":"Label","type":"string","jsonPath":".spec.namespaceLabelKey"}"#,
+    printcolumn = r#"{"name":"Tenancy","type":"string","jsonPath":".spec.mode"}"#,
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.enforcement"}"#,
+    printcolumn = r#"{"name":"Nodes","type":"string","jsonPath":".status.nodes"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.canary) || self.enforcement == 'Audit'")

@@ -20,19 +20,11 @@ use super::common::{Canary, Enforcement, OBJECT_NAME, PortRange, RULE_NAME, Stat
     derive = "PartialEq",
     doc = "Rules between zones. A rule that allows opens the isolation of both ends; a rule that denies is final, but for its own exceptions, whatever else allows the flow. Deny beats allow, and the order of rules and of policies means nothing.",
     selectable = ".spec.enforcement",
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.enforcement"),
-    printcolumn(name = "Rules", type_ = "integer", json_path = ".status.ruleCount"),
-    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.nodes"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name":"Mode","type":"string","jsonPath":".spec.enforcement"}"#,
+    printcolumn = r#"{"name":"Rules","type":"integer","jsonPath":".status.ruleCount"}"#,
+    printcolumn = r#"{"name":"Nodes","type":"string","jsonPath":".status.nodes"}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.canary) || self.enforcement == 'Audit'")

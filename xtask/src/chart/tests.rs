@@ -290,6 +290,9 @@ fn the_agent_may_do_no_more_than_it_needs() {
         if resources == "[\"events\"]" {
             assert_eq!(verbs, ["create", "patch"]);
             assert_eq!(rule["apiGroups"], serde_json::json!(["events.k8s.io"]));
+        } else if resources == "[\"customresourcedefinitions\"]" {
+            assert_eq!(verbs, ["get"]);
+            assert_eq!(rule["resourceNames"].as_array().map(Vec::len), Some(6));
         } else {
             // What is told of in an Event is got by its name.
             let single = resources == "[\"pods\"]" || resources.contains("policies");

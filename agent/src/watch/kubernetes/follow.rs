@@ -14,11 +14,11 @@ use futures::StreamExt as _;
 use hyper::http::Request as HttpRequest;
 use kube::{
     Client,
-    api::{ListParams, WatchEvent, WatchParams},
+    api::{GetParams, ListParams, WatchEvent, WatchParams},
     core::Request,
     runtime::{utils::Backoff as _, watcher::DefaultBackoff},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use tokio::{
     sync::{Mutex, mpsc},
     time::timeout,
@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(100);
 /// A watch that lasts no longer has been refused in effect.
 const LEAST: Duration = Duration::from_secs(5);
+/// Where definitions lie.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 /// How soon a kind that the cluster does not define is asked for again, at first (it may be about to be installed) and at
 /// last: every node asks.
 const ABSENT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
@@ -168,14 +170,20 @@ impl<R: Resource> Follower<R> {
     }
 
     /// Asks whether the cluster defines the kind at all. If not, there are no objects of it, and that is told.
+    ///
+    /// By the definition itself: discovery is incomplete for a while after a server has started.
     async fn absent(&mut self) -> Result<bool, Trouble> {
-        let groups = in_time(self.client.list_api_groups()).await?;
-        let version = format!("{}/{}", R::GROUP, R::VERSION);
-        let mut versions = groups.groups.iter().flat_map(|group| &group.versions);
-        if versions.any(|served| served.group_version == version) {
-            let resources = in_time(self.client.list_api_group_resources(&version)).await?;
-            if resources.resources.iter().any(|it| it.name == R::PLURAL) {
-                return Ok(false);
+        let name = format!("{}.{}", R::PLURAL, R::GROUP);
+        let request = Request::new(DEFINITIONS).get(&name, &GetParams::default());
+        let answer = self.client.request::<IgnoredAny>(built(request)?);
+        match timeout(PATIENCE, answer).await {
+            Ok(Err(kube::Error::Api(status)))
+                if status.is_not_found()
+                    && status.details.as_ref().is_some_and(|it| it.name == name) => {}
+            Ok(Ok(_)) => return Ok(false),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_elapsed) => {
+                return Err(Trouble::Failed(format!("no answer within {PATIENCE:?}")));
             }
         }
         if !self.absent {

@@ -8,8 +8,8 @@
 //! **Invariants.**
 //! - A kind is named anew only when all of it has been read: a list that breaks off changes nothing.
 //! - What cannot be asked leaves the last state in force, says so, and is asked again, later and later.
-//! - A kind that the cluster does not define has no objects: that is known once discovery says so, and asked again until it
-//!   is there.
+//! - A kind that the cluster does not define has no objects: its definition is asked for, and again until it is
+//!   there.
 //! - Nothing goes back in time: lists are of the newest state, and a server that knows less than was seen already
 //!   is asked for everything again.
 

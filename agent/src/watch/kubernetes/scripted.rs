@@ -235,7 +235,12 @@ async fn what_is_refused_is_said_with_what_to_grant() {
 
 #[tokio::test]
 async fn a_kind_that_the_cluster_does_not_define_has_no_objects_until_it_does() {
-    let group = |name: &str, version: &str| json!({ "name": name, "versions": [{ "groupVersion": format!("{name}/{version}"), "version": version }] });
+    let undefined = |name: &str| {
+        let mut status = failure(404, "not found");
+        status["reason"] = "NotFound".into();
+        status["details"] = json!({ "name": name, "kind": "customresourcedefinitions" });
+        status
+    };
     let zone = json!({ "type": "ADDED", "object": {
         "apiVersion": "ringfence.dev/v1alpha1", "kind": "SecurityZone",
         "metadata": { "name": "db", "resourceVersion": "5", "managedFields": [] },
@@ -249,7 +254,7 @@ async fn a_kind_that_the_cluster_does_not_define_has_no_objects_until_it_does() 
                     u16::try_from(refused["code"].as_u64().unwrap()).unwrap(),
                     refused,
                 ),
-                Answer::Whole(200, json!({ "groups": [group("apps", "v1")] })),
+                Answer::Whole(404, undefined("securityzones.ringfence.dev")),
                 Answer::Open(vec![zone.clone(), end_of_list("7")]),
             ],
             Places::Ignored,
@@ -262,32 +267,29 @@ async fn a_kind_that_the_cluster_does_not_define_has_no_objects_until_it_does() 
             asked[0].starts_with("/apis/ringfence.dev/v1alpha1/securityzones?"),
             "{asked:?}"
         );
-        assert_eq!(asked[1], "/apis");
+        assert!(
+            asked[1].ends_with("/customresourcedefinitions/securityzones.ringfence.dev"),
+            "{asked:?}"
+        );
         let health = scene.health.kinds()[&Kind::SecurityZone].clone();
         assert_eq!((health.errors, health.trouble), (0, None));
     }
-    // What the server says that it has is not taken for absent.
-    let version = "policy.networking.k8s.io/v1alpha2";
-    let served = json!({ "kind": "APIResourceList", "groupVersion": version, "resources": [{
-        "name": "clusternetworkpolicies", "singularName": "", "namespaced": false, "kind": "ClusterNetworkPolicy", "verbs": [],
-    }] });
-    let mut scene = play_to::<Custom<ClusterNetworkPolicy>>(
-        vec![
-            Answer::Whole(404, failure(404, "not found")),
-            Answer::Whole(
-                200,
-                json!({ "groups": [group("policy.networking.k8s.io", "v1alpha2")] }),
-            ),
-            Answer::Whole(200, served),
-        ],
-        Places::Ignored,
-    );
-    let complaint = scene.complaint().await;
-    assert!(
-        complaint.contains("does not serve clusternetworkpolicies"),
-        "{complaint}"
-    );
-    assert!(!scene.health.is_synced());
+    // What is defined, and what is not found for another reason, is not taken for absent.
+    for answer in [
+        Answer::Whole(200, json!({ "metadata": {} })),
+        Answer::Whole(404, json!("404 page not found")),
+    ] {
+        let mut scene = play_to::<Custom<ClusterNetworkPolicy>>(
+            vec![Answer::Whole(404, failure(404, "not found")), answer],
+            Places::Ignored,
+        );
+        let complaint = scene.complaint().await;
+        assert!(
+            complaint.contains("does not serve clusternetworkpolicies"),
+            "{complaint}"
+        );
+        assert!(!scene.health.is_synced());
+    }
 }
 
 #[tokio::test]
