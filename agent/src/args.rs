@@ -92,6 +92,8 @@ pub enum Verb {
     Completion(CompletionArgs),
     /// Write man pages into a directory. Needs: nothing.
     Man(ManArgs),
+    /// Print the definitions (CRDs) of Ringfence's kinds. Needs: nothing.
+    Crds(CrdsArgs),
 }
 
 /// Where the agent is.
@@ -336,6 +338,15 @@ pub struct ManArgs {
     /// Directory for the pages; made if it is not there.
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,
+}
+
+/// Options of `ringfence crds`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct CrdsArgs {
+    /// Directory for files instead: the definitions, a page about each kind, and JSON schemas for editors. Made if it is
+    /// not there.
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
 }
 
 #[cfg(test)]

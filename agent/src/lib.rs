@@ -19,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod run;
 
+pub mod api;
 pub mod model;
 
 pub mod watch;

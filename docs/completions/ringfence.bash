@@ -31,6 +31,9 @@ _ringfence() {
             ringfence,completion)
                 cmd="ringfence__subcmd__completion"
                 ;;
+            ringfence,crds)
+                cmd="ringfence__subcmd__crds"
+                ;;
             ringfence,ct)
                 cmd="ringfence__subcmd__ct"
                 ;;
@@ -98,7 +101,7 @@ _ringfence() {
 
     case "${cmd}" in
         ringfence)
-            opts="-h -V --help --version agent lab check status endpoints can matrix observe ct bpf sysdump detach version completion man"
+            opts="-h -V --help --version agent lab check status endpoints can matrix observe ct bpf sysdump detach version completion man crds"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -456,6 +459,20 @@ _ringfence() {
             ;;
         ringfence__subcmd__completion)
             opts="-h -V --help --version bash elvish fish powershell zsh"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        ringfence__subcmd__crds)
+            opts="-h -V --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -41,6 +41,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Tak
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "man" -d 'Write man pages into a directory. Needs: nothing'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "crds" -d 'Print the definitions (CRDs) of Ringfence\'s kinds. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l manifests -d 'File or directory of YAML to enforce, watched for changes; `-` is standard input. May be repeated. Without it, the objects are those of a cluster: of --kubeconfig or --context, of KUBECONFIG, or of the one that this runs in as a pod' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kubeconfig -d 'File that names the cluster to read, and who to be there' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l context -d 'The context of the kubeconfig; without it, its current one' -r
@@ -274,3 +275,5 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand completion" -s h -l 
 complete -c ringfence -n "__fish_ringfence_using_subcommand completion" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand man" -s h -l help -d 'Print help'
 complete -c ringfence -n "__fish_ringfence_using_subcommand man" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand crds" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand crds" -s V -l version -d 'Print version'

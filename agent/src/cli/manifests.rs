@@ -52,13 +52,25 @@ fn failure(diagnostics: &[Diagnostic]) -> Failure {
         [one] => one.message.clone(),
         several => format!("{} things are wrong with the manifests", several.len()),
     };
-    let place = |diagnostic: &Diagnostic| match diagnostics {
-        [_] => place(diagnostic),
-        _ => diagnostic.to_string(),
+    let place = |diagnostic: &Diagnostic| {
+        let place = match diagnostics {
+            [_] => place(diagnostic),
+            _ => diagnostic.to_string(),
+        };
+        match watch::excerpt(diagnostic) {
+            Some(excerpt) => format!("{place}\n{}", indented(&excerpt)),
+            None => place,
+        }
     };
     diagnostics
         .iter()
         .fold(Failure::new(what), |failure, diagnostic| {
             failure.at(place(diagnostic))
         })
+}
+
+/// Below a place, which is indented itself.
+fn indented(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("    {line}"));
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -20,6 +20,7 @@ mod check;
 mod client;
 mod cluster;
 mod completion;
+mod crds;
 mod ct;
 mod daemon_set;
 mod detach;
@@ -118,6 +119,7 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Version(args) => version::run(&args),
         Verb::Completion(args) => completion::run(&args),
         Verb::Man(args) => man::run(&args),
+        Verb::Crds(args) => crds::run(&args),
         Verb::Detach(args) => detach::run(args),
     }
 }

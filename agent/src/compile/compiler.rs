@@ -105,7 +105,9 @@ impl Compiler {
         touched: &Touched,
         renumbered: bool,
     ) -> BTreeSet<PodKey> {
-        if renumbered || touched.subjects {
+        let granted = before.grants != snapshot.grants
+            || before.past != snapshot.past && !snapshot.grants.is_empty();
+        if renumbered || touched.subjects || granted {
             let endpoints = self.desired.endpoints.keys();
             return endpoints.chain(snapshot.local.keys()).cloned().collect();
         }

@@ -1,7 +1,7 @@
-//! Which pods may reach the metadata service: those that ask, where asking counts.
+//! Which pods may reach the metadata service: those that ask, where asking counts, and those that are granted it.
 
 use super::{Options, fact::bare_namespace};
-use crate::model::{Pod, PodKey, Selector, Snapshot};
+use crate::model::{MetadataAccess, Pod, PodKey, Selector, Snapshot, Workloads};
 
 /// The annotation that asks for access.
 const ACCESS: &str = "metadata.ringfence.dev/access";
@@ -36,6 +36,28 @@ pub(super) fn granted(pod: &Pod, key: &PodKey, snapshot: &Snapshot, options: &Op
             .is_some_and(|value| !refuses(value))
     };
     counts && (asks(ACCESS) || options.iam_role_annotation && asks(IAM_ROLE))
+        || snapshot
+            .grants
+            .values()
+            .any(|grant| is_for(grant, pod, key, snapshot))
+}
+
+/// True if a grant that has not ended is for this pod.
+fn is_for(grant: &MetadataAccess, pod: &Pod, key: &PodKey, snapshot: &Snapshot) -> bool {
+    let names = |subject: &Workloads| {
+        let in_namespace = match snapshot.namespaces.get(&key.namespace) {
+            Some(namespace) => subject.namespaces.matches(&namespace.labels),
+            None => subject.namespaces.matches(&bare_namespace(&key.namespace)),
+        };
+        let account = pod.service_account.to_string();
+        in_namespace
+            && subject.pods.matches(&pod.labels)
+            && (subject.accounts.is_empty() || subject.accounts.contains(&account))
+    };
+    let asked = || pod.metadata_requests.get(ACCESS) == Some(grant.name.as_str());
+    !grant.expiry.is_over(snapshot.past)
+        && (!grant.annotation_required || asked())
+        && grant.subjects.iter().any(names)
 }
 
 /// True for a value that says no: whoever writes `false` does not mean "grant it".
@@ -50,7 +72,7 @@ fn refuses(value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Labels, Namespace, Operator, Requirement};
+    use crate::model::{Expiry, Labels, Namespace, Operator, Origin, Requirement};
 
     #[test]
     fn an_annotation_grants_only_where_it_counts() {
@@ -106,6 +128,55 @@ mod tests {
                 expect,
                 "{namespace} {annotation} {value} {options:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_grant_is_for_whom_it_names_until_it_ends() {
+        let grant = MetadataAccess {
+            name: "dns".into(),
+            subjects: vec![Workloads {
+                accounts: ["dns".to_owned()].into(),
+                ..Workloads::default()
+            }],
+            endpoints: Vec::new(),
+            annotation_required: true,
+            expiry: Expiry(Some(100)),
+            origin: Origin::default(),
+        };
+        let open = MetadataAccess {
+            name: "open".into(),
+            annotation_required: false,
+            ..grant.clone()
+        };
+        for (grant, account, asks, past, expect) in [
+            (&grant, "dns", "dns", 99, true),
+            (&grant, "dns", "dns", 100, false),
+            (&grant, "dns", "other", 0, false),
+            (&grant, "other", "dns", 0, false),
+            (&open, "dns", "", 0, true),
+            (&open, "other", "", 0, false),
+        ] {
+            let mut snapshot = Snapshot {
+                past,
+                ..Snapshot::default()
+            };
+            snapshot.grants.insert(grant.name.clone(), grant.clone());
+            let key = PodKey {
+                namespace: "shop".into(),
+                name: "a".into(),
+            };
+            let pod = Pod {
+                service_account: account.into(),
+                metadata_requests: Labels::from([(ACCESS.into(), asks.into())]),
+                ..Pod::default()
+            };
+            let options = Options {
+                annotated_pods: AnnotatedPods::None,
+                iam_role_annotation: false,
+            };
+            let found = granted(&pod, &key, &snapshot, &options);
+            assert_eq!(found, expect, "{} {account} {asks} {past}", grant.name);
         }
     }
 }

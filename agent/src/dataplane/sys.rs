@@ -13,6 +13,7 @@ use std::{
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const LINK_DETACH: libc::c_int = 34;
 
 /// What a pinned link says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,21 @@ pub(super) fn pinned_link(pin: &Path) -> io::Result<Option<LinkState>> {
         program: info[2],
         target,
     }))
+}
+
+/// Ends what a pinned link attaches at once; that the pin goes would end it only some time later (Linux frees what was pinned
+/// after a grace period).
+pub(super) fn detach_pinned(pin: &Path) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        fd: RawFd,
+    }
+    let link = open(pin)?;
+    let mut attributes = Attributes {
+        fd: link.as_raw_fd(),
+    };
+    // SAFETY: the attributes are one descriptor, which is open until after the call.
+    unsafe { bpf(LINK_DETACH, &mut attributes) }.map(|_| ())
 }
 
 fn open(pin: &Path) -> io::Result<OwnedFd> {

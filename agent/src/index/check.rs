@@ -1,12 +1,12 @@
 //! What is wrong with an object, and the rules for names, labels, addresses and ports.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::{
     model::{Diagnostic, Labels, Protocol},
-    watch::{Kind, Object, Read},
+    watch::{Kind, Read},
 };
 
 /// Collects what is wrong with an object.
@@ -35,6 +35,11 @@ impl<'a> Findings<'a> {
         });
     }
 
+    /// Reports something that is allowed, and not enforced yet.
+    pub fn unsupported(&mut self, field: impl Into<String>, message: impl fmt::Display) {
+        self.report(field, format!("{}: {message}", Diagnostic::NOT_SUPPORTED));
+    }
+
     /// Reports an error; gives what is right.
     pub fn check<T>(&mut self, field: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.report(field, message)).ok()
@@ -54,16 +59,10 @@ impl<'a> Findings<'a> {
 pub(super) fn identity(findings: &mut Findings<'_>) {
     let read = findings.read;
     let key = &read.key;
-    let metadata = match &read.object {
-        Object::Namespace(object) => &object.metadata,
-        Object::Node(object) => &object.metadata,
-        Object::Pod(object) => &object.metadata,
-        Object::Service(object) => &object.metadata,
-        Object::NetworkPolicy(object) => &object.metadata,
-    };
+    let metadata = read.object.metadata();
     let name = match key.kind {
         Kind::Namespace | Kind::Service => dns_label(&key.name),
-        Kind::Node | Kind::Pod | Kind::NetworkPolicy => dns_subdomain(&key.name),
+        _ => dns_subdomain(&key.name),
     };
     findings.check("metadata.name", name);
     if key.kind.is_namespaced() {

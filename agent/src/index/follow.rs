@@ -7,7 +7,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::Index;
+use super::{Index, moments};
 use crate::{
     model::{Diagnostic, Snapshot},
     watch::{Batch, Source},
@@ -43,9 +43,11 @@ pub fn follow(
 async fn run(source: impl Source, states: watch::Sender<Arc<State>>) -> anyhow::Result<()> {
     let (sender, mut batches) = mpsc::channel::<Batch>(QUEUE);
     let mut index = Index::default();
+    index.pass(moments::now());
     let mut changed = false;
     let mut source = Box::pin(source.run(sender));
     loop {
+        let wait = index.moments.wait();
         tokio::select! {
             // What was delivered before the source's end counts.
             biased;
@@ -68,6 +70,11 @@ async fn run(source: impl Source, states: watch::Sender<Arc<State>>) -> anyhow::
                 }
                 None => return source.await,
             },
+            () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                if index.pass(moments::now()) {
+                    publish(&index, &states);
+                }
+            }
             () = states.closed() => return Ok(()),
             ended = &mut source => {
                 while let Ok(batch) = batches.try_recv() {
@@ -81,6 +88,8 @@ async fn run(source: impl Source, states: watch::Sender<Arc<State>>) -> anyhow::
 }
 
 fn take(index: &mut Index, batch: Batch) -> bool {
+    // What has ended by now is never seen in force.
+    index.pass(moments::now());
     batch
         .into_iter()
         .fold(false, |changed, event| index.apply(event) | changed)

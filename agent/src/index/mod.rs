@@ -10,15 +10,23 @@
 //! - [`Index::is_synced`] is false until every kind was named in full, and while one is named anew.
 
 mod check;
+mod cluster_policy;
 mod follow;
 mod keep;
+mod metadata;
+mod moments;
 mod namespace;
 mod node;
+mod objects;
 mod pod;
 mod policy;
 mod revert;
 mod selector;
 mod service;
+mod shared;
+mod tenant;
+mod zone;
+mod zone_policy;
 
 #[cfg(test)]
 mod tests;
@@ -28,9 +36,9 @@ use std::{
     path::PathBuf,
 };
 
-use self::check::Findings;
+use self::{check::Findings, moments::Moments};
 use crate::{
-    model::{Diagnostic, Interner, PodKey, PolicyKey, Snapshot},
+    model::{Diagnostic, Interner, Snapshot},
     watch::{self, Broken, Event, Kind, Object, ObjectKey, Read},
 };
 
@@ -55,6 +63,8 @@ pub struct Index {
     synced: BTreeSet<Kind>,
     /// Those of them that were named as they were last known.
     recalled: BTreeSet<Kind>,
+    /// When something ends by itself.
+    moments: Moments,
 }
 
 /// Reads manifests once into a snapshot. Any problem is an error; all of them are named, sorted.
@@ -66,6 +76,8 @@ pub fn load(paths: &[PathBuf], options: watch::Options) -> Result<Snapshot, Vec<
             diagnostics.extend(found);
         }
     }
+    index.moments.collect(&index.snapshot);
+    index.pass(moments::now());
     diagnostics.sort();
     if diagnostics.is_empty() {
         Ok(index.snapshot)
@@ -79,6 +91,28 @@ pub fn load(paths: &[PathBuf], options: watch::Options) -> Result<Snapshot, Vec<
 impl Index {
     /// Takes an event; true if that changed the snapshot or the diagnostics.
     pub fn apply(&mut self, event: Event) -> bool {
+        let kind = match &event {
+            Event::Init(kind) | Event::InitDone(kind) | Event::Recalled(kind) => Some(*kind),
+            Event::Apply(read) => Some(read.key.kind),
+            Event::Broken(broken) => Some(broken.key.kind),
+            Event::Delete(key) => Some(key.kind),
+            Event::Diagnostics(_) => None,
+        };
+        let changed = self.take(event);
+        if changed && kind.is_some_and(moments::concern) {
+            self.moments.collect(&self.snapshot);
+            self.pass(0);
+        }
+        changed
+    }
+
+    /// Takes note of the time, in seconds since 1970; true if something has ended by it.
+    pub fn pass(&mut self, now: i64) -> bool {
+        let past = self.moments.past(now);
+        std::mem::replace(&mut self.snapshot.past, past) != past
+    }
+
+    fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Init(kind) => {
                 self.named.insert(kind, BTreeSet::new());
@@ -163,7 +197,7 @@ impl Index {
         let Some(named) = self.named.remove(&kind) else {
             return false;
         };
-        let mut known = self.keys(kind);
+        let mut known = objects::keys(&self.snapshot, kind);
         known.extend(self.findings.keys().filter(|key| key.kind == kind).cloned());
         known
             .difference(&named)
@@ -224,6 +258,36 @@ impl Index {
                 self.interner.policy(&mut policy);
                 snapshot.policies.set(policy.key.clone(), policy)
             }
+            Object::ClusterNetworkPolicy(object) => {
+                let policy = cluster_policy::convert(object, &mut findings);
+                findings.none()?;
+                snapshot.cluster_policies.set(key.name.clone(), policy)
+            }
+            Object::SecurityZone(object) => {
+                let zone = zone::convert(object, &mut findings);
+                findings.none()?;
+                snapshot.zones.set(key.name.clone(), zone)
+            }
+            Object::ZonePolicy(object) => {
+                let policy = zone_policy::convert(object, &mut findings);
+                findings.none()?;
+                snapshot.zone_policies.set(key.name.clone(), policy)
+            }
+            Object::TenantIsolation(object) => {
+                let isolation = tenant::convert(object, &mut findings);
+                findings.none()?;
+                snapshot.tenants.set(key.name.clone(), isolation)
+            }
+            Object::MetadataFirewall(object) => {
+                metadata::firewall(object, &mut findings);
+                findings.none()?;
+                false
+            }
+            Object::MetadataAccess(object) => {
+                let access = metadata::access(object, &mut findings);
+                findings.none()?;
+                snapshot.grants.set(key.name.clone(), access)
+            }
         })
     }
 
@@ -235,7 +299,7 @@ impl Index {
         substitute: Option<crate::model::Policy>,
     ) -> bool {
         let mut changed = false;
-        let in_force = if self.has(&key) && !self.substitutes.contains(&key) {
+        let in_force = if objects::has(&self.snapshot, &key) && !self.substitutes.contains(&key) {
             "not in force; its last good state stays so until this is mended".to_owned()
         } else if let Some(policy) = substitute {
             let message = policy::describe_substitute(&policy);
@@ -266,71 +330,9 @@ impl Index {
     }
 
     fn delete(&mut self, key: &ObjectKey) -> bool {
-        let ObjectKey {
-            kind,
-            namespace,
-            name,
-        } = key.clone();
-        let snapshot = &mut self.snapshot;
-        let gone = match kind {
-            Kind::Namespace => snapshot.namespaces.remove(&name).is_some(),
-            Kind::Node => snapshot.nodes.remove(&name).is_some(),
-            Kind::Pod => snapshot.pods.remove(&PodKey { namespace, name }).is_some(),
-            Kind::Service => snapshot.services.remove(&(namespace, name)).is_some(),
-            Kind::NetworkPolicy => snapshot
-                .policies
-                .remove(&PolicyKey { namespace, name })
-                .is_some(),
-        };
+        let gone = objects::remove(&mut self.snapshot, key);
         let forgotten = self.findings.remove(key).is_some();
         self.substitutes.remove(key);
         gone | forgotten
-    }
-
-    fn has(&self, key: &ObjectKey) -> bool {
-        let ObjectKey {
-            kind,
-            namespace,
-            name,
-        } = key.clone();
-        let snapshot = &self.snapshot;
-        match kind {
-            Kind::Namespace => snapshot.namespaces.contains_key(&name),
-            Kind::Node => snapshot.nodes.contains_key(&name),
-            Kind::Pod => snapshot.pods.contains_key(&PodKey { namespace, name }),
-            Kind::Service => snapshot.services.contains_key(&(namespace, name)),
-            Kind::NetworkPolicy => snapshot
-                .policies
-                .contains_key(&PolicyKey { namespace, name }),
-        }
-    }
-
-    fn keys(&self, kind: Kind) -> BTreeSet<ObjectKey> {
-        let snapshot = &self.snapshot;
-        let key = |namespace: &str, name: &str| ObjectKey::new(kind, Some(namespace), name);
-        match kind {
-            Kind::Namespace => snapshot
-                .namespaces
-                .keys()
-                .map(|name| key("", name))
-                .collect(),
-            Kind::Node => snapshot.nodes.keys().map(|name| key("", name)).collect(),
-            Kind::Pod => snapshot
-                .pods
-                .keys()
-                .map(|pod| key(&pod.namespace, &pod.name))
-                .collect(),
-            Kind::Service => snapshot
-                .services
-                .keys()
-                .map(|(ns, name)| key(ns, name))
-                .collect(),
-            Kind::NetworkPolicy => {
-                let policies = snapshot.policies.keys();
-                policies
-                    .map(|policy| key(&policy.namespace, &policy.name))
-                    .collect()
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use k8s_openapi::{
     api::networking::v1::{
         IPBlock, NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
     },
-    apimachinery::pkg::util::intstr::IntOrString,
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
 
 use super::{
@@ -61,7 +61,7 @@ pub(super) fn convert(object: &NetworkPolicy, findings: &mut Findings<'_>) -> Po
     let outgoing: Vec<Rule> = outgoing.collect();
     Policy {
         subject: subject(spec, findings),
-        enforcement: enforcement(object, findings),
+        enforcement: stated_enforcement(&object.metadata, findings),
         ingress: ingress.then_some(incoming),
         egress: egress.then_some(outgoing),
         key: key(&findings.read.key),
@@ -90,7 +90,7 @@ pub(super) fn substitute(
     let (ingress, egress) = directions(spec, &mut findings);
     let certain = findings.none().is_ok();
     let mut findings = Findings::new(&read);
-    let enforcement = enforcement(object, &mut findings);
+    let enforcement = stated_enforcement(&object.metadata, &mut findings);
     Some(Policy {
         key: key(object_key),
         subject,
@@ -160,8 +160,12 @@ fn directions(spec: &NetworkPolicySpec, findings: &mut Findings<'_>) -> (bool, b
     (ingress, egress)
 }
 
-fn enforcement(object: &NetworkPolicy, findings: &mut Findings<'_>) -> Enforcement {
-    match annotation(&object.metadata, ENFORCEMENT) {
+/// What the annotation says, for kinds that are not of this project.
+pub(super) fn stated_enforcement(
+    metadata: &ObjectMeta,
+    findings: &mut Findings<'_>,
+) -> Enforcement {
+    match annotation(metadata, ENFORCEMENT) {
         None | Some("Enforce") => Enforcement::Enforce,
         Some("Audit") => Enforcement::Audit,
         Some(other) => {
@@ -269,7 +273,7 @@ fn convert_block(block: &IPBlock, field: &str, findings: &mut Findings<'_>) -> O
 }
 
 /// A network; its host bits are cleared, as the API means it.
-fn network(text: &str) -> Result<IpNet, String> {
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     match text.parse::<IpNet>() {
         Ok(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => Err(format!(
             "\"{text}\" is an IPv4 network in IPv6 clothes; write it as IPv4"

@@ -2,6 +2,9 @@
 //!
 //! **Invariant.** What is converted back and forth is equal, but for where it was read.
 
+mod cluster;
+mod zones;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
@@ -42,11 +45,11 @@ pub(super) fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         local: _,
         node_addresses: _,
         broadcasts: _,
-        cluster_policies: _,
-        zones: _,
-        zone_policies: _,
-        tenants: _,
-        grants: _,
+        cluster_policies,
+        zones: all_zones,
+        zone_policies,
+        tenants,
+        grants,
         past: _,
     } = snapshot;
     let namespaces = namespaces.values().map(namespace);
@@ -59,6 +62,11 @@ pub(super) fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         .chain(pods)
         .chain(services)
         .chain(policies)
+        .chain(cluster_policies.values().map(cluster::policy))
+        .chain(all_zones.values().map(zones::zone))
+        .chain(zone_policies.values().map(zones::policy))
+        .chain(tenants.values().map(zones::tenants))
+        .chain(grants.values().map(zones::grant))
 }
 
 fn namespace(namespace: &Namespace) -> Object {
@@ -261,7 +269,7 @@ fn ports(rule: &Rule) -> Option<Vec<NetworkPolicyPort>> {
     Some(ports.collect())
 }
 
-fn selector(selector: &Selector) -> LabelSelector {
+pub(super) fn selector(selector: &Selector) -> LabelSelector {
     let expressions = selector.requirements.iter().map(|requirement| {
         let (operator, values) = match &requirement.operator {
             Operator::In(values) => ("In", Some(values.to_vec())),

@@ -5,6 +5,7 @@ mod kept;
 mod order;
 mod state;
 mod valid;
+mod zones;
 
 use super::*;
 use crate::watch::Options;

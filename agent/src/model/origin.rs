@@ -34,6 +34,20 @@ pub struct Diagnostic {
     pub message: String,
 }
 
+impl Diagnostic {
+    /// Reason, and beginning of the message, of what is allowed and not enforced yet.
+    pub const NOT_SUPPORTED: &str = "NotSupported";
+
+    /// The reason in one word, as conditions have it.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.message.strip_prefix(Self::NOT_SUPPORTED) {
+            Some(_) => Self::NOT_SUPPORTED,
+            None => "Invalid",
+        }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Kind, Object, ObjectKey, Read};
@@ -41,9 +41,9 @@ struct Head {
 }
 
 #[derive(Serialize)]
-struct Line<'a, T> {
+struct Line<'a> {
     kind: &'static str,
-    object: &'a T,
+    object: &'a serde_json::value::RawValue,
 }
 
 #[derive(Deserialize)]
@@ -96,13 +96,11 @@ pub fn write(
     out.line(&head)?;
     let mut count = 0;
     for object in objects {
-        match &object {
-            Object::Namespace(object) => out.object(Kind::Namespace, object),
-            Object::Node(object) => out.object(Kind::Node, object),
-            Object::Pod(object) => out.object(Kind::Pod, object),
-            Object::Service(object) => out.object(Kind::Service, object),
-            Object::NetworkPolicy(object) => out.object(Kind::NetworkPolicy, object),
-        }?;
+        let (kind, object) = object.to_json()?;
+        out.line(&Line {
+            kind: kind.as_str(),
+            object: &object,
+        })?;
         count += 1;
     }
     let foot = Foot {
@@ -197,25 +195,9 @@ fn parse(mut file: impl io::BufRead, node: &str) -> Result<(SystemTime, Vec<Read
 
 fn object(line: &str) -> Result<Read> {
     let AnyLine { kind, object } = serde_json::from_str(line)?;
-    fn typed<T: DeserializeOwned>(text: &str) -> Result<Box<T>> {
-        Ok(serde_json::from_str(text)?)
-    }
     let kind = Kind::by_name(&kind).with_context(|| format!("unknown kind {kind}"))?;
-    let text = object.get();
-    let object = match kind {
-        Kind::Namespace => Object::Namespace(typed(text)?),
-        Kind::Node => Object::Node(typed(text)?),
-        Kind::Pod => Object::Pod(typed(text)?),
-        Kind::Service => Object::Service(typed(text)?),
-        Kind::NetworkPolicy => Object::NetworkPolicy(typed(text)?),
-    };
-    let metadata = match &object {
-        Object::Namespace(object) => &object.metadata,
-        Object::Node(object) => &object.metadata,
-        Object::Pod(object) => &object.metadata,
-        Object::Service(object) => &object.metadata,
-        Object::NetworkPolicy(object) => &object.metadata,
-    };
+    let object = Object::from_json(kind, object.get())?;
+    let metadata = object.metadata();
     let name = metadata.name.as_deref().context("it has no name")?;
     Ok(Read {
         key: ObjectKey::new(kind, metadata.namespace.as_deref(), name),
@@ -238,13 +220,6 @@ struct Hashed {
 // === impl Hashed ===
 
 impl Hashed {
-    fn object<T: Serialize>(&mut self, kind: Kind, object: &T) -> io::Result<()> {
-        self.line(&Line {
-            kind: kind.as_str(),
-            object,
-        })
-    }
-
     fn line<T: Serialize>(&mut self, line: &T) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');

@@ -24,10 +24,11 @@ use tokio::sync::mpsc;
 
 pub use health::{Health, KindHealth};
 pub use kubernetes::{Connection, Kubernetes};
-pub use manifest::{Manifests, Options, load, load_all};
+pub use manifest::{Manifests, Options, excerpt, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
 pub use places::Places;
 pub use recall::Recalling;
+pub(crate) use suggest::nearest;
 
 use crate::model::Diagnostic;
 

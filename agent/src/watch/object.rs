@@ -2,12 +2,21 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use k8s_openapi::api::{
-    core::v1::{Namespace, Node, Pod, Service},
-    networking::v1::NetworkPolicy,
+use k8s_openapi::{
+    api::{
+        core::v1::{Namespace, Node, Pod, Service},
+        networking::v1::NetworkPolicy,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::model::{Diagnostic, Origin};
+use crate::{
+    api::{
+        ClusterNetworkPolicy, MetadataAccess, MetadataFirewall, SecurityZone, TenantIsolation,
+        ZonePolicy,
+    },
+    model::{Diagnostic, Origin},
+};
 
 /// The kinds that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +31,18 @@ pub enum Kind {
     Service,
     /// `networking.k8s.io/v1 NetworkPolicy`.
     NetworkPolicy,
+    /// `policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy`.
+    ClusterNetworkPolicy,
+    /// `ringfence.dev/v1alpha1 SecurityZone`.
+    SecurityZone,
+    /// `ringfence.dev/v1alpha1 ZonePolicy`.
+    ZonePolicy,
+    /// `ringfence.dev/v1alpha1 TenantIsolation`.
+    TenantIsolation,
+    /// `ringfence.dev/v1alpha1 MetadataFirewall`.
+    MetadataFirewall,
+    /// `ringfence.dev/v1alpha1 MetadataAccess`.
+    MetadataAccess,
 }
 
 /// What tells an object from all others.
@@ -48,6 +69,18 @@ pub enum Object {
     Service(Box<Service>),
     /// A policy.
     NetworkPolicy(Box<NetworkPolicy>),
+    /// A policy of the cluster's administrators.
+    ClusterNetworkPolicy(Box<ClusterNetworkPolicy>),
+    /// A zone.
+    SecurityZone(Box<SecurityZone>),
+    /// Rules between zones.
+    ZonePolicy(Box<ZonePolicy>),
+    /// What keeps tenants apart.
+    TenantIsolation(Box<TenantIsolation>),
+    /// The metadata firewall.
+    MetadataFirewall(Box<MetadataFirewall>),
+    /// A grant of metadata access.
+    MetadataAccess(Box<MetadataAccess>),
 }
 
 /// An object that could be decoded. Whether it is valid is the index's question.
@@ -81,12 +114,18 @@ pub struct Broken {
 
 impl Kind {
     /// All of them, in the order in which a source delivers them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 11] = [
         Self::Namespace,
         Self::Node,
         Self::Pod,
         Self::Service,
         Self::NetworkPolicy,
+        Self::ClusterNetworkPolicy,
+        Self::SecurityZone,
+        Self::ZonePolicy,
+        Self::TenantIsolation,
+        Self::MetadataFirewall,
+        Self::MetadataAccess,
     ];
 
     /// The name, as in `kind:`.
@@ -98,6 +137,12 @@ impl Kind {
             Self::Pod => "Pod",
             Self::Service => "Service",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
+            Self::SecurityZone => "SecurityZone",
+            Self::ZonePolicy => "ZonePolicy",
+            Self::TenantIsolation => "TenantIsolation",
+            Self::MetadataFirewall => "MetadataFirewall",
+            Self::MetadataAccess => "MetadataAccess",
         }
     }
 
@@ -107,19 +152,117 @@ impl Kind {
         match self {
             Self::NetworkPolicy => "networking.k8s.io/v1",
             Self::Namespace | Self::Node | Self::Pod | Self::Service => "v1",
+            Self::ClusterNetworkPolicy => "policy.networking.k8s.io/v1alpha2",
+            Self::SecurityZone
+            | Self::ZonePolicy
+            | Self::TenantIsolation
+            | Self::MetadataFirewall
+            | Self::MetadataAccess => "ringfence.dev/v1alpha1",
         }
     }
 
     /// True if its objects are in namespaces.
     #[must_use]
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::Node)
+        matches!(self, Self::Pod | Self::Service | Self::NetworkPolicy)
+    }
+
+    /// True if its objects are defined by a CustomResourceDefinition, which a cluster may lack.
+    #[must_use]
+    pub const fn is_custom(self) -> bool {
+        !matches!(
+            self,
+            Self::Namespace | Self::Node | Self::Pod | Self::Service | Self::NetworkPolicy
+        )
     }
 
     /// The kind of this name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+// === impl Object ===
+
+impl Object {
+    /// Its metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::Namespace(object) => &object.metadata,
+            Self::Node(object) => &object.metadata,
+            Self::Pod(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::NetworkPolicy(object) => &object.metadata,
+            Self::ClusterNetworkPolicy(object) => &object.metadata,
+            Self::SecurityZone(object) => &object.metadata,
+            Self::ZonePolicy(object) => &object.metadata,
+            Self::TenantIsolation(object) => &object.metadata,
+            Self::MetadataFirewall(object) => &object.metadata,
+            Self::MetadataAccess(object) => &object.metadata,
+        }
+    }
+
+    /// Its metadata, to change.
+    #[must_use]
+    pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
+        match self {
+            Self::Namespace(object) => &mut object.metadata,
+            Self::Node(object) => &mut object.metadata,
+            Self::Pod(object) => &mut object.metadata,
+            Self::Service(object) => &mut object.metadata,
+            Self::NetworkPolicy(object) => &mut object.metadata,
+            Self::ClusterNetworkPolicy(object) => &mut object.metadata,
+            Self::SecurityZone(object) => &mut object.metadata,
+            Self::ZonePolicy(object) => &mut object.metadata,
+            Self::TenantIsolation(object) => &mut object.metadata,
+            Self::MetadataFirewall(object) => &mut object.metadata,
+            Self::MetadataAccess(object) => &mut object.metadata,
+        }
+    }
+
+    /// An object of a kind out of its JSON.
+    ///
+    /// # Errors
+    ///
+    /// It is none of that kind.
+    pub fn from_json(kind: Kind, text: &str) -> serde_json::Result<Self> {
+        Ok(match kind {
+            Kind::Namespace => Self::Namespace(serde_json::from_str(text)?),
+            Kind::Node => Self::Node(serde_json::from_str(text)?),
+            Kind::Pod => Self::Pod(serde_json::from_str(text)?),
+            Kind::Service => Self::Service(serde_json::from_str(text)?),
+            Kind::NetworkPolicy => Self::NetworkPolicy(serde_json::from_str(text)?),
+            Kind::ClusterNetworkPolicy => Self::ClusterNetworkPolicy(serde_json::from_str(text)?),
+            Kind::SecurityZone => Self::SecurityZone(serde_json::from_str(text)?),
+            Kind::ZonePolicy => Self::ZonePolicy(serde_json::from_str(text)?),
+            Kind::TenantIsolation => Self::TenantIsolation(serde_json::from_str(text)?),
+            Kind::MetadataFirewall => Self::MetadataFirewall(serde_json::from_str(text)?),
+            Kind::MetadataAccess => Self::MetadataAccess(serde_json::from_str(text)?),
+        })
+    }
+
+    /// Its kind and its JSON.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be said as JSON, which no object of the API is.
+    pub fn to_json(&self) -> serde_json::Result<(Kind, Box<serde_json::value::RawValue>)> {
+        use serde_json::value::to_raw_value as json;
+        Ok(match self {
+            Self::Namespace(object) => (Kind::Namespace, json(object)?),
+            Self::Node(object) => (Kind::Node, json(object)?),
+            Self::Pod(object) => (Kind::Pod, json(object)?),
+            Self::Service(object) => (Kind::Service, json(object)?),
+            Self::NetworkPolicy(object) => (Kind::NetworkPolicy, json(object)?),
+            Self::ClusterNetworkPolicy(object) => (Kind::ClusterNetworkPolicy, json(object)?),
+            Self::SecurityZone(object) => (Kind::SecurityZone, json(object)?),
+            Self::ZonePolicy(object) => (Kind::ZonePolicy, json(object)?),
+            Self::TenantIsolation(object) => (Kind::TenantIsolation, json(object)?),
+            Self::MetadataFirewall(object) => (Kind::MetadataFirewall, json(object)?),
+            Self::MetadataAccess(object) => (Kind::MetadataAccess, json(object)?),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 /// The known word nearest to a misspelt one, if it is near enough to be a slip: a third of its
 /// letters at most, case not counted.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     known
         .into_iter()

@@ -314,13 +314,20 @@ fn path(object: &Value) -> String {
     let version = text(&object["apiVersion"]);
     let root = if version.contains('/') { "apis" } else { "api" };
     let plural = match object["kind"].as_str() {
-        Some("NetworkPolicy") => "networkpolicies".to_owned(),
-        Some(kind) => kind.to_lowercase() + "s",
+        Some(kind) => plural(&kind.to_lowercase()),
         None => panic!("no kind: {object}"),
     };
     let name = text(&object["metadata"]["name"]);
     match object["metadata"]["namespace"].as_str() {
         Some(namespace) => format!("/{root}/{version}/namespaces/{namespace}/{plural}/{name}"),
         None => format!("/{root}/{version}/{plural}/{name}"),
+    }
+}
+
+fn plural(kind: &str) -> String {
+    match kind.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None if kind.ends_with('s') => format!("{kind}es"),
+        None => format!("{kind}s"),
     }
 }

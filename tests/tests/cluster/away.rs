@@ -2,6 +2,7 @@
 
 use std::{fs, process::Output};
 
+use ringfence_agent::watch::Kind;
 use ringfence_tests::{
     agent::{Agent, get},
     apiserver::{ApiServer, available},
@@ -64,7 +65,7 @@ fn enforcement_outlives_the_api_server_and_follows_it_when_it_is_back() {
     patiently("it shows that the API server is away", || {
         let ready = readiness(&agent);
         assert!(ready.starts_with("HTTP/1.0 200"), "{ready}");
-        (ready.matches("[!] watch").count() == 5).then_some(())
+        (ready.matches("[!] watch").count() == Kind::ALL.len()).then_some(())
     });
     let status = agent.ringfence(&["status"]);
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
@@ -75,7 +76,7 @@ fn enforcement_outlives_the_api_server_and_follows_it_when_it_is_back() {
     api.apply(&lets_in("b", &app("c")));
     allowed(&node, "changes are followed again", &["c"]);
     patiently("it shows that the API server is back", || {
-        let current = readiness(&agent).matches("[+] watch").count() == 5;
+        let current = readiness(&agent).matches("[+] watch").count() == Kind::ALL.len();
         (current && agent.json(&["status"])["diagnostics"] == json!([])).then_some(())
     });
 }

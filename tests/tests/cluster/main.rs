@@ -2,6 +2,7 @@
 
 mod away;
 mod churn;
+mod kinds;
 mod left;
 mod places;
 mod policies;

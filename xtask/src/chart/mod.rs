@@ -30,6 +30,7 @@ apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
   - namespace.yaml
+  - crds.yaml
   - ringfence.yaml
 ";
 
@@ -76,11 +77,14 @@ fn template(helm: &Path, values: &[String], flags: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("helm's output is no text")
 }
 
-/// The files of the kustomize base by their path below the root.
-pub fn base(helm: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    // Whoever applies objects as they are would run what is meant for the end at the beginning.
-    let rendered = without_helm(&template(helm, &[], &["--no-hooks"])?);
+/// The files of the kustomize base by their path below the root, with these definitions.
+pub fn base(helm: &Path, definitions: &str) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    // Whoever applies objects as they are would run what is meant for the end at the beginning. The definitions that lie
+    // in the chart may be about to change.
+    let values = ["crds.install=false".to_owned()];
+    let rendered = without_helm(&template(helm, &values, &["--no-hooks"])?);
     Ok([
+        ("crds.yaml", definitions.to_owned()),
         ("kustomization.yaml", KUSTOMIZATION.to_owned()),
         ("namespace.yaml", NAMESPACE_OBJECT.to_owned()),
         ("ringfence.yaml", rendered),

@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 68] = [
+const CHANGES: [(&str, &str); 69] = [
     ("mode=detach", "--stay"),
     ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
@@ -45,6 +45,7 @@ const CHANGES: [(&str, &str); 68] = [
     ("imagePullSecrets[0].name=pull", "- name: pull"),
     ("nameOverride=fence", "app.kubernetes.io/name: fence"),
     ("fullnameOverride=rf", "  name: rf\n"),
+    ("crds.install=false", "-kind: CustomResourceDefinition"),
     ("agent.logFormat=text", "--log-format=text"),
     ("agent.verbosity=1", "- --verbose"),
     ("agent.cgroupRoot=off", "-cgroup-root="),
@@ -368,9 +369,12 @@ fn the_agent_may_do_no_more_than_it_needs() {
         if resources == "[\"events\"]" {
             assert_eq!(verbs, ["create", "patch"]);
             assert_eq!(rule["apiGroups"], serde_json::json!(["events.k8s.io"]));
+        } else if resources == "[\"customresourcedefinitions\"]" {
+            assert_eq!(verbs, ["get"]);
+            assert_eq!(rule["resourceNames"].as_array().map(Vec::len), Some(6));
         } else {
             // What is told of in an Event is got by its name.
-            let single = ["[\"pods\"]", "[\"networkpolicies\"]"].contains(&&*resources);
+            let single = resources == "[\"pods\"]" || resources.contains("policies");
             let expect = ["get", "list", "watch"];
             assert_eq!(verbs, expect[usize::from(!single)..], "{resources}");
             assert!(!resources.contains("secret") && !resources.contains('*'));
@@ -425,7 +429,7 @@ fn what_detaches_before_the_end_may_change_one_object_and_no_node() {
         "{arguments:?}"
     );
     // What does not go through helm never runs it.
-    for (path, bytes) in base(&helm).expect("the defaults render") {
+    for (path, bytes) in base(&helm, "").expect("the defaults render") {
         let text = String::from_utf8(bytes).expect("text");
         assert!(!text.contains("helm.sh/hook"), "{}", path.display());
     }

@@ -8,9 +8,10 @@ use super::{HOST_PROGRAMS, HOST_PROGRAMS_L3, POD_PROGRAMS};
 use crate::dataplane::{
     KernelError,
     pins::{Pins, remove},
+    sys,
 };
 
-/// Removes all enforcement: links first, then maps. How many pins there were.
+/// Removes all enforcement: links first, then maps. Nothing is judged any more when this returns. How many pins there were.
 ///
 /// # Errors
 ///
@@ -20,7 +21,12 @@ pub fn detach(pins: &Pins) -> Result<usize, KernelError> {
     let versions = Pins::all(pins.base());
     for version in &versions {
         for name in version.link_names() {
-            remove(&version.link(&name))?;
+            let pin = version.link(&name);
+            if let Err(error) = sys::detach_pinned(&pin) {
+                // It ends with its pin, or is no link.
+                tracing::debug!(pin = %pin.display(), %error, "cannot detach it at once");
+            }
+            remove(&pin)?;
             removed += 1;
         }
     }

@@ -74,6 +74,88 @@ apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: { name: deny-egress, namespace: t }
 spec: { podSelector: {}, policyTypes: [ Egress ] }
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: { name: admin, annotations: { ringfence.dev/enforcement: Audit } }
+spec:
+  tier: Admin
+  priority: 7
+  subject: { namespaces: { matchLabels: { team: x } } }
+  ingress:
+  - { name: a, action: Pass, from: [ { namespaces: {} }, { pods: { podSelector: { matchLabels: { app: a } } } } ] }
+  egress:
+  - action: Accept
+    to: [ { pods: { namespaceSelector: {}, podSelector: {} } } ]
+    protocols: [ { destinationNamedPort: http }, { destinationNamedPort: dns }, { tcp: { destinationPort: { number: 80 } } } ]
+  - action: Deny
+    to: [ { nodes: { matchLabels: { zone: a } } }, { networks: [ 10.0.0.0/8, "fd00::/8" ] } ]
+    protocols: [ { udp: { destinationPort: { range: { start: 1, end: 9 } } } }, { sctp: { destinationPort: { number: 5 } } } ]
+---
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: { name: baseline }
+spec: { tier: Baseline, priority: 1000, subject: { pods: { podSelector: {} } } }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: SecurityZone
+metadata: { name: db }
+spec:
+  description: Databases
+  members:
+  - workloads: { namespaceSelector: { matchLabels: { team: x } }, podSelector: { matchLabels: { app: a } }, serviceAccountNames: [ sa, sb ] }
+  - workloads: { namespaceSelector: {} }
+  - networks: { cidrs: [ 10.0.0.0/8, "fd00::/8" ], except: [ 10.1.0.0/16 ] }
+  - networks: { cidrs: [ 192.0.2.0/24 ] }
+  - nodes: { matchExpressions: [ { key: x, operator: Exists } ] }
+  ingress: Isolated
+  egress: Isolated
+  intraZoneTraffic: Deny
+  enforcement: Audit
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: ZonePolicy
+metadata: { name: p }
+spec:
+  enforcement: Audit
+  canary: { podSelector: { matchLabels: { version: version2 } } }
+  rules:
+  - { name: a, action: Allow, from: [ { zoneNames: [ b, a ] }, { entity: World } ], to: [ { entity: Cluster } ] }
+  - name: d
+    action: Deny
+    from: [ { entity: Any } ]
+    to: [ { entity: Unzoned } ]
+    ports: [ { protocol: TCP, port: 22 }, { protocol: UDP, port: 1, endPort: 9 }, { protocol: SCTP } ]
+    acknowledgeLockout: true
+    expirationTime: "2999-01-01T00:00:00Z"
+    except:
+    - { name: e, from: [ { zoneNames: [ a ] } ], expirationTime: "2020-01-01T00:00:00Z" }
+    - { name: f, to: [ { zoneNames: [ a ] } ], ports: [ { protocol: TCP } ] }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: TenantIsolation
+metadata: { name: default }
+spec:
+  namespaceLabelKey: ringfence.dev/tenant
+  mode: Overridable
+  sharedNamespaces: [ { matchLabels: { shared: "yes" } } ]
+  enforcement: Audit
+  canary: { namespaceSelector: { matchLabels: { canary: "yes" } } }
+  except:
+  - name: e
+    from: [ { namespaceSelector: {} } ]
+    to: [ { namespaceSelector: {}, podSelector: { matchLabels: { app: a } } } ]
+    ports: [ { protocol: TCP, port: 443 } ]
+    expirationTime: "2998-01-01T00:00:00Z"
+  - { name: f, ports: [ { protocol: UDP } ] }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: MetadataAccess
+metadata: { name: dns }
+spec:
+  subjects: [ { namespaceSelector: {}, serviceAccountNames: [ dns ] } ]
+  podAnnotation: Ignored
+  expirationTime: "2997-01-01T00:00:00Z"
 "#;
 
 fn index(reads: Vec<Read>) -> Snapshot {
@@ -97,6 +179,13 @@ fn index(reads: Vec<Read>) -> Snapshot {
 fn what_is_kept_and_read_again_is_the_same_state() {
     let state = index(objects(EVERYTHING));
     assert_eq!((state.pods.len(), state.policies.len()), (2, 2));
+    assert_eq!((state.cluster_policies.len(), state.zones.len()), (2, 1));
+    let rest = (
+        state.zone_policies.len(),
+        state.tenants.len(),
+        state.grants.len(),
+    );
+    assert_eq!(rest, (1, 1, 1));
     let directory = tempfile::tempdir().unwrap();
     kept::write(directory.path(), "n1", revert::objects(&state)).unwrap();
     let (_, reads) = kept::read(directory.path(), "n1").unwrap().unwrap();

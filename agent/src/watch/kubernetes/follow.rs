@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use hyper::http::Request as HttpRequest;
 use kube::{
     Client,
-    api::{ListParams, WatchEvent, WatchParams},
+    api::{GetParams, ListParams, WatchEvent, WatchParams},
     core::Request,
     runtime::{utils::Backoff as _, watcher::DefaultBackoff},
 };
@@ -41,6 +41,11 @@ const LEAST: Duration = Duration::from_secs(5);
 const TERM: u32 = 290;
 /// A watch that lasts so long has ended because its time was over.
 const WHOLE_TERM: Duration = Duration::from_secs(TERM as u64 - 2);
+/// Where definitions lie.
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+/// How soon a kind that the cluster does not define is asked for again, at first (it may be about to be installed) and at
+/// last: every node asks.
+const ABSENT: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// The bookmark that ends a list that is sent as a watch.
 const LIST_END: &str = "k8s.io/initial-events-end";
 
@@ -69,9 +74,11 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet, silence:
         version: None,
         unsure: false,
         streamed: true,
+        absent: false,
         listed: Vec::new(),
     };
     let mut backoff = DefaultBackoff::default();
+    let mut absent = ABSENT[0];
     loop {
         let begun = Instant::now();
         let result = follower.step().await;
@@ -80,6 +87,7 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet, silence:
             // The server ends watches from time to time; one that does nothing else is not asked without a pause.
             Ok(()) if begun.elapsed() > LEAST => {
                 backoff.reset();
+                absent = ABSENT[0];
                 continue;
             }
             Ok(()) => {}
@@ -87,6 +95,25 @@ pub(super) async fn follow<R: Resource>(client: Client, outlet: Outlet, silence:
             Err(Trouble::NotStreamed) => {
                 follower.streamed = false;
                 continue;
+            }
+            // Who may not ask is told so before it is looked whether there is anything to ask for.
+            Err(trouble @ (Trouble::NotFound | Trouble::Forbidden(_))) if R::KIND.is_custom() => {
+                let trouble = match follower.absent().await {
+                    Ok(true) => {
+                        backoff.reset();
+                        tokio::select! {
+                            () = tokio::time::sleep(absent) => {}
+                            () = follower.outlet.closed() => return,
+                        }
+                        absent = (absent * 2).min(ABSENT[1]);
+                        continue;
+                    }
+                    Ok(false) => trouble,
+                    Err(other) => other,
+                };
+                if follower.outlet.failed::<R>(&trouble).await.is_err() {
+                    return;
+                }
             }
             Err(trouble) => {
                 if matches!(trouble, Trouble::Gone | Trouble::Lost(_)) {
@@ -117,6 +144,8 @@ struct Follower<R> {
     unsure: bool,
     /// Lists are asked for as watches: the server sends them from its cache, object by object.
     streamed: bool,
+    /// It has been told that the cluster does not define the kind.
+    absent: bool,
     /// What a list has brought so far.
     listed: Vec<R>,
 }
@@ -155,6 +184,39 @@ impl<R: Resource> Follower<R> {
             )));
         }
         Ok(())
+    }
+
+    /// Asks whether the cluster defines the kind at all. If not, there are no objects of it, and that is told.
+    ///
+    /// By the definition itself: discovery is incomplete for a while after a server has started.
+    async fn absent(&mut self) -> Result<bool, Trouble> {
+        let name = format!("{}.{}", R::PLURAL, R::GROUP);
+        let request = Request::new(DEFINITIONS).get(&name, &GetParams::default());
+        let answer = self.client.request::<IgnoredAny>(built(request)?);
+        match timeout(PATIENCE, answer).await {
+            Ok(Err(kube::Error::Api(status)))
+                if status.is_not_found()
+                    && status.details.as_ref().is_some_and(|it| it.name == name) => {}
+            Ok(Ok(_)) => return Ok(false),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_elapsed) => {
+                return Err(Trouble::Failed(format!("no answer within {PATIENCE:?}")));
+            }
+        }
+        if !self.absent {
+            self.listed = Vec::new();
+            self.deliver(String::new()).await?;
+            self.absent = true;
+            tracing::info!(
+                kind = R::KIND.as_str(),
+                "the cluster does not define this kind"
+            );
+        } else {
+            self.outlet.heard(R::KIND).await?;
+        }
+        // Whatever comes is new.
+        self.version = None;
+        Ok(true)
     }
 
     /// Reads all pages of a list; the version that it is of.
@@ -286,6 +348,7 @@ impl<R: Resource> Follower<R> {
         self.outlet.send(vec![Event::InitDone(R::KIND)]).await?;
         self.outlet.heard(R::KIND).await?;
         self.version = Some(version);
+        self.absent = false;
         tracing::info!(
             kind = R::KIND.as_str(),
             objects = count,

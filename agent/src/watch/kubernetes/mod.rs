@@ -8,11 +8,14 @@
 //! **Invariants.**
 //! - A kind is named anew only when all of it has been read: a list that breaks off changes nothing.
 //! - What cannot be asked leaves the last state in force, says so, and is asked again, later and later.
+//! - A kind that the cluster does not define has no objects: its definition is asked for, and again until it is
+//!   there.
 //! - Nothing goes back in time: lists are of the newest state, and a server that knows less than was seen already
 //!   is asked for everything again. It is asked how far it is whenever a watch ended before its time.
 //! - Only a word counts as hearing: an event, a bookmark, a list. A watch without any is not believed for long.
 
 mod client;
+mod custom;
 mod follow;
 mod outlet;
 mod resource;
@@ -32,6 +35,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 pub use client::Connection;
 
 use self::{
+    custom::{Custom, Defined},
     follow::{SILENCE, follow},
     outlet::Outlet,
     resource::{Namespace, NetworkPolicy, Node, Pod, Resource, Service},
@@ -69,6 +73,12 @@ impl Source for Kubernetes {
         start::<Pod>(&mut watches, &client, &outlet);
         start::<Service>(&mut watches, &client, &outlet);
         start::<NetworkPolicy>(&mut watches, &client, &outlet);
+        custom::<custom::ClusterNetworkPolicy>(&mut watches, &client, &outlet);
+        custom::<custom::SecurityZone>(&mut watches, &client, &outlet);
+        custom::<custom::ZonePolicy>(&mut watches, &client, &outlet);
+        custom::<custom::TenantIsolation>(&mut watches, &client, &outlet);
+        custom::<custom::MetadataFirewall>(&mut watches, &client, &outlet);
+        custom::<custom::MetadataAccess>(&mut watches, &client, &outlet);
         // A watch ends when nobody listens any more, or never: its end is the source's.
         let ended = watches.join_next().await;
         ended.unwrap_or(Ok(())).context("a watch has died")
@@ -77,4 +87,8 @@ impl Source for Kubernetes {
 
 fn start<R: Resource>(watches: &mut JoinSet<()>, client: &Client, outlet: &Outlet) {
     watches.spawn(follow::<R>(client.clone(), outlet.clone(), SILENCE));
+}
+
+fn custom<D: Defined>(watches: &mut JoinSet<()>, client: &Client, outlet: &Outlet) {
+    start::<Custom<D>>(watches, client, outlet);
 }

@@ -24,6 +24,8 @@ pub(super) trait Resource: DeserializeOwned + Clone + Send + Sync + 'static {
     const PLURAL: &'static str;
     /// Its API group; empty for the core's.
     const GROUP: &'static str = "";
+    /// Its version.
+    const VERSION: &'static str = "v1";
     /// Only its metadata is asked for.
     const METADATA_ONLY: bool = false;
 
@@ -37,7 +39,7 @@ pub(super) trait Resource: DeserializeOwned + Clone + Send + Sync + 'static {
     fn path() -> String {
         match Self::GROUP {
             "" => format!("/api/v1/{}", Self::PLURAL),
-            group => format!("/apis/{group}/v1/{}", Self::PLURAL),
+            group => format!("/apis/{group}/{}/{}", Self::VERSION, Self::PLURAL),
         }
     }
 
@@ -167,7 +169,7 @@ pub(super) struct NetworkPolicy {
 // === impl Metadata ===
 
 impl Metadata {
-    fn convert(self) -> ObjectMeta {
+    pub fn convert(self) -> ObjectMeta {
         let Self {
             name,
             namespace,

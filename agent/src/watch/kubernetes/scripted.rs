@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{Batch, Event, Health, Kind, Object, Places},
+    custom::{ClusterNetworkPolicy, Custom, SecurityZone, ZonePolicy},
     follow::{SILENCE, follow},
     outlet::Outlet,
     resource::{Namespace, Pod, Resource},
@@ -296,6 +297,90 @@ async fn what_is_refused_is_said_with_what_to_grant() {
     }
     assert_eq!(scene.next(2).await, ["init", "done"]);
     assert_eq!(scene.health.kinds()[&Kind::Namespace].trouble, None);
+}
+
+#[tokio::test]
+async fn a_kind_that_the_cluster_does_not_define_has_no_objects_until_it_does() {
+    let undefined = |name: &str| {
+        let mut status = failure(404, "not found");
+        status["reason"] = "NotFound".into();
+        status["details"] = json!({ "name": name, "kind": "customresourcedefinitions" });
+        status
+    };
+    let zone = json!({ "type": "ADDED", "object": {
+        "apiVersion": "ringfence.dev/v1alpha1", "kind": "SecurityZone",
+        "metadata": { "name": "db", "resourceVersion": "5", "managedFields": [] },
+        "spec": { "members": [] }, "status": { "podCount": 3, "unknown": 1 },
+    } });
+    // Who may not ask for it is told so before whether it is there.
+    for refused in [failure(404, "not found"), failure(403, "forbidden")] {
+        let mut scene = play_to::<Custom<SecurityZone>>(
+            vec![
+                Answer::Whole(
+                    u16::try_from(refused["code"].as_u64().unwrap()).unwrap(),
+                    refused,
+                ),
+                Answer::Whole(404, undefined("securityzones.ringfence.dev")),
+                Answer::Open(vec![zone.clone(), end_of_list("7")]),
+            ],
+            Places::Ignored,
+            SILENCE,
+        );
+        assert_eq!(scene.next(2).await, ["init", "done"]);
+        assert!(scene.health.is_synced());
+        assert_eq!(scene.next(3).await, ["init", "+db", "done"]);
+        let asked = scene.asked();
+        assert!(
+            asked[0].starts_with("/apis/ringfence.dev/v1alpha1/securityzones?"),
+            "{asked:?}"
+        );
+        assert!(
+            asked[1].ends_with("/customresourcedefinitions/securityzones.ringfence.dev"),
+            "{asked:?}"
+        );
+        let health = scene.health.kinds()[&Kind::SecurityZone].clone();
+        assert_eq!((health.errors, health.trouble), (0, None));
+    }
+    // What is defined, and what is not found for another reason, is not taken for absent.
+    for answer in [
+        Answer::Whole(200, json!({ "metadata": {} })),
+        Answer::Whole(404, json!("404 page not found")),
+    ] {
+        let mut scene = play_to::<Custom<ClusterNetworkPolicy>>(
+            vec![Answer::Whole(404, failure(404, "not found")), answer],
+            Places::Ignored,
+            SILENCE,
+        );
+        let complaint = scene.complaint().await;
+        assert!(
+            complaint.contains("does not serve clusternetworkpolicies"),
+            "{complaint}"
+        );
+        assert!(!scene.health.is_synced());
+    }
+}
+
+#[tokio::test]
+async fn an_object_of_the_api_that_its_definition_does_not_allow_is_broken() {
+    let policy = |version: &str, more: &str| {
+        let peers = json!([{ "entity": "Any" }]);
+        let mut rule = json!({ "name": "a", "action": "Allow", "from": peers, "to": peers });
+        if !more.is_empty() {
+            rule[more] = 1.into();
+        }
+        let metadata = json!({ "name": "p", "resourceVersion": version });
+        json!({ "type": "ADDED", "object": { "metadata": metadata, "spec": { "rules": [rule] } } })
+    };
+    let mut scene = play_to::<Custom<ZonePolicy>>(
+        vec![Answer::Open(vec![
+            policy("5", "later"),
+            end_of_list("7"),
+            policy("8", ""),
+        ])],
+        Places::Ignored,
+        SILENCE,
+    );
+    assert_eq!(scene.next(4).await, ["init", "broken", "done", "+p"]);
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub(super) enum Trouble {
     Lost(String),
     /// The server does not send lists as watches.
     NotStreamed,
+    /// The server knows no such path.
+    NotFound,
     /// The server refuses it to this account.
     Forbidden(String),
     /// Anything else.
@@ -32,6 +34,13 @@ impl Trouble {
     pub fn message<R: Resource>(&self) -> Option<String> {
         match self {
             Self::Gone | Self::NotStreamed | Self::Unheard => None,
+            Self::NotFound => Some(format!(
+                "the API server does not serve {} (apiGroup \"{}\", version {}); the last state stays in force, and it is tried \
+                 again",
+                R::PLURAL,
+                R::GROUP,
+                R::VERSION
+            )),
             Self::Forbidden(said) => Some(format!(
                 "the API server refuses {plural} to this agent; its last state stays in force. Grant its account the verbs \
                  get, list and watch on {plural} (apiGroup \"{group}\") in a ClusterRole. The server says: {said}",
@@ -56,6 +65,8 @@ impl From<Status> for Trouble {
             Self::Gone
         } else if status.message.starts_with(TOO_LARGE) {
             Self::Lost(status.message)
+        } else if status.code == 404 {
+            Self::NotFound
         } else if status.is_forbidden() {
             Self::Forbidden(status.message)
         } else {

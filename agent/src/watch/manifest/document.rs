@@ -13,6 +13,7 @@ use super::{
         object::{Broken, Kind, Object, ObjectKey, Read},
         suggest::nearest,
     },
+    checked::checked,
     decode::decode,
     tree::{self, Node, Position, Value},
 };
@@ -251,6 +252,12 @@ impl Reader<'_> {
             Kind::Pod => typed(node, Object::Pod),
             Kind::Service => typed(node, Object::Service),
             Kind::NetworkPolicy => typed(node, Object::NetworkPolicy),
+            Kind::ClusterNetworkPolicy
+            | Kind::SecurityZone
+            | Kind::ZonePolicy
+            | Kind::TenantIsolation
+            | Kind::MetadataFirewall
+            | Kind::MetadataAccess => checked(kind, node),
         };
         self.reading.items.push(match decoded {
             Ok((object, lines)) => Item::Good(Box::new(Read {
@@ -284,6 +291,35 @@ pub(super) fn policy(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::V
             if let Some(remnant) = &mut broken.remnant {
                 remnant.metadata = metadata;
             }
+            for diagnostic in &mut broken.diagnostics {
+                diagnostic.origin = Origin::default();
+            }
+            Item::Broken(Box::new(broken))
+        }
+    }
+}
+
+/// An object of a kind that a schema defines, as the API tells it, checked as one in a file is. What is said of it has no
+/// lines.
+pub(super) fn custom(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Item {
+    let mut node = Node::of_json(value);
+    node.set(
+        "metadata",
+        Node::of_json(&serde_json::json!({ "name": key.name })),
+    );
+    let origin = Origin::default();
+    match checked(key.kind, &node) {
+        Ok((mut object, _)) => {
+            *object.metadata_mut() = metadata;
+            Item::Good(Box::new(Read {
+                key,
+                object,
+                origin,
+                lines: BTreeMap::new(),
+            }))
+        }
+        Err(problems) => {
+            let mut broken = broken(key, &node, origin, problems);
             for diagnostic in &mut broken.diagnostics {
                 diagnostic.origin = Origin::default();
             }

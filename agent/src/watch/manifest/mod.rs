@@ -13,8 +13,10 @@
 //! - One change of the files is one batch of events.
 
 mod changes;
+mod checked;
 mod decode;
 mod document;
+mod excerpt;
 mod files;
 mod memory;
 mod tree;
@@ -28,6 +30,7 @@ use anyhow::Context as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
+pub use self::excerpt::excerpt;
 use self::{
     changes::{Changes, Trust},
     document::Item,
@@ -81,6 +84,14 @@ pub fn load_all(paths: &[PathBuf], options: Options) -> (Vec<Read>, Vec<Diagnost
 /// A policy as the API tells it, decoded as strictly as one in a file.
 pub(super) fn policy(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Event {
     match document::policy(key, metadata, value) {
+        Item::Good(read) => Event::Apply(read),
+        Item::Broken(broken) => Event::Broken(broken),
+    }
+}
+
+/// An object of a kind that a schema defines as the API tells it, checked as one in a file is.
+pub(super) fn custom(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::Value) -> Event {
+    match document::custom(key, metadata, value) {
         Item::Good(read) => Event::Apply(read),
         Item::Broken(broken) => Event::Broken(broken),
     }

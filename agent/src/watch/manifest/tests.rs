@@ -23,8 +23,10 @@ const POLICY: &str = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmet
 #[test]
 fn what_is_not_understood_is_refused_with_its_line() {
     let policy = |spec: &str| format!("{POLICY}{spec}");
-    let known = "The kinds that are read: v1 Namespace, v1 Node, v1 Pod, v1 Service, \
-                 networking.k8s.io/v1 NetworkPolicy, and lists of them";
+    let known = "The kinds that are read: Namespace, Node, Pod, Service (v1), NetworkPolicy \
+                 (networking.k8s.io/v1), ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2), \
+                 SecurityZone, ZonePolicy, TenantIsolation, MetadataFirewall, MetadataAccess \
+                 (ringfence.dev/v1alpha1), and lists of them";
     for (text, expect) in [
         // Fields.
         (
@@ -352,5 +354,5 @@ fn missing_files_and_bytes_that_are_no_text_are_named() {
             .to_string()
             .starts_with(&format!("{}: cannot be read: ", missing.display()))
     );
-    assert_eq!(Kind::ALL.len(), 5);
+    assert_eq!(Kind::ALL.len(), 11);
 }

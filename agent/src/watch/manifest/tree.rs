@@ -177,6 +177,19 @@ impl Node {
         }
     }
 
+    /// Puts an entry into a mapping.
+    pub fn set(&mut self, name: &str, value: Self) {
+        if let Value::Mapping(entries) = &mut self.value {
+            entries.retain(|(key, _)| key.text != name);
+            let key = Key {
+                position: value.position,
+                text: name.to_owned(),
+                odd: false,
+            };
+            entries.push((key, value));
+        }
+    }
+
     /// True for `null`, `~` or no value at all.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if plain(text) == Plain::Null)

@@ -51,16 +51,30 @@ pub(super) fn broken(
 
 /// The kinds that are read, for messages.
 pub(super) fn kinds() -> String {
-    let names = Kind::ALL.map(|kind| format!("{} {}", kind.api_version(), kind.as_str()));
-    format!("{}, and lists of them", names.join(", "))
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for kind in Kind::ALL {
+        match groups.last_mut() {
+            Some((version, names)) if *version == kind.api_version() => names.push(kind.as_str()),
+            _ => groups.push((kind.api_version(), vec![kind.as_str()])),
+        }
+    }
+    let groups = groups.iter();
+    let groups = groups.map(|(version, names)| format!("{} ({version})", names.join(", ")));
+    let groups: Vec<String> = groups.collect();
+    format!("{}, and lists of them", groups.join(", "))
 }
 
 /// True for a version that never was one of the kinds': another project's `NetworkPolicy`, say.
 pub(super) fn foreign(version: &str) -> bool {
-    version.split_once('/').is_some_and(|(group, _)| {
-        !["networking.k8s.io", "extensions"].contains(&group)
-            && nearest(group, ["networking.k8s.io"]).is_none()
-    })
+    const GROUPS: [&str; 4] = [
+        "extensions",
+        "networking.k8s.io",
+        "policy.networking.k8s.io",
+        "ringfence.dev",
+    ];
+    version
+        .split_once('/')
+        .is_some_and(|(group, _)| !GROUPS.contains(&group) && nearest(group, GROUPS).is_none())
 }
 
 /// Which object this is. Where that is in doubt, it is none that is known.
