@@ -3,10 +3,12 @@
 use std::{fs, path::Path};
 
 use ringfence_agent::{
+    compile::{Asker, Party, Question},
     index,
-    model::{Diagnostic, ZonePeer},
+    model::{Diagnostic, PodKey, Protocol, ZonePeer},
     watch,
 };
+use ringfence_common::cell::Verdict;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -72,8 +74,8 @@ fn every_object_of_the_table_is_refused_where_it_is_wrong() {
 
 #[test]
 fn the_ten_rules_of_the_example_are_read() {
-    let example =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/hybrid-cloud/zones");
+    let example = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/examples/hybrid-cloud/zones/manifests");
     let snapshot = index::load(&[example], watch::Options::default()).unwrap();
     let counts = [
         snapshot.zones.len(),
@@ -97,5 +99,110 @@ fn the_ten_rules_of_the_example_are_read() {
         for name in [&rule.from, &rule.to, &except].map(|it| names(it)).concat() {
             assert!(snapshot.zones.contains_key(&name), "{}: {name}", rule.name);
         }
+    }
+}
+
+/// Each of the ten rules, by what it opens and what it closes.
+#[test]
+fn the_ten_rules_of_the_example_say_what_they_should() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/examples/hybrid-cloud/zones/manifests");
+    let snapshot = index::load(&[example], watch::Options::default()).unwrap();
+    let asker = Asker::new(&snapshot);
+    let party = |text: &str| match text.split_once('/') {
+        Some((namespace, name)) => Party::Pod(PodKey {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }),
+        None => Party::Address(text.parse().unwrap()),
+    };
+    const INTERNET: &str = "203.0.113.50";
+    const MASTER: &str = "10.0.0.2";
+    const VPN: &str = "10.20.99.20";
+    const JUMP_BOX: &str = "10.20.99.5";
+    const APIM_VM: &str = "10.20.10.7";
+    const ESB_VM: &str = "10.20.20.7";
+    const DB_VM: &str = "10.20.30.7";
+    const NFS: &str = "10.20.40.5";
+    const ON_PREM: &str = "172.16.1.9";
+    const SFTP: &str = "172.16.5.66";
+    let flows = [
+        // 1. The internet gets in by the front doors only, and out only where it says so.
+        (INTERNET, "web/web-v1", 443, true),
+        (INTERNET, "web/web-v2", 443, true),
+        (INTERNET, "web/web-v1", 22, false),
+        (INTERNET, "apim/apim-0", 8243, false),
+        (INTERNET, "acme/acme-0", 443, false),
+        ("web/web-v1", INTERNET, 443, false),
+        ("ci/jenkins-0", INTERNET, 443, true),
+        ("ci/jenkins-0", INTERNET, 80, false),
+        // 2. Masters: 443 only; they reach the zones, but not the service ports.
+        ("acme/acme-0", MASTER, 443, true),
+        ("acme/acme-0", MASTER, 6443, false),
+        (MASTER, "apim/apim-0", 9443, true),
+        (MASTER, "apim/apim-0", 8243, false),
+        (MASTER, "esb/esb-0", 8280, false),
+        (MASTER, "db/mysql-0", 3306, false),
+        // 3. Clients reach the service port of APIM.
+        ("web/web-v2", "apim/apim-0", 8243, true),
+        (VPN, "apim/apim-0", 8243, true),
+        (VPN, "apim/apim-0", 9443, false),
+        ("acme/acme-0", "apim/apim-0", 8243, false),
+        // 4. ESB from APIM, subnets and pods.
+        (APIM_VM, "esb/esb-0", 8280, true),
+        ("apim/apim-0", "esb/esb-0", 8280, true),
+        ("apim/apim-0", ESB_VM, 8280, true),
+        ("web/web-v1", "esb/esb-0", 8280, false),
+        (VPN, "esb/esb-0", 8280, false),
+        // 5. Jenkins for the jump box.
+        (JUMP_BOX, "ci/jenkins-0", 8080, true),
+        (VPN, "ci/jenkins-0", 8080, false),
+        (MASTER, "ci/jenkins-0", 8080, false),
+        ("esb/esb-0", "ci/jenkins-0", 8080, false),
+        // 6. Databases for APIM and ESB.
+        (APIM_VM, "db/mysql-0", 3306, true),
+        (ESB_VM, "db/mysql-0", 3306, true),
+        ("esb/esb-0", DB_VM, 3306, true),
+        ("web/web-v1", "db/mysql-0", 3306, false),
+        (VPN, "db/mysql-0", 3306, false),
+        // 7. NFS for APIM, ESB and masters.
+        ("apim/apim-0", NFS, 2049, true),
+        ("esb/esb-0", NFS, 111, true),
+        ("esb/esb-0", NFS, 112, false),
+        ("web/web-v1", NFS, 2049, false),
+        ("acme/acme-0", "apim/apim-0", 2049, false),
+        // 8. ESB to the data centre.
+        ("esb/esb-0", SFTP, 22, true),
+        ("esb/esb-0", "172.16.5.20", 1521, true),
+        ("esb/esb-0", "172.16.5.85", 443, true),
+        ("apim/apim-0", "172.16.5.20", 1521, false),
+        // 9. Ways in from outside: VPN, the data centre's firewall, own subnets.
+        (VPN, "acme/acme-0", 443, true),
+        (ON_PREM, "acme/acme-0", 443, true),
+        ("192.168.7.7", "acme/acme-0", 443, false),
+        // 10. SSH is closed in every direction.
+        (VPN, "web/web-v1", 22, false),
+        (JUMP_BOX, "ci/jenkins-0", 22, false),
+        ("apim/apim-0", SFTP, 22, false),
+        ("esb/esb-0", "172.16.5.20", 22, false),
+        ("web/web-v1", "web/web-v2", 22, false),
+        // Tenants, and what they share.
+        ("acme/acme-0", "globex/globex-0", 443, false),
+        ("acme/acme-0", "kube-system/coredns-0", 53, true),
+        ("monitoring/prometheus-0", "globex/globex-0", 443, true),
+    ];
+    for (from, to, port, allowed) in flows {
+        let question = Question {
+            from: party(from),
+            to: party(to),
+            port: Some((Protocol::Tcp, port)),
+            family: None,
+        };
+        let answer = asker.ask(&question).unwrap();
+        assert_eq!(
+            answer.live == Verdict::Allow,
+            allowed,
+            "{from} -> {to}:{port}: {answer}"
+        );
     }
 }

@@ -125,3 +125,22 @@ fn real_sockets_find_what_the_matrix_says_before_and_after_an_edit() {
     drop(agent);
     lab.down().unwrap();
 }
+
+/// The demo compares every cell itself, the world outside as a destination included.
+#[test]
+fn the_ten_rules_hold_for_real_sockets_in_every_cell() {
+    let name = LabSpec::unique_name("zones");
+    let output = Command::new(binary())
+        .args(["lab", "demo", "--name", &name])
+        .arg(example().join("zones"))
+        .output()
+        .expect("the binary is there");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}{errors}");
+    assert!(
+        said.contains("each went as the manifests say offline"),
+        "{said}"
+    );
+    assert!(said.contains("ZonePolicy/r10-no-ssh rule no-ssh"), "{said}");
+}
