@@ -8,7 +8,10 @@ use ringfence_common::{
 };
 use ringfence_tests::{
     desk::{self, Desk},
-    packet::{Way, frame, icmp, tcp::SYN},
+    packet::{
+        Way, frame, icmp,
+        tcp::{ACK, SYN},
+    },
     sandbox::sandbox,
 };
 
@@ -165,6 +168,68 @@ fn what_the_own_node_generates_passes_and_its_address_alone_does_not() {
             !desk.passes_from_node(&stranger),
             "decapsulated packets have no ingress device either"
         );
+    });
+}
+
+#[test]
+fn only_a_rule_that_denies_binds_the_own_node_and_ends_what_it_had() {
+    let rule = |enforcement: &str| {
+        format!(
+            r#"{WORLD}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: SecurityZone
+metadata: {{ name: shop }}
+spec:
+  members: [ {{ workloads: {{ namespaceSelector: {{}} }} }} ]
+  ingress: Isolated
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: ZonePolicy
+metadata: {{ name: no-ssh }}
+spec:
+  enforcement: {enforcement}
+  rules:
+    - name: no-ssh
+      action: Deny
+      from: [ {{ entity: Any }} ]
+      to: [ {{ zoneNames: [shop] }} ]
+      ports: [ {{ protocol: TCP, port: 22 }} ]
+"#
+        )
+    };
+    on_the_desk(&rule("Disabled"), |desk| {
+        let from_node = |port, flags| tcp(Way::In, (POD[0], port), (NODE, 4000), flags);
+        let answer = tcp(Way::Out, (POD[0], 22), (NODE, 4000), SYN | ACK);
+        let stranger = tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000), SYN);
+        assert!(!desk.passes(Way::In, &stranger), "the zone is isolated");
+        assert!(desk.passes_from_node(&from_node(80, SYN)), "a probe passes");
+        assert!(desk.passes_from_node(&from_node(22, SYN)));
+        assert!(desk.passes(Way::Out, &answer));
+        assert!(desk.passes_from_node(&from_node(22, ACK)));
+        desk.events();
+
+        desk.apply(&rule("Audit"));
+        assert!(desk.passes_from_node(&from_node(22, ACK)));
+        assert!(desk.passes_from_node(&tcp(Way::In, (POD[0], 22), (NODE, 4001), SYN)));
+        let events = desk.events();
+        assert!(
+            events
+                .iter()
+                .any(|event| event.verdict == Verdict::Allow && event.tier == Some(Tier::ZoneDeny)),
+            "what would be denied is told: {events:#?}"
+        );
+
+        desk.apply(&rule("Enforce"));
+        assert!(
+            !desk.passes_from_node(&from_node(22, ACK)),
+            "it ends at once"
+        );
+        assert!(!desk.passes_from_node(&tcp(Way::In, (POD[0], 22), (NODE, 4002), SYN)));
+        assert!(desk.passes_from_node(&from_node(80, SYN)), "probes go on");
+
+        desk.apply(&rule("Disabled"));
+        assert!(desk.passes_from_node(&tcp(Way::In, (POD[0], 22), (NODE, 4003), SYN)));
     });
 }
 
