@@ -99,12 +99,26 @@ fn translated_rule(rule: &Value, side: &str) -> Result<Value> {
         Some(same @ ("Deny" | "Pass")) => same,
         other => bail!("no action: {other:?}"),
     };
-    let mut new = json!({"action": action, side: rule[side]});
+    let peers = rule[side].as_array().context("no peers")?;
+    let peers: Vec<Value> = peers.iter().map(translated_peer).collect();
+    let mut new = json!({"action": action, side: peers});
     if let Some(ports) = rule.get("ports").and_then(Value::as_array) {
         let protocols = ports.iter().map(translated_port);
         new["protocols"] = protocols.collect::<Result<Vec<Value>>>()?.into();
     }
     Ok(new)
+}
+
+/// Namespaces were a choice of several ways to name them; their selector is what has stayed.
+fn translated_peer(peer: &Value) -> Value {
+    let selector = |namespaces: &Value| namespaces["namespaceSelector"].clone();
+    match peer.get("pods") {
+        Some(pods) => json!({"pods": {
+            "namespaceSelector": selector(&pods["namespaces"]),
+            "podSelector": pods["podSelector"],
+        }}),
+        None => json!({"namespaces": selector(&peer["namespaces"])}),
+    }
 }
 
 fn translated_port(port: &Value) -> Result<Value> {

@@ -173,7 +173,7 @@ fn what_the_own_node_generates_passes_and_its_address_alone_does_not() {
 
 #[test]
 fn only_a_rule_that_denies_binds_the_own_node_and_ends_what_it_had() {
-    let rule = |enforcement: &str| {
+    let rule = |enforcement| {
         format!(
             r#"{WORLD}
 ---
@@ -198,8 +198,9 @@ spec:
 "#
         )
     };
-    on_the_desk(&rule("Disabled"), |desk| {
-        let from_node = |port, flags| tcp(Way::In, (POD[0], port), (NODE, 4000), flags);
+    let [off, audit, on] = ["Disabled", "Audit", "Enforce"].map(rule);
+    on_the_desk(&off.clone(), move |desk| {
+        let from_node = move |port, flags| tcp(Way::In, (POD[0], port), (NODE, 4000), flags);
         let answer = tcp(Way::Out, (POD[0], 22), (NODE, 4000), SYN | ACK);
         let stranger = tcp(Way::In, (POD[0], 80), (STRANGER[0], 4000), SYN);
         assert!(!desk.passes(Way::In, &stranger), "the zone is isolated");
@@ -209,7 +210,7 @@ spec:
         assert!(desk.passes_from_node(&from_node(22, ACK)));
         desk.events();
 
-        desk.apply(&rule("Audit"));
+        desk.apply(&audit);
         assert!(desk.passes_from_node(&from_node(22, ACK)));
         assert!(desk.passes_from_node(&tcp(Way::In, (POD[0], 22), (NODE, 4001), SYN)));
         let events = desk.events();
@@ -220,7 +221,7 @@ spec:
             "what would be denied is told: {events:#?}"
         );
 
-        desk.apply(&rule("Enforce"));
+        desk.apply(&on);
         assert!(
             !desk.passes_from_node(&from_node(22, ACK)),
             "it ends at once"
@@ -228,7 +229,7 @@ spec:
         assert!(!desk.passes_from_node(&tcp(Way::In, (POD[0], 22), (NODE, 4002), SYN)));
         assert!(desk.passes_from_node(&from_node(80, SYN)), "probes go on");
 
-        desk.apply(&rule("Disabled"));
+        desk.apply(&off);
         assert!(desk.passes_from_node(&tcp(Way::In, (POD[0], 22), (NODE, 4003), SYN)));
     });
 }
