@@ -63,6 +63,8 @@ pub(super) struct Evaluator {
     /// What the subjects' policies say.
     pub(super) rulesets: Rulesets,
     layer: Layer,
+    /// Names in zone policies that are nobody's.
+    unresolved: Vec<Diagnostic>,
     policies: Policies,
     parts: Parts,
     selected: HashMap<GroupId, BTreeMap<ByFamily, Selected>>,
@@ -214,8 +216,13 @@ impl Evaluator {
 
     /// What is wrong with single objects, sorted.
     pub(super) fn diagnostics(&self) -> Vec<Diagnostic> {
-        let policies = self.policies.diagnostics().cloned();
-        let all: BTreeSet<Diagnostic> = policies.chain(self.world.diagnostics()).collect();
+        let policies = self.policies.diagnostics().chain(&self.unresolved);
+        let overlaps = self.overlaps();
+        let all: BTreeSet<Diagnostic> = policies
+            .cloned()
+            .chain(self.world.diagnostics())
+            .chain(overlaps)
+            .collect();
         all.into_iter().collect()
     }
 

@@ -325,8 +325,13 @@ impl Changes {
                 self.differ(block, like);
             }
         }
-        let meaning =
-            |zone: Option<&Zone>| zone.map(|zone| (zone.ingress, zone.egress, zone.intra_zone));
+        let meaning = |zone: Option<&Zone>| {
+            zone.map(|zone| {
+                let mut members = zone.members.iter();
+                let networks = members.any(|it| matches!(it, Members::Networks { .. }));
+                (zone.ingress, zone.egress, zone.intra_zone, networks)
+            })
+        };
         self.meaning |= !same || meaning(old) != meaning(new);
     }
 }

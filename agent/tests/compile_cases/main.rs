@@ -6,6 +6,7 @@
 
 mod answers;
 mod names;
+mod overlaps;
 mod peers;
 mod pods;
 mod ports;

@@ -7,9 +7,9 @@ use ringfence_agent::model::{
 
 use super::*;
 
-const SSH: Port = Some((TCP, 22));
+pub(super) const SSH: Port = Some((TCP, 22));
 
-fn workloads(namespaces: &[&str], pods: &[&str]) -> Members {
+pub(super) fn workloads(namespaces: &[&str], pods: &[&str]) -> Members {
     Members::Workloads(Workloads {
         namespaces: team(namespaces),
         pods: if pods.is_empty() {
@@ -29,7 +29,7 @@ pub(super) fn team(teams: &[&str]) -> Selector {
     only("team", Operator::In(values))
 }
 
-fn networks(cidrs: &[&str], except: &[&str]) -> Members {
+pub(super) fn networks(cidrs: &[&str], except: &[&str]) -> Members {
     let all = |of: &[&str]| of.iter().map(|it| it.parse().unwrap()).collect();
     Members::Networks {
         cidrs: all(cidrs),
@@ -37,7 +37,7 @@ fn networks(cidrs: &[&str], except: &[&str]) -> Members {
     }
 }
 
-fn zone(name: &str, members: Vec<Members>) -> Zone {
+pub(super) fn zone(name: &str, members: Vec<Members>) -> Zone {
     Zone {
         name: name.to_owned(),
         members,
@@ -49,14 +49,14 @@ fn zone(name: &str, members: Vec<Members>) -> Zone {
     }
 }
 
-fn isolated(name: &str, members: Vec<Members>) -> Zone {
+pub(super) fn isolated(name: &str, members: Vec<Members>) -> Zone {
     Zone {
         ingress: Openness::Isolated,
         ..zone(name, members)
     }
 }
 
-fn peers(names: &[&str]) -> Vec<ZonePeer> {
+pub(super) fn peers(names: &[&str]) -> Vec<ZonePeer> {
     let peer = |&name: &&str| match name {
         "Any" => ZonePeer::Entity(Entity::Any),
         "World" => ZonePeer::Entity(Entity::World),
@@ -67,7 +67,7 @@ fn peers(names: &[&str]) -> Vec<ZonePeer> {
     names.iter().map(peer).collect()
 }
 
-fn zone_rule(action: ZoneAction, from: &[&str], to: &[&str], ports: Ports) -> ZoneRule {
+pub(super) fn zone_rule(action: ZoneAction, from: &[&str], to: &[&str], ports: Ports) -> ZoneRule {
     ZoneRule {
         name: "r".to_owned(),
         action,
@@ -80,15 +80,15 @@ fn zone_rule(action: ZoneAction, from: &[&str], to: &[&str], ports: Ports) -> Zo
     }
 }
 
-fn allow(from: &[&str], to: &[&str], ports: Ports) -> ZoneRule {
+pub(super) fn allow(from: &[&str], to: &[&str], ports: Ports) -> ZoneRule {
     zone_rule(ZoneAction::Allow, from, to, ports)
 }
 
-fn deny(from: &[&str], to: &[&str], ports: Ports) -> ZoneRule {
+pub(super) fn deny(from: &[&str], to: &[&str], ports: Ports) -> ZoneRule {
     zone_rule(ZoneAction::Deny, from, to, ports)
 }
 
-fn except(from: Option<&[&str]>, to: Option<&[&str]>, ports: Ports) -> ZoneException {
+pub(super) fn except(from: Option<&[&str]>, to: Option<&[&str]>, ports: Ports) -> ZoneException {
     ZoneException {
         name: "e".to_owned(),
         from: from.map(peers),
@@ -98,7 +98,7 @@ fn except(from: Option<&[&str]>, to: Option<&[&str]>, ports: Ports) -> ZoneExcep
     }
 }
 
-fn zone_policy(rules: Vec<ZoneRule>) -> ZonePolicy {
+pub(super) fn zone_policy(rules: Vec<ZoneRule>) -> ZonePolicy {
     ZonePolicy {
         name: "zp".to_owned(),
         rules,
@@ -109,7 +109,7 @@ fn zone_policy(rules: Vec<ZoneRule>) -> ZonePolicy {
 }
 
 /// The usual pods with these zones and one policy.
-fn zoned(zones: Vec<Zone>, rules: Vec<ZoneRule>) -> Snapshot {
+pub(super) fn zoned(zones: Vec<Zone>, rules: Vec<ZoneRule>) -> Snapshot {
     let mut snapshot = world(usual(), Vec::new());
     for zone in zones {
         snapshot.zones.insert(zone.name.clone(), zone);
@@ -246,103 +246,6 @@ fn a_dual_stack_pod_may_be_in_other_zones_by_family() {
         &[
             ("203.0.113.1", "10.0.0.1", HTTP, true),
             ("2001:db8::1", "fd00::1", HTTP, false),
-        ],
-    );
-}
-
-#[test]
-fn who_is_in_two_zones_is_isolated_by_both_denied_by_each_and_allowed_by_none() {
-    let both = || vec![workloads(&["shop"], &["db"])];
-    let snapshot = zoned(
-        vec![
-            isolated("one", both()),
-            zone(
-                "two",
-                [both(), vec![workloads(&["ops"], &["web"])]].concat(),
-            ),
-        ],
-        vec![
-            allow(&["World"], &["one"], tcp(80, 80)),
-            allow(&["World"], &["Cluster"], tcp(81, 81)),
-            deny(&["two"], &["Any"], tcp(443, 443)),
-            ZoneRule {
-                except: vec![except(Some(&["two"]), None, Ports::Any)],
-                ..deny(&["Any"], &["World"], tcp(25, 25))
-            },
-        ],
-    );
-    let port = |number| Some((TCP, number));
-    expect(
-        &snapshot,
-        &[
-            ("203.0.113.1", "shop/db", HTTP, false),
-            ("203.0.113.1", "shop/db", port(81), true),
-            ("shop/db", "203.0.113.1", port(443), false),
-            ("shop/db", "203.0.113.1", port(444), true),
-            // The exception is for whoever is in "two" alone.
-            ("shop/db", "203.0.113.1", port(25), false),
-            ("ops/web", "203.0.113.1", port(25), true),
-            // Nobody's same zone.
-            ("ops/web", "shop/db", HTTP, false),
-        ],
-    );
-}
-
-#[test]
-fn who_is_in_two_zones_is_not_unzoned() {
-    let both = || vec![workloads(&["shop"], &["db"])];
-    let snapshot = zoned(
-        vec![zone("one", both()), zone("two", both())],
-        vec![deny(&["Unzoned"], &["World"], Ports::Any)],
-    );
-    expect(
-        &snapshot,
-        &[
-            ("shop/db", "203.0.113.1", HTTP, true),
-            ("shop/web", "203.0.113.1", HTTP, false),
-        ],
-    );
-}
-
-#[test]
-fn the_same_network_twice_is_an_overlap() {
-    let snapshot = zoned(
-        vec![
-            isolated("one", vec![networks(&["192.0.2.0/24"], &[])]),
-            zone(
-                "two",
-                vec![networks(&["192.0.2.0/24", "198.51.100.0/24"], &[])],
-            ),
-        ],
-        vec![allow(&["Cluster"], &["one", "two"], Ports::Any)],
-    );
-    expect(
-        &snapshot,
-        &[
-            ("shop/db", "192.0.2.1", HTTP, false),
-            ("shop/db", "198.51.100.1", HTTP, true),
-        ],
-    );
-}
-
-#[test]
-fn a_name_that_resolves_to_nothing_matches_nothing_and_the_rest_holds() {
-    let snapshot = zoned(
-        vec![zone("web", vec![workloads(&[], &["web"])])],
-        vec![
-            deny(&["nowhere", "web"], &["World"], tcp(80, 80)),
-            ZoneRule {
-                except: vec![except(Some(&["nowhere"]), None, Ports::Any)],
-                ..deny(&["web"], &["World"], tcp(81, 81))
-            },
-        ],
-    );
-    expect(
-        &snapshot,
-        &[
-            ("shop/web", "203.0.113.1", HTTP, false),
-            ("shop/db", "203.0.113.1", HTTP, true),
-            ("shop/web", "203.0.113.1", Some((TCP, 81)), false),
         ],
     );
 }
@@ -595,30 +498,4 @@ fn an_audited_denial_shows_what_it_would_do_to_the_pods_own_node() {
     assert_eq!((ssh.live, ssh.staged), (Verdict::Allow, Verdict::Deny));
     let http = ask(&snapshot, "192.0.2.1", "shop/db", HTTP);
     assert_eq!((http.live, http.staged), (Verdict::Allow, Verdict::Allow));
-}
-
-#[test]
-fn an_address_that_several_pods_claim_is_in_the_zones_of_each() {
-    let twins = vec![pod("ops/one", &["10.0.5.7"]), pod("ops/two", &["10.0.5.7"])];
-    let mut snapshot = world([usual(), twins].concat(), Vec::new());
-    for name in ["ops/one", "ops/two"] {
-        // Neither is on this node.
-        snapshot.local.remove(&key(name));
-    }
-    let quarantine = zone("quarantine", vec![workloads(&["ops"], &["one", "two"])]);
-    snapshot.zones.insert("quarantine".to_owned(), quarantine);
-    let other = zone("other", vec![workloads(&["ops"], &["web"])]);
-    snapshot.zones.insert("other".to_owned(), other);
-    let rules = vec![deny(&["quarantine"], &["Any"], tcp(80, 80))];
-    snapshot
-        .zone_policies
-        .insert("zp".to_owned(), zone_policy(rules));
-    expect(
-        &snapshot,
-        &[
-            ("10.0.5.7", "shop/db", HTTP, false),
-            ("10.0.5.7", "shop/db", SSH, true),
-            ("ops/web", "shop/db", HTTP, true),
-        ],
-    );
 }

@@ -1,6 +1,9 @@
 //! Who is here, and in which zones.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -8,12 +11,16 @@ use super::{Evaluator, Stale, Subjects, Touched};
 use crate::{
     compile::{
         fact::{Fact, FactId},
-        layer::{ByFamily, Layer, family},
+        layer::{ByFamily, Layer, family, unresolved},
+        ruleset::View,
         world::{GroupId, is_member, own_addresses},
-        zones::{Changes, InZones},
+        zones::{Changes, InZones, ZoneNames},
     },
-    model::{Located, Pod, PodKey, Snapshot},
+    model::{Diagnostic, Located, Pod, PodKey, Snapshot},
 };
+
+/// As many namespaces are named of an overlap.
+const SHOWN: usize = 5;
 
 impl Evaluator {
     pub(super) fn take_nodes(&mut self, old: &Snapshot, new: &Snapshot, touched: &mut Touched) {
@@ -39,6 +46,13 @@ impl Evaluator {
         } = self.zones.update(old, new, &mut self.facts);
         touched.nets.extend(nets);
         touched.blocks.extend(blocks);
+        let differ = |one: &Snapshot, other: &Snapshot| {
+            let policies = one.zone_policies.differences(&other.zone_policies).next();
+            policies.is_some() || !one.zones.keys().eq(other.zones.keys())
+        };
+        if differ(old, new) {
+            self.unresolved = unresolved(new);
+        }
         if nodes {
             touched.nets.extend(self.nodes.addresses().map(IpNet::from));
         }
@@ -159,6 +173,40 @@ impl Evaluator {
                     .of_nodes
                     .values()
                     .any(|selector| labels.clone().any(|labels| selector.matches(labels))))
+    }
+
+    /// Zones that select the same pods.
+    pub(super) fn overlaps(&self) -> Vec<Diagnostic> {
+        let mut overlaps: BTreeMap<&ZoneNames, (usize, BTreeSet<&str>)> = BTreeMap::new();
+        for (&id, zones) in &self.in_zones {
+            let zones = zones.of(View::Staged);
+            if zones.len() > 1
+                && let Some(group) = self.world.group(id)
+            {
+                let (pods, namespaces) = overlaps.entry(zones).or_default();
+                *pods += group.pods;
+                namespaces.insert(&group.kind.namespace);
+            }
+        }
+        let all = overlaps.into_iter().flat_map(|(zones, (pods, namespaces))| {
+            let names = zones.join(", ");
+            let namespaces = namespaces.into_iter().take(SHOWN).collect::<Vec<_>>();
+            let message = format!(
+                "{pods} pods (in {}) are in several zones, {names}: each one's isolation holds for them, rules that deny match them                  by any of these, and rules that allow and exceptions by none; narrow the selectors with NotIn or DoesNotExist",
+                namespaces.join(", ")
+            );
+            zones
+                .iter()
+                .filter_map(|zone| self.snapshot.zones.get(&**zone))
+                .map(|zone| Diagnostic {
+                    origin: zone.origin.clone(),
+                    object: format!("SecurityZone/{}", zone.name),
+                    field: "spec.members".to_owned(),
+                    message: message.clone(),
+                })
+                .collect::<Vec<_>>()
+        });
+        all.collect()
     }
 
     /// What holds of an address that no pod has, as a node's.

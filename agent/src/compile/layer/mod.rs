@@ -7,13 +7,17 @@ mod draft;
 mod isolation;
 mod standing;
 mod tenant;
+mod unresolved;
 
 use std::sync::Arc;
 
 use ringfence_common::{Direction, cell::Tier};
 
 use self::draft::Draft;
-pub(super) use self::standing::{ByFamily, Standing, Subject, family};
+pub(super) use self::{
+    standing::{ByFamily, Standing, Subject, family},
+    unresolved::unresolved,
+};
 use super::{
     fact::{Fact, FactId, Facts},
     names::RuleNames,

@@ -23,7 +23,7 @@ pub(super) fn instruction(cluster: &Cluster) -> Result<End> {
     let gated = items(&list).iter().all(|row| {
         row["answer"]["nri"]
             .as_str()
-            .is_some_and(|it| it.ends_with(" asks before it starts pods"))
+            .is_some_and(|it| it.contains(" asks before it starts pods"))
     });
     let (pods, _) = look(cluster)?;
     let open = pods

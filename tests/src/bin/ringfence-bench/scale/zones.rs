@@ -54,7 +54,7 @@ fn zone(number: u32, edit: u32) -> Zone {
         let base = 0xc633_0000 + (number << 8);
         Members::Networks {
             cidrs: (0..8)
-                .map(|at| net(base + ((at + edit) % 16 << 4)))
+                .map(|at| net(base + (((at + edit) % 16) << 4)))
                 .collect(),
             except: Vec::new(),
         }
