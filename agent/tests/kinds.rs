@@ -60,7 +60,9 @@ fn every_object_of_the_table_is_refused_where_it_is_wrong() {
             found.field == refused.field
                 && found.message.contains(says)
                 && found.origin.line > 0
-                && watch::excerpt(found).is_some_and(|shown| shown.contains('^'))
+                && watch::Excerpts::default()
+                    .of(found)
+                    .is_some_and(|shown| shown.contains('^'))
         };
         if !found.iter().any(|found| right(&found)) {
             wrong.push(format!(

@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 /// How many places are told: nobody mends more at a time.
-const PLACES: usize = 50;
+pub(super) const PLACES: usize = 50;
 
 /// Why a verb could not do its work. Exit code 2.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::failure::{Failure, Plain};
+use super::failure::{Failure, PLACES, Plain};
 use crate::{
     args::Manifests,
     index,
     model::{Diagnostic, Snapshot},
-    watch,
+    watch::{self, Excerpts},
 };
 
 /// Reads them all, or says everything that is wrong with them.
@@ -52,21 +52,23 @@ fn failure(diagnostics: &[Diagnostic]) -> Failure {
         [one] => one.message.clone(),
         several => format!("{} things are wrong with the manifests", several.len()),
     };
-    let place = |diagnostic: &Diagnostic| {
+    let mut excerpts = Excerpts::default();
+    let mut place = |index: usize, diagnostic: &Diagnostic| {
         let place = match diagnostics {
             [_] => place(diagnostic),
             _ => diagnostic.to_string(),
         };
-        match watch::excerpt(diagnostic) {
+        // Nobody reads more.
+        let shown = (index < PLACES).then(|| excerpts.of(diagnostic)).flatten();
+        match shown {
             Some(excerpt) => format!("{place}\n{}", indented(&excerpt)),
             None => place,
         }
     };
-    diagnostics
-        .iter()
-        .fold(Failure::new(what), |failure, diagnostic| {
-            failure.at(place(diagnostic))
-        })
+    let places = diagnostics.iter().enumerate();
+    places.fold(Failure::new(what), |failure, (index, diagnostic)| {
+        failure.at(place(index, diagnostic))
+    })
 }
 
 /// Below a place, which is indented itself.

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 pub use health::{Health, KindHealth};
 pub use kubernetes::{Connection, Kubernetes};
-pub use manifest::{Manifests, Options, excerpt, load, load_all};
+pub use manifest::{Excerpts, Manifests, Options, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
 pub use places::Places;
 pub use recall::Recalling;

@@ -137,6 +137,9 @@ fn an_error_says_what_where_and_what_next() {
     insta::assert_snapshot!(fails(&["matrix", "-f", "bad.yaml"]), @r"
     error: unknown field `ingres`; did you mean `ingress`? (allowed here: egress, ingress, podSelector, policyTypes)
       bad.yaml:31: NetworkPolicy/db/mysql: spec.ingres
+           |
+        31 |   ingres:
+           |   ^^^^^^
     ");
     insta::assert_snapshot!(fails(&["can", "shop/mysql-0", "10.0.0.9", "1", "-f", "all.yaml"]), @r"
     error: there is no pod shop/mysql-0 in the manifests

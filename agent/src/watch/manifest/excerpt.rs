@@ -1,6 +1,6 @@
 //! The line that a message is about, with a caret under the field.
 
-use std::fs;
+use std::{collections::HashMap, fs};
 
 use super::tree::{self, Node, Position, Value};
 use crate::model::Diagnostic;
@@ -8,17 +8,40 @@ use crate::model::Diagnostic;
 /// Letters of a line that are shown, at most.
 const WIDTH: usize = 120;
 
-/// The line of a diagnostic's file with a caret under its field; `None` if it cannot be read (again), or says something
-/// else by now.
-#[must_use]
-pub fn excerpt(diagnostic: &Diagnostic) -> Option<String> {
-    let origin = &diagnostic.origin;
-    if origin.line == 0 || origin.file.is_empty() || origin.file == "-" {
-        return None;
+/// Files as they are now, each read once.
+#[derive(Default)]
+pub struct Excerpts {
+    files: HashMap<String, Option<File>>,
+}
+
+struct File {
+    text: String,
+    /// Empty if it is no YAML.
+    documents: Vec<Node>,
+}
+
+impl Excerpts {
+    /// The line of a diagnostic's file with a caret under its field; `None` if it cannot be read (again), or says something
+    /// else by now.
+    pub fn of(&mut self, diagnostic: &Diagnostic) -> Option<String> {
+        let origin = &diagnostic.origin;
+        if origin.line == 0 || origin.file.is_empty() || origin.file == "-" {
+            return None;
+        }
+        let file = self.files.entry(origin.file.clone());
+        let file = file.or_insert_with(|| {
+            let text = fs::read_to_string(&origin.file).ok()?;
+            let documents = tree::parse(&text).unwrap_or_default();
+            Some(File { text, documents })
+        });
+        excerpt(file.as_ref()?, diagnostic)
     }
-    let text = fs::read_to_string(&origin.file).ok()?;
-    let line = text.lines().nth(origin.line - 1)?;
-    let (column, length) = place(&text, origin.line, &diagnostic.field)
+}
+
+fn excerpt(file: &File, diagnostic: &Diagnostic) -> Option<String> {
+    let origin = &diagnostic.origin;
+    let line = file.text.lines().nth(origin.line - 1)?;
+    let (column, length) = place(&file.documents, origin.line, &diagnostic.field)
         .unwrap_or_else(|| (line.len() - line.trim_start().len() + 1, 1));
     let shown: String = line.chars().take(WIDTH).collect();
     if column > WIDTH {
@@ -34,8 +57,7 @@ pub fn excerpt(diagnostic: &Diagnostic) -> Option<String> {
 }
 
 /// Column and length of what a field says, or of its name, in a line.
-fn place(text: &str, line: usize, field: &str) -> Option<(usize, usize)> {
-    let documents = tree::parse(text).ok()?;
+fn place(documents: &[Node], line: usize, field: &str) -> Option<(usize, usize)> {
     let objects = documents.iter().flat_map(objects);
     let mut best = None;
     for object in objects {
@@ -130,6 +152,6 @@ mod tests {
             ..Diagnostic::default()
         };
         let shown = "   |\n10 | spec: { a: 1 }\n   |            ^";
-        assert_eq!(excerpt(&diagnostic).unwrap(), shown);
+        assert_eq!(Excerpts::default().of(&diagnostic).unwrap(), shown);
     }
 }

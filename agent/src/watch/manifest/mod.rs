@@ -30,7 +30,7 @@ use anyhow::Context as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
-pub use self::excerpt::excerpt;
+pub use self::excerpt::Excerpts;
 use self::{
     changes::{Changes, Trust},
     document::Item,
