@@ -141,7 +141,11 @@ mod tests {
             (4, "spec.rules[0].missing", Some((5, 1))),
             (10, "spec.a", Some((12, 1))),
         ] {
-            assert_eq!(place(text, line, field), expect, "{field}");
+            assert_eq!(
+                place(&tree::parse(text).unwrap(), line, field),
+                expect,
+                "{field}"
+            );
         }
         let diagnostic = Diagnostic {
             origin: Origin {
