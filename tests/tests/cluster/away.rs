@@ -138,7 +138,7 @@ fn an_older_backup_is_followed_from_where_it_is() {
     api.delete(&policy("b"));
     allowed(&node, "changes are followed again", &["a", "c"]);
     patiently("nothing is wrong any more", || {
-        let current = readiness(&agent).matches("[+] watch").count() == 5;
+        let current = readiness(&agent).matches("[+] watch").count() == Kind::ALL.len();
         (current && agent.json(&["status"])["diagnostics"] == json!([])).then_some(())
     });
 }
