@@ -11,5 +11,6 @@ pub mod node;
 pub mod packet;
 pub mod paged;
 pub mod reach;
+pub mod refused;
 pub mod runtime;
 pub mod sandbox;

@@ -1,6 +1,6 @@
 //! Tiers `ClusterAdmin` and `ClusterBaseline`: a cluster network policy's rules in the compiler's terms.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ringfence_common::{Direction, cell::Tier};
 
@@ -9,13 +9,26 @@ use super::{
     names::RuleNames,
     netpol::{any_of, counts, word},
     part::Part,
+    policies::Compile,
     ports,
     ruleset::{Action, Rule},
 };
-use crate::model::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterTier, IpBlock};
+use crate::model::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterTier, Diagnostic, IpBlock};
 
-/// The rules of a policy for a direction; `None` if it has none.
-pub(super) fn part(
+impl Compile for ClusterPolicy {
+    /// The rules of a direction; none if it has none.
+    fn parts(
+        &self,
+        direction: Direction,
+        facts: &mut Facts,
+        names: &mut RuleNames,
+        _diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Part> {
+        part(self, direction, facts, names).into_iter().collect()
+    }
+}
+
+fn part(
     policy: &ClusterPolicy,
     direction: Direction,
     facts: &mut Facts,
@@ -64,11 +77,9 @@ pub(super) fn part(
 
 fn fact(peer: &ClusterPeer) -> Fact {
     match peer {
-        ClusterPeer::Pods { namespaces, pods } => Fact::Pods {
-            namespaces: Scope::Selected(namespaces.clone()),
-            pods: pods.clone(),
-            accounts: BTreeSet::new(),
-        },
+        ClusterPeer::Pods { namespaces, pods } => {
+            Fact::pods(Scope::Selected(namespaces.clone()), pods.clone())
+        }
         ClusterPeer::Nodes(selector) => Fact::Nodes(selector.clone()),
         &ClusterPeer::Network(cidr) => Fact::block(&IpBlock {
             cidr,

@@ -79,7 +79,6 @@ impl<T: Hash + Eq> Counted<T> {
     /// Forgets what nobody uses.
     pub(super) fn settle(&mut self) -> Settled<T> {
         let mut dead = Vec::new();
-        let mut brief = Vec::new();
         let mut stillborn = Vec::new();
         for number in std::mem::take(&mut self.idle) {
             let Some((_, 0)) = self.items.get(&number) else {
@@ -90,14 +89,13 @@ impl<T: Hash + Eq> Counted<T> {
             };
             self.numbers.remove(&value);
             if self.born.binary_search(&number).is_ok() {
-                brief.push(number);
                 stillborn.push(value);
             } else {
                 dead.push((number, value));
             }
         }
         let mut born = std::mem::take(&mut self.born);
-        born.retain(|number| !brief.contains(number));
+        born.retain(|number| self.items.contains_key(number));
         dead.sort_unstable_by_key(|&(number, _)| number);
         Settled {
             born,

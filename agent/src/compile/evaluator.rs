@@ -54,6 +54,8 @@ pub(super) struct Evaluator {
     zones: Zones,
     /// The zones that groups are selected into.
     in_zones: HashMap<GroupId, InZones>,
+    /// Those of them that several zones select.
+    overlapping: BTreeSet<GroupId>,
     /// The zones that the addresses of subjects are in.
     by_address: BTreeMap<PodKey, ByFamily>,
     /// What the rulesets ask about peers.

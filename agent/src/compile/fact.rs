@@ -72,24 +72,44 @@ impl Fact {
     /// exceptions are the same fact.
     #[must_use]
     pub fn block(block: &IpBlock) -> Self {
-        let cidr = canonical_net(block.cidr);
-        let inside: Vec<_> = block
-            .except
-            .iter()
-            .map(|&except| canonical_net(except))
-            // One that is wider than the block leaves nothing of it.
-            .map(|except| if except.contains(&cidr) { cidr } else { except })
-            .filter(|except| cidr.contains(except))
-            .collect();
-        let mut except: Vec<_> = inside
-            .iter()
-            .copied()
-            .filter(|it| !inside.iter().any(|other| other != it && other.contains(it)))
-            .collect();
-        except.sort_unstable();
-        except.dedup();
-        Self::Block(IpBlock { cidr, except })
+        Self::Block(canonical(block))
     }
+
+    /// The fact of pods of these namespaces, whatever their service account.
+    #[must_use]
+    pub const fn pods(namespaces: Scope, pods: Selector) -> Self {
+        Self::Pods {
+            namespaces,
+            pods,
+            accounts: BTreeSet::new(),
+        }
+    }
+}
+
+/// A block without host bits, and without exceptions that mean nothing.
+pub(super) fn canonical(block: &IpBlock) -> IpBlock {
+    let cidr = canonical_net(block.cidr);
+    let inside: Vec<_> = block
+        .except
+        .iter()
+        .map(|&except| canonical_net(except))
+        // One that is wider than the block leaves nothing of it.
+        .map(|except| if except.contains(&cidr) { cidr } else { except })
+        .filter(|except| cidr.contains(except))
+        .collect();
+    let mut except: Vec<_> = inside
+        .iter()
+        .copied()
+        .filter(|it| !inside.iter().any(|other| other != it && other.contains(it)))
+        .collect();
+    except.sort_unstable();
+    except.dedup();
+    IpBlock { cidr, except }
+}
+
+/// True if a service account is one of these; if there are none, any is.
+pub(super) fn is_of_accounts(account: &str, accounts: &BTreeSet<String>) -> bool {
+    accounts.is_empty() || accounts.contains(account)
 }
 
 /// The text says all that the fact means, and nothing else: equal texts are equal facts.

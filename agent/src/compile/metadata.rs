@@ -139,7 +139,6 @@ mod tests {
                 accounts: ["dns".to_owned()].into(),
                 ..Workloads::default()
             }],
-            endpoints: Vec::new(),
             annotation_required: true,
             expiry: Expiry(Some(100)),
             origin: Origin::default(),

@@ -1,6 +1,6 @@
 //! Tier `NetworkPolicy`: a policy's rules in the compiler's terms.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ringfence_common::{Direction, cell::Tier};
 
@@ -9,14 +9,27 @@ use super::{
     fact::{Fact, FactId, Facts, Scope},
     names::RuleNames,
     part::Part,
+    policies::Compile,
     ports,
     ruleset::{Action, Counts, Peers, Rule},
 };
 use crate::model::{Diagnostic, Enforcement, IpBlock, Peer, Policy, PolicyKey, PortSpec};
 
-/// The rules of a policy for a direction; `None` if it does not isolate it.
-pub(super) fn part(
-    key: &PolicyKey,
+impl Compile for Policy {
+    /// The rules of a direction; none if the policy does not isolate it.
+    fn parts(
+        &self,
+        direction: Direction,
+        facts: &mut Facts,
+        names: &mut RuleNames,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Part> {
+        let part = part(self, direction, facts, names, diagnostics);
+        part.into_iter().collect()
+    }
+}
+
+fn part(
     policy: &Policy,
     direction: Direction,
     facts: &mut Facts,
@@ -24,6 +37,7 @@ pub(super) fn part(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Part> {
     let counts = counts(policy.enforcement)?;
+    let key = &policy.key;
     let object = key.to_string();
     let rules = policy
         .rules(direction)?
@@ -127,14 +141,13 @@ pub(super) fn interned(of: impl Iterator<Item = Fact>, facts: &mut Facts) -> Vec
 
 fn fact(peer: &Peer, policy: &PolicyKey) -> Fact {
     match peer {
-        Peer::Pods { namespaces, pods } => Fact::Pods {
-            namespaces: match namespaces {
+        Peer::Pods { namespaces, pods } => {
+            let namespaces = match namespaces {
                 Some(selector) => Scope::Selected(selector.clone()),
                 None => Scope::Named(policy.namespace.clone()),
-            },
-            pods: pods.clone(),
-            accounts: BTreeSet::new(),
-        },
+            };
+            Fact::pods(namespaces, pods.clone())
+        }
         Peer::Block(block) => Fact::block(block),
     }
 }

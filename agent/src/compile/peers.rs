@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    fact::{Fact, FactId, Facts, Scope},
+    fact::{Fact, FactId, Facts, Scope, is_of_accounts},
     selectors::SelectorIndex,
 };
 use crate::model::{Labels, Selector};
@@ -95,7 +95,7 @@ impl PeerIndex {
                 let Some(Fact::Pods { pods, accounts, .. }) = facts.get(id) else {
                     return false;
                 };
-                pods.matches(labels) && (accounts.is_empty() || accounts.contains(account))
+                pods.matches(labels) && is_of_accounts(account, accounts)
             }));
         };
         if let Some(index) = self.named.get(namespace) {

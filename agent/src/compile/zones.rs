@@ -1,5 +1,7 @@
 //! Who is in which zone: selected pods, else selected nodes, else the longest network.
 
+mod changes;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -7,9 +9,10 @@ use std::{
 
 use ipnet::IpNet;
 
+pub(super) use self::changes::Changes;
 use super::{
     blocks::Blocks,
-    fact::{Fact, FactId, Facts},
+    fact::{Fact, FactId, Facts, canonical, is_of_accounts},
     ruleset::View,
     selectors::SelectorIndex,
 };
@@ -73,23 +76,6 @@ struct Entry {
     blocks: Vec<IpBlock>,
     /// Facts that it keeps.
     facts: Vec<FactId>,
-}
-
-/// What a change of zones may have changed.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Of whom workloads may be.
-    pub(super) workloads: bool,
-    /// Of what nodes are.
-    pub(super) nodes: bool,
-    /// Networks that are named, or were.
-    pub(super) nets: BTreeSet<IpNet>,
-    /// What is in these networks.
-    pub(super) blocks: Vec<IpNet>,
-    /// What zones say of whoever is in them.
-    pub(super) meaning: bool,
-    /// Verdicts begin to count different zones, or end to.
-    pub(super) flipped: bool,
 }
 
 impl Zones {
@@ -297,61 +283,6 @@ impl Zones {
     }
 }
 
-impl Changes {
-    /// Notes what the change of one zone may change.
-    fn note(&mut self, old: Option<&Zone>, new: Option<&Zone>) {
-        let counting = |zone: Option<&Zone>| {
-            zone.filter(|zone| zone.enforcement != Enforcement::Disabled)
-                .map(|zone| zone.enforcement)
-        };
-        let same = counting(old) == counting(new);
-        let parts = |zone: Option<&Zone>, of: fn(&Members) -> bool| -> Vec<Members> {
-            let members = zone.into_iter().flat_map(|zone| &zone.members);
-            members.filter(|it| of(it)).cloned().collect()
-        };
-        let differ = |of: fn(&Members) -> bool| {
-            let (old, new) = (parts(old, of), parts(new, of));
-            old != new || !same && !new.is_empty()
-        };
-        self.workloads |= differ(|it| matches!(it, Members::Workloads(_)));
-        self.nodes |= differ(|it| matches!(it, Members::Nodes(_)));
-        let all = |zone: Option<&Zone>| -> BTreeSet<IpBlock> {
-            zone.into_iter().flat_map(blocks).collect()
-        };
-        let (was, is) = (all(old), all(new));
-        for (these, others) in [(&was, &is), (&is, &was)] {
-            for block in these.iter().filter(|it| !same || !others.contains(*it)) {
-                let like = others.iter().find(|it| same && it.cidr == block.cidr);
-                self.differ(block, like);
-            }
-        }
-        let meaning = |zone: Option<&Zone>| {
-            zone.map(|zone| {
-                let mut members = zone.members.iter();
-                let networks = members.any(|it| matches!(it, Members::Networks { .. }));
-                (zone.ingress, zone.egress, zone.intra_zone, networks)
-            })
-        };
-        self.meaning |= !same || meaning(old) != meaning(new);
-    }
-}
-
-impl Changes {
-    /// Notes a block that is there no more or was not there before, or only with other exceptions.
-    fn differ(&mut self, block: &IpBlock, like: Option<&IpBlock>) {
-        let Some(like) = like else {
-            self.blocks.push(block.cidr);
-            self.nets.insert(block.cidr);
-            self.nets.extend(&block.except);
-            return;
-        };
-        for &except in block.except.iter().filter(|it| !like.except.contains(it)) {
-            self.blocks.push(except);
-            self.nets.insert(except);
-        }
-    }
-}
-
 /// True if these workloads are about such pods.
 pub(super) fn is_one_of(
     workloads: &Workloads,
@@ -361,7 +292,7 @@ pub(super) fn is_one_of(
 ) -> bool {
     workloads.namespaces.matches(namespace)
         && workloads.pods.matches(labels)
-        && (workloads.accounts.is_empty() || workloads.accounts.contains(account))
+        && is_of_accounts(account, &workloads.accounts)
 }
 
 /// That an address is in a zone.
@@ -381,16 +312,11 @@ fn blocks(zone: &Zone) -> Vec<IpBlock> {
     });
     let blocks = networks.flat_map(|(cidrs, except)| {
         cidrs.iter().map(|&cidr| {
-            Fact::block(&IpBlock {
+            canonical(&IpBlock {
                 cidr,
                 except: except.clone(),
             })
         })
     });
-    blocks
-        .filter_map(|fact| match fact {
-            Fact::Block(block) => Some(block),
-            _ => None,
-        })
-        .collect()
+    blocks.collect()
 }

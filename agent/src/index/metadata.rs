@@ -66,7 +66,6 @@ pub(super) fn access(object: &api::MetadataAccess, findings: &mut Findings<'_>) 
     MetadataAccess {
         name: findings.read.key.name.clone(),
         subjects,
-        endpoints: spec.endpoint_names.clone().unwrap_or_default(),
         annotation_required: spec.pod_annotation == PodAnnotation::Required,
         expiry: expiry(spec.expiration_time.as_ref()),
         origin: findings.read.origin.clone(),

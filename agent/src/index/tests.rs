@@ -31,3 +31,13 @@ fn objects(text: &str) -> Vec<Read> {
     }
     reads
 }
+
+/// The message that says what is in force instead.
+fn in_force(index: &Index) -> String {
+    let found = index.diagnostics();
+    found
+        .into_iter()
+        .find(|found| found.field.is_empty())
+        .unwrap()
+        .message
+}

@@ -1,4 +1,4 @@
-//! What may reach the metadata service besides pods that ask by annotation.
+//! What may reach the metadata service besides pods that ask by annotation: all of its endpoints.
 
 use super::{Expiry, Origin, Workloads};
 
@@ -9,8 +9,6 @@ pub struct MetadataAccess {
     pub name: String,
     /// Pods that it is for: whom any of these names.
     pub subjects: Vec<Workloads>,
-    /// Names of endpoints of the metadata firewall that it opens.
-    pub endpoints: Vec<String>,
     /// The pod must name this grant in its annotation, too.
     pub annotation_required: bool,
     /// From then on it is absent.

@@ -11,6 +11,7 @@ mod peers;
 mod pods;
 mod ports;
 mod tiers;
+mod zoned;
 mod zones;
 
 use std::{collections::BTreeSet, net::IpAddr};

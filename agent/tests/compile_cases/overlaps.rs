@@ -3,7 +3,7 @@
 use ringfence_agent::model::ZoneRule;
 
 use super::{
-    zones::{
+    zoned::{
         SSH, allow, deny, except, expect, isolated, networks, workloads, zone, zone_policy, zoned,
     },
     *,
@@ -146,7 +146,7 @@ fn names_that_are_nobodys_and_zones_that_overlap_are_told() {
     };
     for (said, name) in [(one, "SecurityZone/one"), (two, "SecurityZone/two")] {
         assert!(
-            said.contains(name) && said.contains("1 pods (in shop)"),
+            said.contains(name) && said.contains("1 pods (in shop)") && !said.contains("  "),
             "{said}"
         );
     }

@@ -1,13 +1,12 @@
 //! Tiers: for every two that can decide differently, who wins; and tenants.
 
 use ringfence_agent::model::{
-    ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, ClusterTier, Entity, Expiry, IntraZone,
-    Members, Openness, TenantException, TenantIsolation, TenantMode, Workloads, Zone, ZoneAction,
-    ZonePeer, ZonePolicy, ZoneRule,
+    ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, ClusterTier, Expiry, TenantException,
+    TenantIsolation, TenantMode, Workloads,
 };
 
 use super::{
-    zones::{expect, team},
+    zoned::{deny, expect, isolated, team, workloads, zone_policy},
     *,
 };
 
@@ -23,39 +22,11 @@ enum Says {
 fn put(snapshot: &mut Snapshot, says: Says) {
     match says {
         Says::Deny(Tier::ZoneDeny) => {
-            let any = || vec![ZonePeer::Entity(Entity::Any)];
-            let rule = ZoneRule {
-                name: "r".to_owned(),
-                action: ZoneAction::Deny,
-                from: any(),
-                to: any(),
-                ports: tcp(80, 80),
-                except: Vec::new(),
-                acknowledge_lockout: false,
-                expiry: Expiry(None),
-            };
-            let policy = ZonePolicy {
-                name: "zp".to_owned(),
-                rules: vec![rule],
-                enforcement: Enforcement::Enforce,
-                canary: None,
-                origin: Origin::default(),
-            };
+            let policy = zone_policy(vec![deny(&["Any"], &["Any"], tcp(80, 80))]);
             snapshot.zone_policies.insert("zp".to_owned(), policy);
         }
         Says::Deny(Tier::ZoneIsolation) => {
-            let zone = Zone {
-                name: "db".to_owned(),
-                members: vec![Members::Workloads(Workloads {
-                    namespaces: team(&["shop"]),
-                    ..Workloads::default()
-                })],
-                ingress: Openness::Isolated,
-                egress: Openness::Open,
-                intra_zone: IntraZone::Allow,
-                enforcement: Enforcement::Enforce,
-                origin: Origin::default(),
-            };
+            let zone = isolated("db", vec![workloads(&["shop"], &[])]);
             snapshot.zones.insert("db".to_owned(), zone);
         }
         Says::Deny(tier @ (Tier::TenantStrict | Tier::TenantOverridable)) => {

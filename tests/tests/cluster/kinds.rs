@@ -12,27 +12,13 @@ use ringfence_agent::{
 use ringfence_tests::{
     apiserver::{ApiServer, available},
     lab::patiently,
+    refused,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cluster;
 
-/// What is said offline is tried in agent/tests/kinds.rs.
-const TABLE: &str = include_str!("../../kinds/refused.yaml");
-
 const GROUP: &str = "ringfence.dev/v1alpha1";
-
-/// An object that is refused.
-#[derive(Deserialize)]
-struct Refused {
-    kind: String,
-    name: Option<String>,
-    spec: Value,
-    field: String,
-    says: Option<String>,
-    server: Option<String>,
-}
 
 /// Installs all definitions, and waits until their objects can be asked for.
 pub fn define(api: &ApiServer) {
@@ -83,22 +69,12 @@ fn the_api_server_takes_the_definitions_and_refuses_what_the_table_says() {
     }
     let (api, _) = cluster();
     define(&api);
-    let table: Vec<Refused> = serde_saphyr::from_str(TABLE).expect("the table is YAML");
     let mut wrong = Vec::new();
-    for refused in &table {
+    for refused in refused::table() {
         let path = list(&refused.kind);
-        let group = path.trim_start_matches("/apis/");
-        let group = &group[..group.rfind('/').expect("a plural follows")];
-        let object = json!({
-            "apiVersion": group,
-            "kind": refused.kind,
-            "metadata": { "name": refused.name.as_deref().unwrap_or("a") },
-            "spec": refused.spec,
-        });
         let path = format!("{path}?dryRun=All&fieldValidation=Strict");
-        let answer = api.request("POST", &path, "application/json", Some(&object));
-        let says = refused.says.as_deref().or(refused.server.as_deref());
-        let says = says.expect("the table says what the server says");
+        let answer = api.request("POST", &path, "application/json", Some(&refused.object()));
+        let says = refused.server();
         let right = match &answer {
             Ok(_) => says == "accepted",
             Err(error) => error.to_string().contains(says),

@@ -9,7 +9,7 @@ use crate::{
     compile::{
         blocks,
         counted::Settled,
-        fact::{Fact, FactId, Scope, bare_namespace},
+        fact::{Fact, FactId, Scope, bare_namespace, is_of_accounts},
         ports,
         world::{GroupId, Kind},
     },
@@ -132,7 +132,7 @@ impl Evaluator {
                     let Kind {
                         labels, account, ..
                     } = &*group.kind;
-                    pods.matches(labels) && (accounts.is_empty() || accounts.contains(&**account))
+                    pods.matches(labels) && is_of_accounts(account, accounts)
                 })
             })
             .collect()
@@ -176,6 +176,7 @@ impl Evaluator {
         let facts = self.pod_facts.remove(&id).unwrap_or_default();
         self.release_ports(&facts);
         self.in_zones.remove(&id);
+        self.overlapping.remove(&id);
         self.world.forget(id);
     }
 

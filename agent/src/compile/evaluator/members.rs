@@ -46,11 +46,9 @@ impl Evaluator {
         } = self.zones.update(old, new, &mut self.facts);
         touched.nets.extend(nets);
         touched.blocks.extend(blocks);
-        let differ = |one: &Snapshot, other: &Snapshot| {
-            let policies = one.zone_policies.differences(&other.zone_policies).next();
-            policies.is_some() || !one.zones.keys().eq(other.zones.keys())
-        };
-        if differ(old, new) {
+        let mut policies = old.zone_policies.differences(&new.zone_policies);
+        let policies = policies.next().is_some();
+        if policies || !old.zones.keys().eq(new.zones.keys()) {
             self.unresolved = unresolved(new);
         }
         if nodes {
@@ -61,12 +59,8 @@ impl Evaluator {
             stale.zones.extend(self.world.groups().map(|(id, _)| id));
         }
         if meaning
+            || policies
             || old.past != new.past
-            || old
-                .zone_policies
-                .differences(&new.zone_policies)
-                .next()
-                .is_some()
             || old.tenants.differences(&new.tenants).next().is_some()
         {
             let layer = Layer::new(new, self.zones.differ(), &mut self.facts);
@@ -159,6 +153,11 @@ impl Evaluator {
             }
             if moved {
                 stale.subjects.insert(id);
+                if now.is_some_and(|now| now.of(View::Staged).len() > 1) {
+                    self.overlapping.insert(id);
+                } else {
+                    self.overlapping.remove(&id);
+                }
             }
         }
     }
@@ -178,21 +177,20 @@ impl Evaluator {
     /// Zones that select the same pods.
     pub(super) fn overlaps(&self) -> Vec<Diagnostic> {
         let mut overlaps: BTreeMap<&ZoneNames, (usize, BTreeSet<&str>)> = BTreeMap::new();
-        for (&id, zones) in &self.in_zones {
-            let zones = zones.of(View::Staged);
-            if zones.len() > 1
-                && let Some(group) = self.world.group(id)
-            {
-                let (pods, namespaces) = overlaps.entry(zones).or_default();
-                *pods += group.pods;
-                namespaces.insert(&group.kind.namespace);
-            }
+        for id in &self.overlapping {
+            let (Some(zones), Some(group)) = (self.in_zones.get(id), self.world.group(*id)) else {
+                continue;
+            };
+            let (pods, namespaces) = overlaps.entry(zones.of(View::Staged)).or_default();
+            *pods += group.pods;
+            namespaces.insert(&group.kind.namespace);
         }
         let all = overlaps.into_iter().flat_map(|(zones, (pods, namespaces))| {
             let names = zones.join(", ");
             let namespaces = namespaces.into_iter().take(SHOWN).collect::<Vec<_>>();
             let message = format!(
-                "{pods} pods (in {}) are in several zones, {names}: each one's isolation holds for them, rules that deny match them                  by any of these, and rules that allow and exceptions by none; narrow the selectors with NotIn or DoesNotExist",
+                "{pods} pods (in {}) are in several zones, {names}: each one's isolation holds for them, rules that deny match them \
+                 by any of these, and rules that allow and exceptions by none; narrow the selectors with NotIn or DoesNotExist",
                 namespaces.join(", ")
             );
             zones

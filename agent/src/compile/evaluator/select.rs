@@ -2,22 +2,15 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ringfence_common::Direction;
-
 use super::{Evaluator, Selected, Stale, Touched};
 use crate::{
     compile::{
-        cluster,
-        fact::Facts,
         layer::{ByFamily, Subject},
-        names::RuleNames,
-        netpol,
-        part::Part,
-        policies::{Compile, Compiled, DIRECTIONS, Source},
+        policies::{Compiled, DIRECTIONS, Source},
         world::{GroupId, Kind},
         zones::InZones,
     },
-    model::{ClusterPolicy, Diagnostic, Enforcement, Policy, PolicyKey, Snapshot},
+    model::{ClusterPolicy, Enforcement, PolicyKey, Snapshot},
 };
 
 impl Evaluator {
@@ -130,32 +123,5 @@ impl Evaluator {
                 .add(parts, direction, ports, &self.parts, &mut self.names)
         });
         Selected { policies, rulesets }
-    }
-}
-
-impl Compile for Policy {
-    fn parts(
-        &self,
-        direction: Direction,
-        facts: &mut Facts,
-        names: &mut RuleNames,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Vec<Part> {
-        let part = netpol::part(&self.key, self, direction, facts, names, diagnostics);
-        part.into_iter().collect()
-    }
-}
-
-impl Compile for ClusterPolicy {
-    fn parts(
-        &self,
-        direction: Direction,
-        facts: &mut Facts,
-        names: &mut RuleNames,
-        _diagnostics: &mut Vec<Diagnostic>,
-    ) -> Vec<Part> {
-        cluster::part(self, direction, facts, names)
-            .into_iter()
-            .collect()
     }
 }

@@ -34,11 +34,7 @@ pub(super) fn any_pod() -> Fact {
 
 /// Pods in these namespaces.
 pub(super) fn pods_in(namespaces: Selector) -> Fact {
-    Fact::Pods {
-        namespaces: Scope::Selected(namespaces),
-        pods: Selector::default(),
-        accounts: BTreeSet::new(),
-    }
+    Fact::pods(Scope::Selected(namespaces), Selector::default())
 }
 
 /// The other side, in words.
@@ -85,11 +81,8 @@ impl Others {
 
     /// Pods that an audited object is enforced upon.
     fn canary(canary: &Canary) -> Self {
-        Self::any_of([Fact::Pods {
-            namespaces: Scope::Selected(canary.namespaces.clone()),
-            pods: canary.pods.clone(),
-            accounts: BTreeSet::new(),
-        }])
+        let namespaces = Scope::Selected(canary.namespaces.clone());
+        Self::any_of([Fact::pods(namespaces, canary.pods.clone())])
     }
 
     fn peers(&self, facts: &mut Facts) -> Peers {

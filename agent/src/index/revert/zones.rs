@@ -115,7 +115,7 @@ pub(super) fn tenants(tenants: &TenantIsolation) -> Object {
 pub(super) fn grant(grant: &MetadataAccess) -> Object {
     let spec = api::MetadataAccessSpec {
         description: None,
-        endpoint_names: filled(grant.endpoints.clone()),
+        endpoint_names: None,
         subjects: grant.subjects.iter().map(workloads).collect(),
         pod_annotation: if grant.annotation_required {
             api::PodAnnotation::Required

@@ -31,16 +31,6 @@ fn pod(name: &str) -> Read {
     ))
 }
 
-/// The message that says what is in force instead.
-fn in_force(index: &Index) -> String {
-    let found = index.diagnostics();
-    found
-        .into_iter()
-        .find(|found| found.field.is_empty())
-        .unwrap()
-        .message
-}
-
 #[test]
 fn an_invalid_policy_keeps_its_last_good_state() {
     let mut index = Index::default();

@@ -109,6 +109,45 @@ fn what_is_not_enforced_yet_is_refused_as_such() {
     assert_eq!(index.diagnostics(), []);
 }
 
+#[test]
+fn a_broken_one_keeps_the_last_good_state_and_is_told_otherwise() {
+    let good = || {
+        one(
+            "ZonePolicy",
+            "p",
+            "rules: [{name: a, action: Allow, from: [{entity: World}], to: [{entity: Any}]}]",
+        )
+    };
+    let broken = || {
+        Event::Broken(Box::new(Broken {
+            key: good().key,
+            origin: good().origin,
+            remnant: None,
+            diagnostics: vec![Diagnostic {
+                origin: good().origin,
+                object: "ZonePolicy/p".into(),
+                field: "spec.rules".into(),
+                message: "broken".into(),
+            }],
+        }))
+    };
+    let mut index = Index::default();
+    index.apply(broken());
+    assert!(index.snapshot().zone_policies.is_empty());
+    assert_eq!(
+        in_force(&index),
+        "not in force, and no good state of it is known"
+    );
+    index.apply(Event::Apply(Box::new(good())));
+    assert_eq!(index.diagnostics(), []);
+    index.apply(broken());
+    assert_eq!(index.snapshot().zone_policies["p"].rules.len(), 1);
+    assert_eq!(
+        in_force(&index),
+        "not in force; its last good state stays so until this is mended"
+    );
+}
+
 fn one(kind: &str, name: &str, spec: &str) -> Read {
     objects(&format!(
         "apiVersion: ringfence.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
