@@ -9,6 +9,7 @@ use ringfence_common::{
     event::UNTRACKED,
     identity::{Identity, IdentityWord, fold4, fold6},
     judge::{self, ConnectionRef, FamilyTables, Judged, Sender, Sent, look_again},
+    packet::Packet,
 };
 
 use crate::{
@@ -62,7 +63,7 @@ macro_rules! family {
     (
         $address:ty, $bits:literal, $addresses:ident, $networks:ident, $connections:ident, $revoked:ident,
         $fragments:ident, $fold:ident,
-        $judged:ident, $sent:ident, $by_device:ident, $answered:ident, $fragment:ident
+        $judged:ident, $sent:ident, $by_device:ident, $answered:ident, $fragment:ident, $key:ident, $packet:ident
     ) => {
         /// [`judge::judged`] as a global function: the verifier checks it once, by itself, with any arguments.
         #[unsafe(no_mangle)]
@@ -168,6 +169,33 @@ macro_rules! family {
             }
 
             #[inline(always)]
+            fn elsewhere<'a>(
+                &'a self,
+                key: &'a mut ConnectionKey<$address>,
+            ) -> Option<&'a mut ConnectionKey<$address>> {
+                let room = maps::$key.get_ptr_mut(0)?;
+                // SAFETY: the pointer is to this CPU's own value: programs that use it run with softirqs off, one at a
+                // time, and of each only one key is here.
+                unsafe {
+                    room.write(*key);
+                    Some(&mut *room)
+                }
+            }
+
+            #[inline(always)]
+            fn room_for<'a>(
+                &'a self,
+                packet: &'a mut Packet<$address>,
+            ) -> Option<&'a mut Packet<$address>> {
+                let room = maps::$packet.get_ptr_mut(0)?;
+                // SAFETY: as above.
+                unsafe {
+                    room.write(*packet);
+                    Some(&mut *room)
+                }
+            }
+
+            #[inline(always)]
             fn revoked(&self, key: &ConnectionKey<$address>) -> ConnectionWord {
                 // SAFETY: the word is read at once, and carries a check of its key in case the element is recycled.
                 unsafe { maps::$revoked.get(key) }.map_or(ConnectionWord(0), read)
@@ -238,7 +266,9 @@ family!(
     sent4,
     by_device4,
     answered4,
-    FRAGMENT_KEY4
+    FRAGMENT_KEY4,
+    CONNECTION_KEY4,
+    PACKET4
 );
 family!(
     V6,
@@ -253,5 +283,7 @@ family!(
     sent6,
     by_device6,
     answered6,
-    FRAGMENT_KEY6
+    FRAGMENT_KEY6,
+    CONNECTION_KEY6,
+    PACKET6
 );

@@ -24,18 +24,6 @@ use aya_ebpf::{
     programs::{SkBuffContext, SockAddrContext, TcContext},
 };
 use ringfence_common::Hook;
-use tc::Device;
-
-/// An uplink with Ethernet.
-const FRAMES: Device = Device {
-    frame: true,
-    tunnel: false,
-};
-/// One without.
-const PACKETS: Device = Device {
-    frame: false,
-    tunnel: false,
-};
 
 /// TC ingress of a pod's host-side device: what the pod sends.
 #[classifier]
@@ -55,50 +43,42 @@ pub fn to_pod(context: TcContext) -> i32 {
 #[classifier]
 #[inline(always)]
 pub fn to_host(context: TcContext) -> i32 {
-    tc::host(&context, Hook::ToHost, FRAMES)
+    tc::to_host(&context)
 }
 
 /// TC ingress of a device that leads off the node.
 #[classifier]
 #[inline(always)]
 pub fn from_host(context: TcContext) -> i32 {
-    tc::host(&context, Hook::FromHost, FRAMES)
+    tc::from_host(&context)
 }
 
 /// The same as `to_host` for devices without Ethernet.
 #[classifier]
 #[inline(always)]
 pub fn to_host_l3(context: TcContext) -> i32 {
-    tc::host(&context, Hook::ToHost, PACKETS)
+    tc::to_host_l3(&context)
 }
 
 /// The same as `from_host` for devices without Ethernet.
 #[classifier]
 #[inline(always)]
 pub fn from_host_l3(context: TcContext) -> i32 {
-    tc::host(&context, Hook::FromHost, PACKETS)
+    tc::from_host_l3(&context)
 }
 
 /// TC ingress of a tunnel: what it has opened.
 #[classifier]
 #[inline(always)]
 pub fn from_tunnel(context: TcContext) -> i32 {
-    let device = Device {
-        tunnel: true,
-        ..FRAMES
-    };
-    tc::host(&context, Hook::FromHost, device)
+    tc::from_tunnel(&context)
 }
 
 /// The same as `from_tunnel` for devices without Ethernet.
 #[classifier]
 #[inline(always)]
 pub fn from_tunnel_l3(context: TcContext) -> i32 {
-    let device = Device {
-        tunnel: true,
-        ..PACKETS
-    };
-    tc::host(&context, Hook::FromHost, device)
+    tc::from_tunnel_l3(&context)
 }
 
 /// What a socket below the root of all cgroups is about to receive.

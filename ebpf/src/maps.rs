@@ -17,6 +17,7 @@ use ringfence_common::{
     identity::{Identity, IdentityWord},
     mark::MAX_SOURCES,
     metadata::{MetadataWord, SIEVE_WORDS},
+    packet::Packet,
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
@@ -105,6 +106,22 @@ pub static REVOKED6: LruHashMap<ConnectionKey<V6>, ConnectionWord, 32_768> = Lru
 /// Room for one entry of `CONNECTIONS*`: the stack has none.
 #[btf_map]
 pub static CONNECTION: PerCpuArray<Connection, 1> = PerCpuArray::new();
+
+/// Room for one key of `CONNECTIONS4`, where the stack has none.
+#[btf_map]
+pub static CONNECTION_KEY4: PerCpuArray<ConnectionKey<V4>, 1> = PerCpuArray::new();
+
+/// Room for one key of `CONNECTIONS6`.
+#[btf_map]
+pub static CONNECTION_KEY6: PerCpuArray<ConnectionKey<V6>, 1> = PerCpuArray::new();
+
+/// Room for what is known of an IPv4 packet.
+#[btf_map]
+pub static PACKET4: PerCpuArray<Packet<V4>, 1> = PerCpuArray::new();
+
+/// The same for IPv6.
+#[btf_map]
+pub static PACKET6: PerCpuArray<Packet<V6>, 1> = PerCpuArray::new();
 
 /// Ports of first fragments.
 #[btf_map]

@@ -11,7 +11,7 @@ use ringfence_common::{
     judge::{self, Context, Tables as _},
 };
 
-use crate::{bytes::Linear, tables::Maps};
+use crate::{bytes::Linear, tables::Maps, tc::Passed};
 
 const DROP: i32 = 0;
 const PASS: i32 = 1;
@@ -20,11 +20,53 @@ const PASS: i32 = 1;
 #[inline(always)]
 pub fn receive(context: &SkBuffContext) -> i32 {
     let skb: *mut __sk_buff = context.as_ptr().cast();
+    let passed = Passed(through(skb));
+    let (length, _, at) = seen(skb);
+    let Some(tables) = Maps::new(length) else {
+        return DROP;
+    };
+    if passed == Passed::NOT || judge::node_is_judged(&tables) && own(skb) == 0 {
+        return DROP;
+    }
+    let mark = tables.config().mark.stamped(at.mark, passed.stamp());
+    if mark != at.mark {
+        // SAFETY: the context is a valid `__sk_buff`, and this kind of program may write the mark.
+        unsafe { (*skb).mark = mark };
+    }
+    PASS
+}
+
+/// Judges who sends through the node. This and the next are functions of their own, with stacks of their own.
+#[inline(never)]
+extern "C" fn through(skb: *mut __sk_buff) -> u64 {
+    let (length, protocol, at) = seen(skb);
+    let Some(tables) = Maps::new(length) else {
+        return Passed::NOT.0;
+    };
+    let bytes = Linear::of(&TcContext::new(skb));
+    Passed::of(&judge::leaving(&tables, &bytes, &at, Some(protocol))).0
+}
+
+/// Judges what is for the node itself; 0 for what may not pass.
+#[inline(never)]
+extern "C" fn own(skb: *mut __sk_buff) -> u64 {
+    let (length, protocol, at) = seen(skb);
+    let Some(tables) = Maps::new(length) else {
+        return 0;
+    };
+    let bytes = Linear::of(&TcContext::new(skb));
+    let outcome = judge::of_node(&tables, &bytes, &at, Some(protocol));
+    u64::from(!matches!(outcome.verdict, Verdict::Deny))
+}
+
+/// The packet's length, what it is, and where it is met.
+#[inline(always)]
+fn seen(skb: *mut __sk_buff) -> (u32, u16, Context) {
     // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
-    let (length, protocol, at) = unsafe {
+    unsafe {
         (
             (*skb).len,
-            (*skb).protocol,
+            u16::from_be((*skb).protocol as u16),
             Context {
                 hook: Hook::ToNode,
                 ifindex: (*skb).ifindex,
@@ -32,20 +74,5 @@ pub fn receive(context: &SkBuffContext) -> i32 {
                 mark: (*skb).mark,
             },
         )
-    };
-    let Some(tables) = Maps::new(length) else {
-        return DROP;
-    };
-    let bytes = Linear::of(&TcContext::new(skb));
-    let ethertype = u16::from_be(protocol as u16);
-    let outcome = judge::leaving(&tables, &bytes, &at, Some(ethertype));
-    if matches!(outcome.verdict, Verdict::Deny) {
-        return DROP;
     }
-    let mark = tables.config().mark.stamped(at.mark, outcome.stamp);
-    if mark != at.mark {
-        // SAFETY: as above; this kind of program may write the mark.
-        unsafe { (*skb).mark = mark };
-    }
-    PASS
 }

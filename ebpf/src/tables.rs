@@ -7,7 +7,7 @@ use ringfence_common::{
     config::Config,
     endpoint::{EndpointRecord, EndpointWord, LocalWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
-    judge::{Context, Outcome, Seen, Tables, look_again},
+    judge::{self, Context, Outcome, Reach, Seen, Tables, look_again},
     metadata::{MetadataWord, sieve_bit},
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord},
@@ -134,6 +134,15 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
+    fn reach(&self, address: &V6) -> Reach {
+        match reach(address) {
+            0 => Reach::One,
+            1 => Reach::Link,
+            _ => Reach::Many,
+        }
+    }
+
+    #[inline(always)]
     fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool {
         let Some(key) = maps::SERVICE_KEY.get_ptr_mut(0) else {
             return true;
@@ -183,6 +192,14 @@ impl Tables for Maps<'_> {
             report::send(context, endpoint, outcome, seen, self.length);
         }
     }
+}
+
+/// [`judge::reach`] as a function of its own.
+#[inline(never)]
+extern "C" fn reach(address: *const V6) -> u64 {
+    // SAFETY: the only caller has a reference.
+    let address = unsafe { &*address };
+    judge::reach(address) as u64
 }
 
 /// Reads a word once, whatever happens to it at the same time.

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC},
     helpers::generated::bpf_jiffies64,
     programs::TcContext,
 };
@@ -10,6 +10,7 @@ use ringfence_common::{
     Hook,
     cell::Verdict,
     judge::{self, Context, Outcome, Tables as _},
+    mark::Stamp,
     packet::{Bytes as _, MAX_HEADERS},
     protocol,
 };
@@ -32,39 +33,101 @@ pub fn pod(context: &TcContext, hook: Hook) -> i32 {
     };
     let at = at(context, hook);
     let outcome = judge::judge(&tables, &bytes, &at);
-    action(context, &tables, &at, &outcome)
-}
-
-/// What a device that leads off the node is.
-#[derive(Clone, Copy)]
-pub struct Device {
-    /// Its packets have an Ethernet header.
-    pub frame: bool,
-    /// It opens what comes in.
-    pub tunnel: bool,
-}
-
-/// Judges a packet at a device that leads off the node.
-#[inline(always)]
-pub fn host(context: &TcContext, hook: Hook, device: Device) -> i32 {
-    gather(context);
-    let bytes = Linear::of(context);
-    let Some(tables) = Maps::new(context.len()) else {
+    if matches!(outcome.verdict, Verdict::Deny) {
         return TC_ACT_SHOT;
+    }
+    stamp(context, &tables, outcome.stamp)
+}
+
+/// A hook at a device that leads off the node: `frame` says that its packets have an Ethernet header, `tunnel` that it opens
+/// what comes in.
+///
+/// Who sends through the node and what the node does itself are judged one after the other, each in a function with a stack
+/// of its own; and for each kind of device by itself, for what is not known where it is compiled costs more of the stack than
+/// there is.
+macro_rules! device {
+    ($name:ident, $through:ident, $own:ident, $hook:ident, frame: $frame:literal, tunnel: $tunnel:literal) => {
+        #[inline(always)]
+        pub fn $name(context: &TcContext) -> i32 {
+            gather(context);
+            let skb = context.as_ptr().cast();
+            let passed = Passed($through(skb));
+            let Some(tables) = Maps::new(context.len()) else {
+                return TC_ACT_SHOT;
+            };
+            if passed == Passed::NOT || judge::node_is_judged(&tables) && $own(skb) == 0 {
+                return TC_ACT_SHOT;
+            }
+            stamp(context, &tables, passed.stamp())
+        }
+
+        #[inline(never)]
+        extern "C" fn $through(skb: *mut __sk_buff) -> u64 {
+            let context = TcContext::new(skb);
+            let bytes = Linear::of(&context);
+            let Some(tables) = Maps::new(context.len()) else {
+                return Passed::NOT.0;
+            };
+            let at = at(&context, Hook::$hook);
+            let layer3 = (!$frame).then(|| protocol_of(&context));
+            let outcome = match Hook::$hook {
+                Hook::FromHost => judge::entering(&tables, &bytes, &at, layer3, $tunnel),
+                _ => judge::leaving(&tables, &bytes, &at, layer3),
+            };
+            Passed::of(&outcome).0
+        }
+
+        #[inline(never)]
+        extern "C" fn $own(skb: *mut __sk_buff) -> u64 {
+            let context = TcContext::new(skb);
+            let bytes = Linear::of(&context);
+            let Some(tables) = Maps::new(context.len()) else {
+                return 0;
+            };
+            let at = at(&context, Hook::$hook);
+            let layer3 = (!$frame).then(|| protocol_of(&context));
+            let outcome = judge::of_node(&tables, &bytes, &at, layer3);
+            u64::from(!matches!(outcome.verdict, Verdict::Deny))
+        }
     };
-    let at = at(context, hook);
-    let layer3 = (!device.frame).then(|| protocol_of(context));
-    let outcome = match hook {
-        Hook::FromHost => judge::entering(&tables, &bytes, &at, layer3, device.tunnel),
-        _ => judge::leaving(&tables, &bytes, &at, layer3),
-    };
-    action(context, &tables, &at, &outcome)
+}
+
+device!(to_host, to_host_through, to_host_own, ToHost, frame: true, tunnel: false);
+device!(from_host, from_host_through, from_host_own, FromHost, frame: true, tunnel: false);
+device!(to_host_l3, to_host_l3_through, to_host_l3_own, ToHost, frame: false, tunnel: false);
+device!(from_host_l3, from_host_l3_through, from_host_l3_own, FromHost, frame: false, tunnel: false);
+device!(from_tunnel, from_tunnel_through, from_tunnel_own, FromHost, frame: true, tunnel: true);
+device!(from_tunnel_l3, from_tunnel_l3_through, from_tunnel_l3_own, FromHost, frame: false, tunnel: true);
+
+/// What became of a packet, as one word that a function can answer: 0 if it may not pass, else 1 with its stamp in bits
+/// 16-31.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Passed(pub u64);
+
+impl Passed {
+    /// It may not.
+    pub const NOT: Self = Self(0);
+
+    /// The word of this outcome.
+    #[inline(always)]
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome.verdict {
+            Verdict::Allow => Self(1 | u64::from(outcome.stamp.0) << 16),
+            Verdict::Deny => Self::NOT,
+        }
+    }
+
+    /// What its mark is to say.
+    #[inline(always)]
+    pub const fn stamp(self) -> Stamp {
+        Stamp((self.0 >> 16) as u16)
+    }
 }
 
 /// The packet's `EtherType`, as the kernel has it.
 #[inline(always)]
 fn protocol_of(context: &TcContext) -> u16 {
-    let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
+    let skb = context.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
     u16::from_be(unsafe { (*skb).protocol } as u16)
 }
@@ -78,15 +141,14 @@ pub fn jiffies() -> i32 {
 
 /// Says in the mark of what passes who sent it, as far as that is still of interest.
 #[inline(always)]
-fn action(context: &TcContext, tables: &Maps<'_>, at: &Context, outcome: &Outcome) -> i32 {
-    if matches!(outcome.verdict, Verdict::Deny) {
-        return TC_ACT_SHOT;
-    }
-    let mark = tables.config().mark.stamped(at.mark, outcome.stamp);
-    if mark != at.mark {
-        let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
-        // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and its mark may be written.
-        unsafe { (*skb).mark = mark };
+fn stamp(context: &TcContext, tables: &Maps<'_>, stamp: Stamp) -> i32 {
+    let skb = context.as_ptr().cast::<__sk_buff>();
+    // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and its mark may be written.
+    unsafe {
+        let mark = tables.config().mark.stamped((*skb).mark, stamp);
+        if mark != (*skb).mark {
+            (*skb).mark = mark;
+        }
     }
     TC_ACT_UNSPEC
 }
@@ -126,7 +188,7 @@ fn has_headers(linear: &Linear) -> bool {
 
 #[inline(always)]
 fn at(context: &TcContext, hook: Hook) -> Context {
-    let skb = context.as_ptr().cast::<aya_ebpf::bindings::__sk_buff>();
+    let skb = context.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
     let (ifindex, ingress, mark) = unsafe { ((*skb).ifindex, (*skb).ingress_ifindex, (*skb).mark) };
     Context {

@@ -12,6 +12,7 @@ use ringfence_common::{
     identity::{Identity, IdentityWord},
     mark::MAX_SOURCES,
     metadata::{MetadataWord, SIEVE_WORDS},
+    packet::Packet,
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
@@ -93,6 +94,10 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<ConnectionKey<V6>, ConnectionWord>("REVOKED6", LruHash, REVOKED / 2),
         map::<FragmentKey<V4>, FragmentWord>("FRAGMENTS4", LruHash, 8192),
         map::<FragmentKey<V6>, FragmentWord>("FRAGMENTS6", LruHash, 8192),
+        map::<u32, ConnectionKey<V4>>("CONNECTION_KEY4", PerCpuArray, 1),
+        map::<u32, ConnectionKey<V6>>("CONNECTION_KEY6", PerCpuArray, 1),
+        map::<u32, Packet<V4>>("PACKET4", PerCpuArray, 1),
+        map::<u32, Packet<V6>>("PACKET6", PerCpuArray, 1),
         map::<u32, FragmentKey<V4>>("FRAGMENT_KEY4", PerCpuArray, 1),
         map::<u32, FragmentKey<V6>>("FRAGMENT_KEY6", PerCpuArray, 1),
         map::<V6, MetadataWord>("METADATA", Hash, 1024),

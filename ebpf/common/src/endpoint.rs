@@ -14,6 +14,9 @@ pub type Generation = u64;
 /// Bits of a generation in [`EndpointWord`] and [`crate::connection::ConnectionWord`].
 pub const GENERATION_BITS: u32 = 40;
 
+/// The interface of the endpoint that is the node itself: no device has this index.
+pub const NODE_IFINDEX: u32 = 0;
+
 /// Interfaces with a smaller index have their word at that index of `ENDPOINTS`; for larger ones
 /// `FAR_ENDPOINTS` names the element.
 pub const NEAR_IFINDEX: u32 = 32_768;
@@ -86,6 +89,8 @@ pub struct EndpointRecord {
 pub mod flags {
     /// The pod's hardware address is known: frames from another one are dropped.
     pub const HARDWARE_ADDRESS: u32 = 1;
+    /// It is the node itself: its addresses are those of `NODE_ADDRESSES`, and nothing that it sends is judged again.
+    pub const NODE: u32 = 2;
 }
 
 /// Value of `FAR_ENDPOINTS`: bits 0-31 the element of `ENDPOINTS`, 32-63 the ifindex as a check.

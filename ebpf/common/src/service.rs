@@ -45,6 +45,8 @@ pub mod node {
     pub const OWN: u8 = 1;
     /// An address that other nodes of the cluster listen to: theirs, and the broadcast addresses of this node's networks.
     pub const OTHER: u8 = 2;
+    /// A broadcast address of this node's networks: the node listens to it, too.
+    pub const BROADCAST: u8 = 4;
 }
 
 impl NodeWord {

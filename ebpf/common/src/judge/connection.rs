@@ -16,7 +16,7 @@ use crate::{
     Direction,
     cell::{Tier, Verdict},
     connection::{Connection, ConnectionKey, ConnectionWord, NOBODY, state, verdict},
-    endpoint::EndpointRecord,
+    endpoint::{EndpointRecord, flags},
     event::Reason,
     mark::Stamp,
     packet::{Fragment, Packet},
@@ -75,19 +75,36 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
         // Multicast, broadcast, or a frame that was flooded here: no connection of this endpoint.
         return judge_alone(tables, subject, &key, direction);
     }
-    let check = A::check(&key);
+    pursue_or_open(
+        tables, context, direction, subject, packet, &mut key, arrival,
+    )
+}
+
+/// Judges a packet of this connection, or one that opens it.
+#[inline(always)]
+pub(super) fn pursue_or_open<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    direction: Direction,
+    subject: Subject<'_>,
+    packet: &Packet<A>,
+    key: &mut ConnectionKey<A>,
+    arrival: Arrival,
+) -> Outcome {
+    let check = A::check(key);
     // What the pod sends to itself does not become part of what it once sent to the node by the same ports.
     let itself = arrival.bits & verdict::ITSELF;
-    if let Some(entry) = tables.connection(&key)
-        && let Some(mut word) = current(tables, subject, entry, &key, check)
+    if let Some(entry) = tables.connection(key)
+        && let Some(mut word) = current(tables, subject, entry, key, check)
         && word.bits() & itself == itself
+        && !(arrival.at_socket && word.has(verdict::DEFERRED))
     {
         // A forwarded packet that was given the node's address does not inherit what the node itself may, nor what was
         // sent by somebody else what the pod may send to itself.
         let borrowed = word.has(verdict::OWN_NODE) && !context.generated_here()
             || word.has(verdict::ITSELF) && itself == 0;
         if direction == Direction::Ingress && borrowed {
-            return judge_alone(tables, subject, &key, direction);
+            return judge_alone(tables, subject, key, direction);
         }
         if word.bits() & arrival.bits != arrival.bits {
             word = ConnectionWord::new(word.generation(), check, word.bits() | arrival.bits);
@@ -96,7 +113,7 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
         if let Some(mut outcome) = pursue(tables.now(), entry, word, direction, packet) {
             if word.has(verdict::SOURCED) && arrival.bits & verdict::SOURCED == 0 {
                 key.endpoint = NOBODY;
-                if !tables.may_be_answered(&key) {
+                if !tables.may_be_answered(key) {
                     return Outcome::deny(Reason::Revoked);
                 }
             }
@@ -106,7 +123,9 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
             return outcome;
         }
     }
-    open(tables, context, subject, packet, &mut key, check, arrival)
+    open(
+        tables, context, direction, subject, packet, key, check, arrival,
+    )
 }
 
 /// What the mark of a packet that the pod sends on this connection is to say.
@@ -201,8 +220,12 @@ pub(super) fn current<T: Tables + FamilyTables<A>, A: Address>(
         return Some(word);
     }
     let own_node = word.has(verdict::OWN_NODE) && tables.is_node(&key.remote.mapped());
+    let forwarded = word.has(verdict::DEFERRED) && subject.record.flags & flags::NODE != 0;
     let (cell, again) = if word.has(verdict::ITSELF) {
         (OWN_NODE, 0)
+    } else if forwarded {
+        // It is no connection of the node's own, whatever policy says of those.
+        (OWN_NODE, verdict::DEFERRED)
     } else {
         let mut judged = tables.judged(subject.record, key, word.original());
         if own_node {
@@ -228,13 +251,13 @@ pub(super) fn current<T: Tables + FamilyTables<A>, A: Address>(
 fn open<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     context: &Context,
+    direction: Direction,
     subject: Subject<'_>,
     packet: &Packet<A>,
     key: &mut ConnectionKey<A>,
     check: u16,
     arrival: Arrival,
 ) -> Outcome {
-    let direction = context.direction();
     let mut bits = arrival.bits;
     if arrival.unknown {
         // In place: a second key would not fit on the stack.

@@ -10,6 +10,7 @@ mod exit;
 mod lifetime;
 mod metadata;
 mod neighbour;
+mod node;
 mod policy;
 mod related;
 mod sender;
@@ -18,6 +19,7 @@ mod tables;
 
 pub use exit::{entering, leaving};
 pub use lifetime::timeout;
+pub use node::{Reach, is_judged as node_is_judged, of_node, reach};
 pub use policy::{Judged, decide, judged};
 pub use sender::{Sender, by_device};
 pub use sent::{Sent, judge_sent, may_be_answered};
@@ -315,12 +317,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
 /// many, multicast and broadcast, for a socket without an address hears that too.
 #[inline(always)]
 fn is_opened_by_nodes<T: Tables>(tables: &T, destination: &V6) -> bool {
-    let many = match destination {
-        [0xff, ..] => true,
-        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, first, ..] => *first >= 224,
-        _ => false,
-    };
-    many || tables.node(destination) != 0
+    node::is_many(destination) || tables.node(destination) != 0
 }
 
 /// What the fragments of a packet have in common.

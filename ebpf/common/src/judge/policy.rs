@@ -5,7 +5,7 @@ use crate::{
     Direction,
     cell::{Cell, Tier, Verdict},
     connection::{ConnectionKey, verdict},
-    endpoint::EndpointRecord,
+    endpoint::{EndpointRecord, flags},
     identity::{Identity, POD, UNKNOWN},
     service::ANY_NODE_ADDRESS,
     table::{
@@ -74,7 +74,7 @@ pub fn judged<T: Tables + FamilyTables<A>, A: Address>(
     }
     let exact = exact(tables, &key.remote);
     let mut bits = 0;
-    if direction == Direction::Egress && !is_pod(exact) {
+    if direction == Direction::Egress && record.flags & flags::NODE == 0 && !is_pod(exact) {
         if is_translated(tables, key) {
             // Without egress policy there is nothing to judge, but where it comes back to its sender it must be known.
             return Judged::new(Some(OWN_NODE), verdict::AGAIN | verdict::DEFERRED);

@@ -27,6 +27,8 @@ pub(super) struct Arrival {
     pub(super) unknown: bool,
     /// It goes to a metadata endpoint, and may.
     pub(super) granted: bool,
+    /// It has arrived at a socket of the node: what is remembered as forwarded does not count.
+    pub(super) at_socket: bool,
 }
 
 /// True if the pod's own mark or its own device say that it comes back to where it came from.

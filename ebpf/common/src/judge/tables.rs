@@ -2,6 +2,7 @@
 
 use super::{
     Context, Outcome, Seen,
+    node::{Reach, reach},
     policy::{Judged, judged},
     sender::{Sender, by_device},
     sent::{Sent, judge_sent, may_be_answered},
@@ -57,6 +58,13 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
         self.node(address) & node::OWN != 0
     }
 
+    /// Whom an address names by itself: [`reach`]. (Where the compiler sees an address being looked at byte by byte it keeps
+    /// parts of it at places that the kernel's verifier refuses.)
+    #[inline(always)]
+    fn reach(&self, address: &V6) -> Reach {
+        reach(address)
+    }
+
     /// True if the node translates this destination (an address, IPv4 mapped, or [`crate::service::ANY_NODE_ADDRESS`]).
     fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool;
 
@@ -89,6 +97,19 @@ pub trait FamilyTables<A>: Sized {
 
     /// Tracks a connection, over an entry that may be there.
     fn track(&self, key: &ConnectionKey<A>, connection: &Connection);
+
+    /// The same key, where there is room for it: the kernel's stack is small, and has its own ideas of alignment. There is
+    /// always room for one.
+    #[inline(always)]
+    fn elsewhere<'a>(&'a self, key: &'a mut ConnectionKey<A>) -> Option<&'a mut ConnectionKey<A>> {
+        Some(key)
+    }
+
+    /// The same packet, where there is room for it; likewise.
+    #[inline(always)]
+    fn room_for<'a>(&'a self, packet: &'a mut Packet<A>) -> Option<&'a mut Packet<A>> {
+        Some(packet)
+    }
 
     /// How a TCP connection was revoked, else a word of no generation; it is known for longer than the connection itself.
     fn revoked(&self, key: &ConnectionKey<A>) -> ConnectionWord;
