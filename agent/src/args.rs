@@ -252,6 +252,12 @@ pub struct DetachArgs {
     /// Keep running afterwards, and other agents from starting, until told to stop.
     #[arg(long)]
     pub stay: bool,
+    /// Take off only what the node itself is judged by, whether or not an agent runs: the way back in.
+    #[arg(long, conflicts_with_all = ["stay", "done", "daemon_set"])]
+    pub host: bool,
+    /// Let the agent judge the node itself again.
+    #[arg(long, requires = "host")]
+    pub undo: bool,
     /// Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1.
     #[arg(long, conflicts_with_all = ["stay", "daemon_set"])]
     pub done: bool,

@@ -1,6 +1,7 @@
 //! The agent's flags as values, checked once.
 
 mod flags;
+mod host;
 mod mark;
 mod selector;
 mod source;
@@ -18,6 +19,7 @@ use crate::{
     compile::{self, AnnotatedPods},
     dataplane::Attach,
     diff::Limits,
+    model::Host,
     nri,
     watch::Places,
 };
@@ -26,6 +28,7 @@ use flags::{
     at_least_one, parse_annotations, parse_audit_interval, parse_cgroup_root, parse_http,
     parse_node_cgroup, parse_nri_timeout,
 };
+use host::parse_host;
 use source::{parse_cluster, parse_manifests};
 
 pub use mark::parse_mark;
@@ -51,6 +54,8 @@ pub struct Config {
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
     pub node_cgroup: Option<PathBuf>,
+    /// How the node itself is judged; `None`: not at all.
+    pub host: Option<Host>,
     /// The container runtime asks before it starts pods.
     pub nri: Option<nri::Options>,
     /// Directory of the pins.
@@ -100,6 +105,8 @@ impl Config {
             pod_processes,
             cgroup_root,
             node_cgroup,
+            host_enforcement,
+            host_failsafe,
             nri,
             nri_socket,
             nri_timeout,
@@ -146,6 +153,7 @@ impl Config {
                 .at(format!("--netns-prefix {netns_prefix}"))
                 .help("pods may name a path themselves; leave the prefix out"));
         }
+        let host = parse_host(host_enforcement, &host_failsafe, node.as_deref())?;
         let pod_processes = pod_processes == Switch::On;
         let cgroup_root = parse_cgroup_root(cgroup_root)?;
         if pod_processes && cgroup_root.is_none() {
@@ -183,6 +191,7 @@ impl Config {
             netns_directories: netns_directory,
             pod_processes,
             cgroup_root,
+            host,
             nri: asks.then_some(nri),
             node_cgroup: parse_node_cgroup(node_cgroup),
             bpffs,
@@ -232,6 +241,7 @@ impl Config {
         compile::Options {
             annotated_pods: self.metadata_annotations.clone(),
             iam_role_annotation: self.iam_role_annotation,
+            host: self.host.clone(),
         }
     }
 }

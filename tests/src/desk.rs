@@ -28,6 +28,8 @@ const SHOT: u32 = 2;
 pub struct Desk {
     /// The dataplane.
     pub kernel: Dataplane,
+    /// What the compiler is told.
+    pub compiling: compile::Options,
     pod: PodKey,
     directory: tempfile::TempDir,
 }
@@ -36,6 +38,8 @@ pub struct Desk {
 #[must_use]
 pub fn options(bpffs: PathBuf) -> Options {
     Options {
+        // Nobody writes there but who names another.
+        run_dir: bpffs.join("run"),
         bpffs,
         cgroup_root: None,
         node_cgroup: None,
@@ -73,6 +77,7 @@ impl Desk {
         let directory = tempfile::tempdir().expect("the temporary directory can be written");
         let mut desk = Self {
             kernel,
+            compiling: compile::Options::default(),
             pod,
             directory,
         };
@@ -105,7 +110,7 @@ impl Desk {
         snapshot
             .node_addresses
             .insert("192.0.2.1".parse().expect("an address"));
-        let (desired, diagnostics) = compile::compile(&snapshot, &compile::Options::default());
+        let (desired, diagnostics) = compile::compile(&snapshot, &self.compiling);
         assert_eq!(diagnostics, [], "the manifests are in order");
         desired
     }

@@ -59,6 +59,14 @@ pub struct AgentArgs {
     /// is judged: `auto` is the root of all.
     #[arg(long, value_name = "auto|off|DIR", default_value = "auto", value_hint = ValueHint::DirPath)]
     pub node_cgroup: PathBuf,
+    /// Judge what the node itself sends and receives at its uplinks by the zones that it is in: `audit` denies nothing and tells
+    /// what would be.
+    #[arg(long, value_enum, default_value_t = HostEnforcement::Off)]
+    pub host_enforcement: HostEnforcement,
+    /// A way that no policy closes to the node, besides the usual ones (SSH, kubelet, API server, DNS, DHCP), such as
+    /// `bgp=ingress,10.0.0.0/8,tcp/179`. May be repeated.
+    #[arg(long, value_name = "NAME=DIRECTION,PEERS,PORTS")]
+    pub host_failsafe: Vec<String>,
     /// Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and
     /// there is a socket.
     #[arg(long, value_enum, default_value_t = Nri::Auto)]
@@ -197,4 +205,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object in each line.
     Json,
+}
+
+/// Whether the node itself is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HostEnforcement {
+    /// It is not.
+    Off,
+    /// Nothing is denied; what would be is told.
+    Audit,
+    /// It is.
+    Enforce,
 }

@@ -34,6 +34,9 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
             ExitCode::FAILURE
         });
     }
+    if args.host {
+        return host(&args);
+    }
     let DetachArgs {
         bpffs,
         run_dir,
@@ -56,6 +59,7 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         bpffs,
         cgroup_root,
         node_cgroup: None,
+        run_dir: run_dir.clone(),
         limits: Limits::default(),
         mark: MarkLayout::DEFAULT,
         event_rate: 0,
@@ -90,6 +94,32 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         drop(said);
     }
     drop(lock);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The node itself is judged by nothing, or may be again.
+fn host(args: &DetachArgs) -> Outcome {
+    let at = args.run_dir.display().to_string();
+    if args.undo {
+        let was = dataplane::host::close(&args.run_dir)
+            .map_err(|error| Failure::new(error.to_string()).at(at))?;
+        if was {
+            say!("the agent may judge the node itself again, and does within seconds if it is to");
+        } else {
+            say!("nobody has said that the node itself is not to be judged: nothing changed");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let was = dataplane::host::open(&args.run_dir, &args.bpffs)
+        .map_err(|error| Failure::new(error.to_string()).at(at))?;
+    if was {
+        say!(
+            "what the node itself sends and receives is judged by nothing any more; pods are as before"
+        );
+    } else {
+        say!("what the node itself sends and receives was not judged, and will not be");
+    }
+    say!("until `ringfence detach --host --undo`, or a reboot");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -15,6 +15,7 @@ pub(super) fn options(config: &Config) -> dataplane::Options {
         bpffs: config.bpffs.clone(),
         cgroup_root: config.cgroup_root.clone(),
         node_cgroup: config.node_cgroup.clone(),
+        run_dir: config.run_dir.clone(),
         limits: config.limits,
         mark: config.mark,
         event_rate: config.event_rate,

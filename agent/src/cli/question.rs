@@ -93,6 +93,7 @@ impl<'a> Oracle<'a> {
         let options = compile::Options {
             annotated_pods: AnnotatedPods::All,
             iam_role_annotation: false,
+            host: None,
         };
         let (desired, diagnostics) = compile::compile(&compile::as_if_local(snapshot), &options);
         let granted = desired

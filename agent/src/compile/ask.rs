@@ -43,7 +43,7 @@ impl<'a> Asker<'a> {
     /// Prepares a snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        let mut evaluator = Evaluator::new(Subjects::All);
+        let mut evaluator = Evaluator::new(Subjects::All, None);
         evaluator.update(snapshot);
         Self {
             snapshot,

@@ -19,7 +19,7 @@ use super::{
     tables::Tables,
     world,
 };
-use crate::model::{Diagnostic, Pod, PodKey, Snapshot};
+use crate::model::{Diagnostic, Located, Pod, PodKey, Snapshot};
 
 /// The compiler with a memory.
 ///
@@ -41,9 +41,10 @@ impl Compiler {
     /// One that has seen nothing yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
+        let host = options.host.clone();
         Self {
             options,
-            evaluator: Evaluator::new(Subjects::Local),
+            evaluator: Evaluator::new(Subjects::Local, host),
             signatures: Signatures::new(),
             tables: Tables::default(),
             desired: Desired::default(),
@@ -67,6 +68,7 @@ impl Compiler {
         for key in self.stale_endpoints(&before, snapshot, &touched, renumbered) {
             self.endpoint(&key, snapshot);
         }
+        self.host();
         self.desired.rules = self.tables.rules.clone();
         self.desired.signatures = self.signatures.texts.clone();
         self.desired.addresses = self.signatures.addresses.clone();
@@ -80,6 +82,8 @@ impl Compiler {
             || before.broadcasts != snapshot.broadcasts
         {
             self.desired.other_nodes = deferral::other_nodes(snapshot);
+            let broadcasts = snapshot.broadcasts.iter();
+            self.desired.broadcasts = broadcasts.map(IpAddr::to_canonical).collect();
         }
         let here =
             |key: &PodKey| snapshot.local.contains_key(key) || before.local.contains_key(key);
@@ -129,8 +133,40 @@ impl Compiler {
         stale
     }
 
+    /// The node itself, if anything is said to it.
+    fn host(&mut self) {
+        let Some(host) = &self.options.host else {
+            return;
+        };
+        let key = PodKey::of_node(&host.node);
+        let tables = self
+            .evaluator
+            .rulesets_of_host()
+            .map(|rulesets| rulesets.map(|ruleset| self.tables.of(ruleset?)));
+        match tables {
+            Some([ingress, egress]) if ingress.is_some() || egress.is_some() => {
+                let endpoint = Endpoint {
+                    uid: String::new(),
+                    located: Located::of_node(),
+                    addresses: Vec::new(),
+                    ingress,
+                    egress,
+                    metadata_granted: false,
+                    cgroup: String::new(),
+                };
+                self.desired.endpoints.set(key, endpoint);
+            }
+            _ => {
+                self.desired.endpoints.remove(&key);
+            }
+        }
+    }
+
     /// Looks again at one pod of this node.
     fn endpoint(&mut self, key: &PodKey, snapshot: &Snapshot) {
+        if key.is_node() {
+            return;
+        }
         self.surplus.remove(key);
         let (Some(pod), Some(located)) = (
             snapshot.pods.get(key).filter(|pod| world::is_member(pod)),
@@ -232,6 +268,7 @@ pub(super) fn canonical(desired: Desired) -> Desired {
         endpoints,
         node_addresses: desired.node_addresses,
         other_nodes: desired.other_nodes,
+        broadcasts: desired.broadcasts,
         services: desired.services,
     }
 }

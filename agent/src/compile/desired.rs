@@ -26,12 +26,14 @@ pub struct Desired {
     pub addresses: OrdMap<IpNet, usize>,
     /// Tables, each once, whatever the number of endpoints that share it.
     pub tables: Objects<usize, Table>,
-    /// Pods of this node.
+    /// Pods of this node; and the node itself, if it is judged ([`PodKey::is_node`]).
     pub endpoints: Objects<PodKey, Endpoint>,
     /// Addresses of the node itself.
     pub node_addresses: BTreeSet<IpAddr>,
     /// Addresses that other nodes of the cluster listen to: theirs, and the broadcast addresses of this node's networks.
     pub other_nodes: BTreeSet<IpAddr>,
+    /// Those of them that are broadcast addresses, which this node listens to as well.
+    pub broadcasts: BTreeSet<IpAddr>,
     /// Destinations that the node translates: egress to them is judged after that.
     pub services: OrdSet<Translated>,
 }

@@ -6,6 +6,7 @@
 
 mod facts;
 mod members;
+mod node;
 mod select;
 
 use std::{
@@ -31,7 +32,7 @@ use super::{
     world::{GroupId, World, is_member},
     zones::{InZones, Zones},
 };
-use crate::model::{Diagnostic, Pod, PodKey, Protocol, Selector, Snapshot};
+use crate::model::{Diagnostic, Host, Pod, PodKey, Protocol, Selector, Snapshot};
 
 /// Whose rulesets are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +71,10 @@ pub(super) struct Evaluator {
     policies: Policies,
     parts: Parts,
     selected: HashMap<GroupId, BTreeMap<ByFamily, Selected>>,
+    /// How the node itself is judged, if it is.
+    host: Option<Host>,
+    /// What it has as a subject, and the zones that it has it by.
+    of_host: Option<(ByFamily, Selected)>,
     pod_facts: HashMap<GroupId, Vec<FactId>>,
     /// Facts about nodes.
     of_nodes: BTreeMap<FactId, Selector>,
@@ -112,6 +117,8 @@ struct Stale {
     zones: BTreeSet<GroupId>,
     /// What holds of the members of the same zones is something else.
     zone_facts: bool,
+    /// What zones say is something else.
+    layer: bool,
     /// Groups that are to be asked for their facts.
     facts: BTreeSet<GroupId>,
     /// Groups that are to be asked for their policies.
@@ -121,12 +128,13 @@ struct Stale {
 }
 
 impl Evaluator {
-    /// One that has seen nothing yet.
-    pub(super) fn new(subjects: Subjects) -> Self {
+    /// One that has seen nothing yet. With `host` the node itself is a subject, too.
+    pub(super) fn new(subjects: Subjects, host: Option<Host>) -> Self {
         let mut facts = Facts::default();
         let pod = facts.intern(Fact::Pod);
         Self {
             subjects,
+            host,
             facts,
             pod,
             ..Self::default()
@@ -155,6 +163,7 @@ impl Evaluator {
         }
         self.classify(&mut stale, &mut touched);
         self.take_policies(&old, snapshot, &mut stale);
+        self.select_host(&mut touched, stale.layer);
         self.select(&stale.subjects, &mut touched);
         self.settle_facts(&mut stale, &mut touched);
         for &group in &stale.facts {

@@ -48,7 +48,7 @@ mod tables;
 mod world;
 mod zones;
 
-use crate::model::{Diagnostic, Located, Snapshot};
+use crate::model::{Diagnostic, Host, Located, Snapshot};
 
 pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
 pub use compiler::Compiler;
@@ -63,6 +63,8 @@ pub struct Options {
     pub annotated_pods: AnnotatedPods,
     /// True if `iam.amazonaws.com/role` counts as `metadata.ringfence.dev/access`.
     pub iam_role_annotation: bool,
+    /// How the node itself is judged; `None`: not at all.
+    pub host: Option<Host>,
 }
 
 /// What the maps of the node should hold, and what is wrong with single objects: what a fresh [`Compiler`] says, with

@@ -35,7 +35,7 @@ impl Part {
     }
 
     /// Gives back the facts and names that its rules have.
-    fn release(&self, facts: &mut Facts, names: &mut RuleNames) {
+    pub(super) fn release(&self, facts: &mut Facts, names: &mut RuleNames) {
         for rule in &self.rules {
             names.release(rule.name);
             let asked = rule.all_peers().flat_map(super::ruleset::Peers::facts);

@@ -20,6 +20,8 @@ pub(super) const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Eg
 pub(super) enum Source {
     /// What zones and tenants say to subjects that stand alike with them.
     Layer(Standing),
+    /// What zones say to the node itself.
+    Node(Standing),
     /// A `ClusterNetworkPolicy`.
     Cluster(String),
     /// A `NetworkPolicy`.
@@ -68,7 +70,7 @@ impl Policies {
         let layers: Vec<Source> = self
             .compiled
             .keys()
-            .take_while(|source| matches!(source, Source::Layer(_)))
+            .take_while(|source| matches!(source, Source::Layer(_) | Source::Node(_)))
             .cloned()
             .collect();
         for source in layers {

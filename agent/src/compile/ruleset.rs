@@ -175,6 +175,26 @@ impl PortSet {
         }
     }
 
+    /// The ports that are in both; `None` if there are none. Names are in neither.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let (ours, theirs) = match (self, other) {
+            (Self::Any, same) | (same, Self::Any) => return Some(same.clone()),
+            (Self::Of { ranges: ours, .. }, Self::Of { ranges: theirs, .. }) => (ours, theirs),
+        };
+        let mut both = Vec::new();
+        for protocol in Protocol::ALL {
+            for &(first, last) in &ours[protocol as usize] {
+                for &(begin, end) in &theirs[protocol as usize] {
+                    if first.max(begin) <= last.min(end) {
+                        both.push((protocol, first.max(begin), last.min(end)));
+                    }
+                }
+            }
+        }
+        (!both.is_empty()).then(|| Self::of(&both, Vec::new()))
+    }
+
     fn contains(&self, port: Port) -> bool {
         match (self, port) {
             (Self::Any, _) => true,

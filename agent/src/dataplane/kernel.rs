@@ -13,14 +13,18 @@ use std::{
 };
 
 use aya::Ebpf;
-use ringfence_common::{cell::RuleId, config::Config, endpoint::SourceWord};
+use ringfence_common::{
+    cell::RuleId,
+    config::Config,
+    endpoint::{NODE_IFINDEX, SourceWord},
+};
 
 use super::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
     ProgramView,
     attach::Attacher,
     audit::{Auditor, Turn},
-    clock, events, installed,
+    clock, events, host, installed,
     maps::Maps,
     objects::{self, Places},
     pins::Pins,
@@ -44,6 +48,9 @@ pub struct Dataplane {
     limits: Limits,
     cgroup_root: Option<PathBuf>,
     node_cgroup: Option<PathBuf>,
+    run_dir: PathBuf,
+    /// The node itself is not judged, whatever is wanted.
+    host_open: bool,
     attacher: Attacher,
     /// What agents with other layouts have left, and in force until the first state is in our maps.
     earlier: Vec<Pins>,
@@ -100,7 +107,7 @@ impl Dataplane {
             return BTreeMap::new();
         };
         let mut grants = BTreeMap::new();
-        for (pod, endpoint) in &desired.endpoints {
+        for (pod, endpoint) in desired.endpoints.iter().filter(|(key, _)| !key.is_node()) {
             // A pod's cgroup may come later than the pod: the next audit finds it. Until then it has no grant.
             let found = cgroup2::pod_directory(root, &endpoint.cgroup, &endpoint.uid);
             let Some(Ok(found)) = found.map(|path| path.metadata()) else {
@@ -126,6 +133,15 @@ impl Dataplane {
         let start = Instant::now();
         let mut in_force = None;
         let grants = self.find_cgroups(desired);
+        self.host_open = host::is_open(&self.run_dir);
+        let mut without_host;
+        let mut desired = desired;
+        if self.host_open {
+            without_host = desired.clone();
+            let node = desired.endpoints.keys().find(|key| key.is_node());
+            node.map(|key| without_host.endpoints.remove(key));
+            desired = &without_host;
+        }
         let plan = self.planner.plan(
             Wanted {
                 desired,
@@ -189,6 +205,7 @@ impl Kernel for Dataplane {
 
     fn is_stale(&mut self, desired: &Desired) -> bool {
         self.find_cgroups(desired) != self.installed().grants
+            || self.host_open != host::is_open(&self.run_dir)
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
@@ -232,6 +249,7 @@ impl Kernel for Dataplane {
     fn programs(&self) -> Result<Vec<ProgramView>, KernelError> {
         // While another version of the layouts judges, ours belong nowhere.
         let pods = self.installed().endpoints.keys().copied();
+        let pods = pods.filter(|&ifindex| ifindex != NODE_IFINDEX);
         let places = self.earlier.is_empty().then(|| Places {
             attacher: &self.attacher,
             pins: &self.pins,

@@ -8,6 +8,7 @@ mod clock;
 mod events;
 pub mod fake;
 mod held;
+pub mod host;
 mod installed;
 mod kernel;
 mod load;

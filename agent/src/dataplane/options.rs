@@ -15,6 +15,8 @@ pub struct Options {
     pub cgroup_root: Option<PathBuf>,
     /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
     pub node_cgroup: Option<PathBuf>,
+    /// The agent's directory, where a file may say that the node itself is not judged ([`super::host`]).
+    pub run_dir: PathBuf,
     /// Sizes of the maps. A map that is pinned already keeps its size.
     pub limits: Limits,
     /// Bits of the packet mark that are ours.

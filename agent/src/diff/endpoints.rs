@@ -9,8 +9,8 @@ use imbl::OrdMap;
 use ringfence_common::{
     V4, V6,
     endpoint::{
-        EndpointRecord, EndpointWord, MAX_ADDRESSES4, MAX_ADDRESSES6, NEAR_IFINDEX, SourceWord,
-        flags,
+        EndpointRecord, EndpointWord, MAX_ADDRESSES4, MAX_ADDRESSES6, NEAR_IFINDEX, NODE_IFINDEX,
+        SourceWord, flags,
     },
     identity::Identity,
     service::node,
@@ -67,6 +67,8 @@ impl Builder<'_> {
             let same = old.filter(|old| old.record.endpoint == number);
             let source = match same {
                 Some(old) => old.record.source,
+                // Nothing that it sends is judged again elsewhere.
+                None if pod.is_node() => 0,
                 None => {
                     let place = self.place(number, &places)?;
                     places.insert(place);
@@ -153,7 +155,7 @@ impl Builder<'_> {
             .collect();
         for state in self.installed.endpoints.values() {
             let place = state.record.source;
-            if !kept.contains(&place) {
+            if place != 0 && !kept.contains(&place) {
                 self.forget.push(Op::Source(place, SourceWord::NONE));
             }
         }
@@ -300,10 +302,10 @@ impl Builder<'_> {
         EndpointRecord {
             born: 0,
             endpoint: 0,
-            flags: if hardware.is_some() {
-                flags::HARDWARE_ADDRESS
-            } else {
-                0
+            flags: match hardware {
+                _ if endpoint.located.ifindex == NODE_IFINDEX => flags::NODE,
+                Some(_) => flags::HARDWARE_ADDRESS,
+                None => 0,
             },
             addresses4,
             ingress: reference(endpoint.ingress),

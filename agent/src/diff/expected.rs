@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ringfence_common::{
-    endpoint::{EndpointWord, NEAR_IFINDEX, SourceWord},
+    endpoint::{EndpointWord, NEAR_IFINDEX, NODE_IFINDEX, SourceWord},
     mark::MAX_SOURCES,
 };
 
@@ -103,17 +103,20 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
         .endpoints
         .values()
         .map(|state| state.record.source)
+        .filter(|&place| place != 0)
         .collect();
     let nobodys = (0..MAX_SOURCES)
         .filter_map(|place| u16::try_from(place).ok())
         .filter(move |place| !places.contains(place))
         .map(|place| Op::Source(place, SourceWord::NONE));
     let endpoints = it.endpoints.into_iter().flat_map(|(ifindex, state)| {
+        let of_pod = Op::Source(state.record.source, source(ifindex, &state));
         [
-            Op::Source(state.record.source, source(ifindex, &state)),
             Op::Record(state.word.slot(), state.record),
             Op::Swap(ifindex, state.element, state.word),
         ]
+        .into_iter()
+        .chain((ifindex != NODE_IFINDEX).then_some(of_pod))
     });
     let classes = it.classes.into_iter();
     [reserve, Op::Done(it.revision)]
@@ -184,10 +187,9 @@ fn holds(it: &Installed, op: &Op) -> bool {
             .values()
             .any(|state| state.word.slot() == *slot && state.record == *record),
         Op::Source(place, word) => {
-            let mut whose = it
-                .endpoints
-                .iter()
-                .filter(|(_, state)| state.record.source == *place);
+            let mut whose = it.endpoints.iter().filter(|&(&ifindex, state)| {
+                ifindex != NODE_IFINDEX && state.record.source == *place
+            });
             match whose.next() {
                 Some((ifindex, state)) => source(*ifindex, state) == *word,
                 None => *word == SourceWord::NONE,

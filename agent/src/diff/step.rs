@@ -60,6 +60,7 @@ impl Step<'_> {
         let (identities, gone) = self.addresses(desired, targets, &tables)?;
         if before.node_addresses != desired.node_addresses
             || before.other_nodes != desired.other_nodes
+            || before.broadcasts != desired.broadcasts
             || before.services != desired.services
         {
             self.builder.surroundings(desired)?;

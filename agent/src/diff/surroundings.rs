@@ -17,7 +17,11 @@ impl Builder<'_> {
         let nodes: OrdMap<IpAddr, u8> = desired
             .other_nodes
             .iter()
-            .map(|&address| (address, node::OTHER))
+            .map(|&address| {
+                let broadcast = desired.broadcasts.contains(&address);
+                let bits = if broadcast { node::BROADCAST } else { 0 };
+                (address, node::OTHER | bits)
+            })
             .chain(
                 desired
                     .node_addresses

@@ -3,6 +3,7 @@
 mod cluster_policy;
 mod expiry;
 mod grant;
+mod host;
 mod intern;
 mod labels;
 mod objects;
@@ -18,6 +19,7 @@ mod zone;
 pub use cluster_policy::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, ClusterTier};
 pub use expiry::Expiry;
 pub use grant::MetadataAccess;
+pub use host::{Failsafe, FailsafePeers, Host};
 pub use intern::Interner;
 pub use labels::{Labels, Operator, Requirement, Selector};
 pub use objects::{Difference, Objects};

@@ -13,8 +13,29 @@ pub struct PodKey {
     pub name: String,
 }
 
+impl PodKey {
+    /// The key by which the node itself is one of its endpoints: no pod has it, for pods have a namespace.
+    #[must_use]
+    pub fn of_node(name: &str) -> Self {
+        Self {
+            namespace: String::new(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// True for the node itself.
+    #[must_use]
+    pub const fn is_node(&self) -> bool {
+        self.namespace.is_empty()
+    }
+}
+
 impl fmt::Display for PodKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_node() {
+            // A colon: no pod's namespace has one.
+            return write!(f, "node:{}", self.name);
+        }
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
@@ -139,6 +160,19 @@ pub struct Located {
     pub hardware_address: Option<[u8; 6]>,
     /// Addresses on the pod's own interface, link-local ones included; empty if they could not be read.
     pub addresses: Vec<IpAddr>,
+}
+
+impl Located {
+    /// Where the node itself is: at an index that no device has.
+    #[must_use]
+    pub const fn of_node() -> Self {
+        Self {
+            ifindex: 0,
+            interface: String::new(),
+            hardware_address: None,
+            addresses: Vec::new(),
+        }
+    }
 }
 
 /// A device of the node's own: it leads off the node, to a tunnel, or is a bridge.

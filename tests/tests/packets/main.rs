@@ -6,6 +6,7 @@ mod deferral;
 mod errors;
 mod extensions;
 mod fragments;
+mod hosts;
 mod malformed;
 mod metadata;
 mod neighbours;

@@ -66,6 +66,7 @@ impl Evaluator {
             let layer = Layer::new(new, self.zones.differ(), &mut self.facts);
             std::mem::replace(&mut self.layer, layer).release(&mut self.facts);
             self.policies.forget_layer();
+            stale.layer = true;
             stale.subjects.extend(self.selected.keys());
         }
     }

@@ -20,7 +20,11 @@ pub(super) const EVERY_PORT: &Ports = &Ports::Any;
 
 /// All addresses of a family.
 pub(super) fn everybody(family: usize) -> Fact {
-    let cidr = [IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())][family];
+    everybody_in([IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())][family])
+}
+
+/// All addresses of a network.
+pub(super) fn everybody_in(cidr: IpNet) -> Fact {
     Fact::block(&IpBlock {
         cidr,
         except: Vec::new(),

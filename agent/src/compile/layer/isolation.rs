@@ -62,10 +62,17 @@ impl<'a> Towards<'a> {
 }
 
 impl<'a> Seen<'a, '_> {
-    /// What policies deny.
-    pub(super) fn denials(&self, direction: Direction) -> Vec<Draft<'a>> {
+    /// What policies deny, by those rules that `counts` says.
+    pub(super) fn denials(
+        &self,
+        direction: Direction,
+        counts: impl Fn(&ZoneRule) -> bool,
+    ) -> Vec<Draft<'a>> {
         let mut drafts = Vec::new();
         for (rule, mut draft) in self.rules(ZoneAction::Deny) {
+            if !counts(rule) {
+                continue;
+            }
             let (own, others) = sides(rule, direction);
             if !self.is_among(own, Of::Any) {
                 continue;

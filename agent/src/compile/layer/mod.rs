@@ -4,6 +4,7 @@
 //! they become one. Every rule here denies or leaves it to the next tier, so none is ever in another's way.
 
 mod draft;
+mod host;
 mod isolation;
 mod standing;
 mod tenant;
@@ -15,6 +16,7 @@ use ringfence_common::{Direction, cell::Tier};
 
 use self::draft::Draft;
 pub(super) use self::{
+    host::TowardsHost,
     standing::{ByFamily, Standing, Subject, family},
     unresolved::unresolved,
 };
@@ -157,9 +159,16 @@ impl Compile for Towards<'_> {
 }
 
 impl<'a> Towards<'a> {
+    /// What is denied by rules that say that they may lock somebody out.
+    fn acknowledged(&self, direction: Direction, view: View) -> Vec<Draft<'a>> {
+        self.by_family(view, |of| {
+            of.denials(direction, |rule| rule.acknowledge_lockout)
+        })
+    }
+
     fn drafts(&self, tier: Tier, direction: Direction, view: View) -> Vec<Draft<'a>> {
         match tier {
-            Tier::ZoneDeny => self.by_family(view, |of| of.denials(direction)),
+            Tier::ZoneDeny => self.by_family(view, |of| of.denials(direction, |_| true)),
             Tier::ZoneIsolation => self.by_family(view, |of| of.isolation(direction)),
             Tier::TenantStrict => self.tenants(direction, view),
             // Its team decides who comes in, so nobody decides who goes out.

@@ -68,6 +68,17 @@ impl Standing {
 }
 
 impl Layer {
+    /// How a node in these zones stands; `None` if nothing is said to anybody.
+    pub(in crate::compile) fn standing_of_node(&self, zones: ByFamily) -> Option<Standing> {
+        let nothing = self.zones.is_empty() && self.policies.is_empty();
+        (!nothing).then(|| Standing {
+            zones,
+            // These are pods.
+            canaries: vec![false; self.policies.len()],
+            tenants: Vec::new(),
+        })
+    }
+
     /// How a subject stands; `None` if nothing is said to anybody.
     pub(in crate::compile) fn standing(&self, subject: Subject<'_>) -> Option<Standing> {
         if self.zones.is_empty() && self.policies.is_empty() && self.tenants.is_empty() {

@@ -163,7 +163,10 @@ impl Dataplane {
     /// Attaches to every wanted device, whatever becomes of the others.
     pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
         let mut first = Ok(());
-        for endpoint in desired.endpoints.values() {
+        for (key, endpoint) in &desired.endpoints {
+            if key.is_node() {
+                continue;
+            }
             let ifindex = endpoint.located.ifindex;
             let attached = self.attacher.pod(&mut self.ebpf, ifindex);
             let guarded = attached.and_then(|attached| {

@@ -86,6 +86,8 @@ fn open_beside(
         limits,
         cgroup_root: options.cgroup_root.clone(),
         node_cgroup: options.node_cgroup.clone(),
+        run_dir: options.run_dir.clone(),
+        host_open: false,
         attacher,
         earlier,
         waiting: None,
