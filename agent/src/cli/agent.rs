@@ -171,6 +171,7 @@ fn follow((mut states, source): Followed) -> (Receiver<Arc<World>>, Task) {
             let snapshot = state.synced.then(|| Arc::new(state.snapshot.clone()));
             sender.send_replace(Arc::new(World {
                 snapshot,
+                revisions: state.revisions.clone(),
                 diagnostics: state.diagnostics.clone(),
                 recalled: state.recalled,
             }));

@@ -23,6 +23,7 @@ use crate::{
         flow::{AddressBook, Flow, FlowVerdict},
         metrics::Waits,
     },
+    watch::Revisions,
 };
 
 /// Compiles the latest state whenever there is one, and wants the result in force if it differs.
@@ -32,14 +33,14 @@ pub(super) async fn compile(
     kernel: KernelHandle,
     compiled: watch::Sender<Vec<Diagnostic>>,
 ) -> anyhow::Result<()> {
-    let mut last: Option<(Arc<Desired>, bool)> = None;
+    let mut last: Option<(Arc<Desired>, bool, Revisions)> = None;
     loop {
         let now = placed.borrow_and_update().clone();
         if let Some(now) = now {
             let changed = Instant::now();
             let compile = Arc::clone(&compile);
             let of = Arc::clone(&now);
-            let recalled = now.recalled;
+            let (recalled, revisions) = (now.recalled, now.revisions.clone());
             let (desired, diagnostics) =
                 tokio::task::spawn_blocking(move || compile(&now.snapshot))
                     .await
@@ -49,13 +50,14 @@ pub(super) async fn compile(
                 *before = diagnostics;
                 differs
             });
-            // The same tables by better authority are news to whoever waits for it.
+            // The same tables by better authority, or out of other versions, are news to whoever waits for them.
             let same = last
                 .as_ref()
-                .is_some_and(|(last, by)| **last == desired && *by == recalled);
-            if !same {
-                let desired = Arc::new(desired);
-                last = Some((Arc::clone(&desired), recalled));
+                .filter(|(last, by, _)| **last == desired && *by == recalled);
+            let same = same.map(|(last, _, of)| (Arc::clone(last), *of == revisions));
+            if !matches!(same, Some((_, true))) {
+                let desired = same.map_or_else(|| Arc::new(desired), |(last, _)| last);
+                last = Some((Arc::clone(&desired), recalled, revisions));
                 kernel.want(Wanted {
                     desired,
                     of,
@@ -97,6 +99,7 @@ pub(super) async fn measure(
     let mut placed = shared.placed.clone();
     placed.mark_changed();
     let mut waits = Waits::default();
+    let mut attempts = 0;
     loop {
         tokio::select! {
             biased;
@@ -111,6 +114,10 @@ pub(super) async fn measure(
             changed = progress.changed() => changed.context("the kernel thread has ended")?,
         }
         let now = progress.borrow_and_update().clone();
+        if now.attempts == attempts {
+            continue;
+        }
+        attempts = now.attempts;
         if now.error.is_some() {
             shared.lasting.force.refused();
         } else {

@@ -10,6 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use super::Revision;
 use crate::{
     api::{
         ClusterNetworkPolicy, MetadataAccess, MetadataFirewall, SecurityZone, TenantIsolation,
@@ -103,6 +104,8 @@ pub struct Broken {
     pub key: ObjectKey,
     /// Where it was read.
     pub origin: Origin,
+    /// Which version of it this is, if it comes from a cluster.
+    pub revision: Option<Revision>,
     /// Of a policy, what could be read of its metadata, `podSelector` and `policyTypes`, so that its
     /// subjects can be isolated if no good state of it is known.
     pub remnant: Option<Box<NetworkPolicy>>,

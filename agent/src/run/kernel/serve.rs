@@ -72,7 +72,9 @@ pub(super) fn serve(
         if wanted.has_changed().unwrap_or(false) {
             let latest = wanted.borrow_and_update().clone();
             if let Some(latest) = latest {
-                apply(&mut *kernel, &latest, progress);
+                if !holds(&latest, progress) {
+                    apply(&mut *kernel, &latest, progress);
+                }
                 tried = Some(latest);
             }
         }
@@ -116,6 +118,19 @@ fn guard(kernel: &mut dyn Kernel, devices: &BTreeSet<HostDevice>) -> bool {
             false
         }
     }
+}
+
+/// Takes note that what is in force is what came of other versions too; false if it is not.
+fn holds(wanted: &Wanted, progress: &watch::Sender<Progress>) -> bool {
+    progress.send_if_modified(|progress| {
+        let in_force = progress.in_force.as_ref();
+        let same = in_force.is_some_and(|it| Arc::ptr_eq(it, &wanted.desired));
+        let holds = same && progress.error.is_none();
+        if holds {
+            progress.of = Some(Arc::clone(&wanted.of));
+        }
+        holds
+    })
 }
 
 fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Progress>) {
