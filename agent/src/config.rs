@@ -26,7 +26,7 @@ use flags::{
     at_least_one, parse_annotations, parse_audit_interval, parse_cgroup_root, parse_http,
     parse_node_cgroup, parse_nri_timeout,
 };
-use source::{parse_cluster, parse_manifests};
+use source::{parse_cluster, parse_manifests, parse_pod};
 
 pub use mark::parse_mark;
 pub use selector::parse as parse_selector;
@@ -93,6 +93,7 @@ impl Config {
             context,
             state_dir,
             node,
+            pod,
             trust_place_annotations,
             netns,
             netns_prefix,
@@ -134,6 +135,11 @@ impl Config {
             let mut cluster = parse_cluster(kubeconfig, context, state_dir, node.as_deref())?;
             cluster.event_interval =
                 (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
+            cluster.pod = pod
+                .filter(|pod| !pod.is_empty())
+                .as_deref()
+                .map(parse_pod)
+                .transpose()?;
             if trust_place_annotations {
                 cluster.places = Places::Trusted;
             }

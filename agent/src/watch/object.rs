@@ -10,6 +10,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use kube::core::{ApiResource, GroupVersionKind};
+
 use super::Revision;
 use crate::{
     api::{
@@ -177,6 +179,16 @@ impl Kind {
             self,
             Self::Namespace | Self::Node | Self::Pod | Self::Service | Self::NetworkPolicy
         )
+    }
+
+    /// How the API server is asked for its objects.
+    #[must_use]
+    pub fn resource(self) -> ApiResource {
+        let (group, version) = self
+            .api_version()
+            .split_once('/')
+            .unwrap_or(("", self.api_version()));
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, self.as_str()))
     }
 
     /// The kind of this name.
