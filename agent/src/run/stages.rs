@@ -23,24 +23,23 @@ use crate::{
         flow::{AddressBook, Flow, FlowVerdict},
         metrics::Waits,
     },
-    watch::Revisions,
 };
 
-/// Compiles the latest state whenever there is one, and wants the result in force if it differs.
+/// Compiles the latest state whenever there is one, and wants the result in force.
 pub(super) async fn compile(
     compile: Compile,
     mut placed: watch::Receiver<Option<Arc<Placed>>>,
     kernel: KernelHandle,
     compiled: watch::Sender<Vec<Diagnostic>>,
 ) -> anyhow::Result<()> {
-    let mut last: Option<(Arc<Desired>, bool, Revisions)> = None;
+    let mut last: Option<(Arc<Desired>, bool)> = None;
     loop {
         let now = placed.borrow_and_update().clone();
         if let Some(now) = now {
             let changed = Instant::now();
             let compile = Arc::clone(&compile);
             let of = Arc::clone(&now);
-            let (recalled, revisions) = (now.recalled, now.revisions.clone());
+            let recalled = now.recalled;
             let (desired, diagnostics) =
                 tokio::task::spawn_blocking(move || compile(&now.snapshot))
                     .await
@@ -50,20 +49,18 @@ pub(super) async fn compile(
                 *before = diagnostics;
                 differs
             });
-            // The same tables by better authority, or out of other versions, are news to whoever waits for them.
+            // The same tables by better authority are news to whoever waits for it.
             let same = last
                 .as_ref()
-                .filter(|(last, by, _)| **last == desired && *by == recalled);
-            let same = same.map(|(last, _, of)| (Arc::clone(last), *of == revisions));
-            if !matches!(same, Some((_, true))) {
-                let desired = same.map_or_else(|| Arc::new(desired), |(last, _)| last);
-                last = Some((Arc::clone(&desired), recalled, revisions));
-                kernel.want(Wanted {
-                    desired,
-                    of,
-                    changed,
-                });
-            }
+                .filter(|(last, by)| **last == desired && *by == recalled);
+            let desired = same.map_or_else(|| Arc::new(desired), |(last, _)| Arc::clone(last));
+            last = Some((Arc::clone(&desired), recalled));
+            // What is the same is not put there again: it is noted what it is the result of, too.
+            kernel.want(Wanted {
+                desired,
+                of,
+                changed,
+            });
         }
         placed
             .changed()
