@@ -134,3 +134,71 @@ impl Counts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{index::load, watch::Options};
+
+    /// Two zones over the same pods, one of them over the nodes' network too.
+    const WORLD: &str = "
+apiVersion: ringfence.dev/v1alpha1
+kind: SecurityZone
+metadata: { name: all }
+spec: { members: [{ workloads: { namespaceSelector: {} } }, { networks: { cidrs: [10.0.0.0/8] } }] }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: SecurityZone
+metadata: { name: shop }
+spec:
+  enforcement: Audit
+  members: [{ workloads: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: shop } } } }]
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: SecurityZone
+metadata: { name: off }
+spec: { enforcement: Disabled, members: [{ networks: { cidrs: [10.0.0.0/8] } }] }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: SecurityZone
+metadata: { name: same }
+spec: { members: [{ networks: { cidrs: [10.0.0.0/8] } }] }
+---
+{ apiVersion: v1, kind: Pod, metadata: { name: a, namespace: shop }, status: { podIP: 10.1.0.1 } }
+---
+{ apiVersion: v1, kind: Pod, metadata: { name: b, namespace: other }, status: { podIP: 10.1.0.2 } }
+---
+{ apiVersion: v1, kind: Pod, metadata: { name: over, namespace: shop }, status: { podIP: 10.1.0.3, phase: Failed } }
+---
+{ apiVersion: v1, kind: Pod, metadata: { name: host, namespace: shop }, spec: { hostNetwork: true } }
+---
+{ apiVersion: v1, kind: Node, metadata: { name: w1 }, status: { addresses: [{ type: InternalIP, address: 10.0.0.1 }] } }
+";
+
+    #[test]
+    fn members_are_counted_by_what_puts_them_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("world.yaml");
+        std::fs::write(&file, WORLD).unwrap();
+        let counts = census(&load(&[file], Options::default()).unwrap());
+        let count = |zone: &str| {
+            let Membership {
+                pods,
+                nodes,
+                networks,
+                shared,
+                ..
+            } = counts[zone];
+            [pods, nodes, networks, shared]
+        };
+        // The node is in it by its address, and so in the other zone of that network.
+        assert_eq!(count("all"), [2, 1, 1, 3]);
+        assert_eq!(count("shop"), [1, 0, 0, 1]);
+        assert_eq!(count("same"), [0, 1, 1, 2]);
+        assert_eq!(count("off"), [0; 4]);
+        assert!(!counts["off"].is_populated());
+        let examples = &counts["all"].examples;
+        assert_eq!(examples[0], "network 10.0.0.0/8 (also in same)");
+        assert_eq!(examples[1], "pod shop/a (also in shop)");
+    }
+}

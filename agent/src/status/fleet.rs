@@ -23,7 +23,7 @@ const SHOWN: usize = 5;
 
 /// A node's report.
 #[derive(Clone, Debug)]
-struct Report {
+pub(super) struct Report {
     in_force: HashSet<String>,
     error: Option<String>,
     /// When it said so first or again, by this node's clock.
@@ -55,8 +55,8 @@ pub(super) struct Realized {
 }
 
 impl Fleet {
-    /// Takes a report; true if it says something new.
-    pub fn take(&mut self, state: &NodeZoneState, now: Instant) -> bool {
+    /// Takes a report; true if it says something new. `fresh` if it was seen to come.
+    pub fn take(&mut self, state: &NodeZoneState, fresh: bool, now: Instant) -> bool {
         let name = state.metadata.name.clone().unwrap_or_default();
         let status = state.status.clone().unwrap_or_default();
         let NodeZoneStateStatus {
@@ -70,6 +70,7 @@ impl Fleet {
         let heard = match before {
             Some(before) if before.time == time => before.heard,
             Some(_) => Some(now),
+            None if fresh => Some(now),
             // Of one that was there already it is not known when it came, but by its own clock.
             None => time.and_then(|time| now.checked_sub(age(time))),
         };
@@ -117,39 +118,56 @@ impl Fleet {
         silent.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Which nodes have a version, by its print.
-    pub fn realized(&self, print: &str, now: Instant) -> Realized {
+    /// The nodes that should have what is in force, as they are now.
+    pub fn roll(&self, now: Instant) -> Roll<'_> {
         let desired: BTreeSet<&String> = self.reports.keys().chain(&self.scheduled).collect();
-        let mut waiting = Vec::new();
-        let mut failed = None;
-        for &name in &desired {
+        let rows = desired.into_iter().map(|name| {
             let report = self.reports.get(name);
-            let word = match report {
-                _ if !self.nodes.contains(name) => " (no such node)",
-                None => " (no report yet)",
-                Some(report) if !is_fresh(report, now) => " (silent)",
-                Some(report) if report.in_force.contains(print) => continue,
-                Some(_) => "",
+            let missing = match report {
+                _ if !self.nodes.contains(name) => Some(" (no such node)"),
+                None => Some(" (no report yet)"),
+                Some(report) if !is_fresh(report, now) => Some(" (silent)"),
+                Some(_) => None,
             };
-            let error = report.and_then(|report| report.error.clone());
-            if let Some(error) = error.filter(|_| word.is_empty() && failed.is_none()) {
-                failed = Some((name.clone(), error));
+            (name.as_str(), missing, report)
+        });
+        Roll(rows.collect())
+    }
+}
+
+/// The nodes that should have what is in force: their names, what is wrong with their reports, and these.
+pub(super) struct Roll<'a>(Vec<(&'a str, Option<&'static str>, Option<&'a Report>)>);
+
+impl Roll<'_> {
+    /// Which nodes have a version, by its print.
+    pub fn realized(&self, print: &str) -> Realized {
+        let mut realized = Realized {
+            desired: self.0.len(),
+            ..Realized::default()
+        };
+        let mut waiting = Vec::new();
+        let mut more = 0;
+        for (name, missing, report) in &self.0 {
+            let report = report.filter(|_| missing.is_none());
+            if report.is_some_and(|report| report.in_force.contains(print)) {
+                realized.realized += 1;
+                continue;
             }
-            waiting.push(format!("{name}{word}"));
+            let error = report.and_then(|report| report.error.as_ref());
+            if let Some(error) = error.filter(|_| realized.failed.is_none()) {
+                realized.failed = Some(((*name).to_owned(), error.clone()));
+            }
+            if waiting.len() < SHOWN {
+                waiting.push(format!("{name}{}", missing.unwrap_or_default()));
+            } else {
+                more += 1;
+            }
         }
-        let more = waiting.len().saturating_sub(SHOWN);
-        let realized = desired.len() - waiting.len();
-        waiting.truncate(SHOWN);
-        let mut text = waiting.join(", ");
+        realized.waiting = waiting.join(", ");
         if more > 0 {
-            text.push_str(&format!(" and {more} more"));
+            realized.waiting.push_str(&format!(" and {more} more"));
         }
-        Realized {
-            desired: desired.len(),
-            realized,
-            waiting: text,
-            failed,
-        }
+        realized
     }
 }
 
@@ -222,39 +240,40 @@ mod tests {
         };
         let (mut fleet, now) = (Fleet::default(), Instant::now());
         fleet.place(&snapshot, Some(&own));
-        assert!(fleet.take(&state("w1", 0, &["x"], None), now));
-        assert!(fleet.take(&state("w2", 0, &[], None), now));
-        let realized = fleet.realized("x", now);
+        assert!(fleet.take(&state("w1", 0, &["x"], None), false, now));
+        assert!(fleet.take(&state("w2", 0, &[], None), false, now));
+        let realized = fleet.roll(now).realized("x");
         assert_eq!((realized.desired, realized.realized), (3, 1));
         assert_eq!(realized.waiting, "w2, w3 (no report yet)");
         // Without a pod of its own only who reports counts.
         fleet.place(&snapshot, None);
-        assert_eq!(fleet.realized("x", now).desired, 2);
+        assert_eq!(fleet.roll(now).realized("x").desired, 2);
     }
 
     #[test]
     fn an_old_report_and_a_node_that_is_gone_have_nothing() {
         let (mut fleet, now) = (Fleet::default(), Instant::now());
         fleet.place(&nodes(&["w1", "w2"]), None);
-        fleet.take(&state("w1", 0, &["x"], None), now);
-        fleet.take(&state("w2", 0, &["x"], None), now);
-        fleet.take(&state("gone", 0, &["x"], None), now);
-        assert_eq!(fleet.realized("x", now).waiting, "gone (no such node)");
+        fleet.take(&state("w1", 0, &["x"], None), false, now);
+        fleet.take(&state("w2", 0, &["x"], None), false, now);
+        fleet.take(&state("gone", 0, &["x"], None), false, now);
+        assert_eq!(fleet.roll(now).realized("x").waiting, "gone (no such node)");
         fleet.forget("gone");
         let later = now + STALE + Duration::from_secs(1);
-        let renewed = fleet.take(&state("w2", 91, &["x"], None), later);
+        let renewed = fleet.take(&state("w2", 91, &["x"], None), false, later);
         assert!(renewed, "it was silent");
-        let realized = fleet.realized("x", later);
+        let realized = fleet.roll(later).realized("x");
         assert_eq!((realized.desired, realized.realized), (2, 1));
         assert_eq!(realized.waiting, "w1 (silent)");
         assert_eq!(fleet.silent(later), ["w1"].into());
         assert!(
-            !fleet.take(&state("w2", 120, &["x"], None), later),
+            !fleet.take(&state("w2", 120, &["x"], None), false, later),
             "no news"
         );
-        // One that was old when it was first seen.
-        fleet.take(&state("w3", -500, &["x"], None), now);
-        assert!(fleet.silent(now).contains("w3"));
+        // One that was old when it was first seen, and one that was seen to come, whatever its clock says.
+        fleet.take(&state("w3", -500, &["x"], None), false, now);
+        fleet.take(&state("w4", -500, &["x"], None), true, now);
+        assert_eq!(fleet.silent(now), ["w3"].into());
     }
 
     #[test]
@@ -265,9 +284,9 @@ mod tests {
         fleet.place(&nodes(&all), None);
         for name in &all {
             let error = (*name == "w3").then_some("full");
-            fleet.take(&state(name, 0, &[], error), now);
+            fleet.take(&state(name, 0, &[], error), false, now);
         }
-        let realized = fleet.realized("x", now);
+        let realized = fleet.roll(now).realized("x");
         assert_eq!(realized.waiting, "w1, w2, w3, w4, w5 and 2 more");
         let failed = realized.failed.unwrap();
         assert_eq!(failed, ("w3".to_owned(), "full".to_owned()));

@@ -14,8 +14,11 @@
 mod condition;
 mod fleet;
 mod lease;
+mod members;
 mod pace;
 mod report;
+mod reports;
+mod shape;
 mod store;
 mod summary;
 mod writer;

@@ -4,11 +4,11 @@
 
 mod aspects;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use super::{
     condition::{Said, Truth},
-    fleet::{Fleet, Realized},
+    fleet::{Realized, Roll},
 };
 use crate::{
     api::version_print,
@@ -30,10 +30,9 @@ pub(super) struct View<'a> {
     /// What is wrong, by object.
     pub findings: &'a BTreeMap<String, Vec<Diagnostic>>,
     pub census: &'a BTreeMap<String, Membership>,
-    pub fleet: &'a Fleet,
+    pub nodes: &'a Roll<'a>,
     /// Zones are enforced at nodes themselves too.
     pub host_enforced: bool,
-    pub now: Instant,
 }
 
 /// What is to be said.
@@ -70,7 +69,7 @@ pub(super) fn summarize(
     let kind = key.kind.as_str();
     let latest = &versions.latest;
     let print = version_print(kind, &key.name, &latest.uid, latest.generation);
-    let realized = view.fleet.realized(&print, view.now);
+    let realized = view.nodes.realized(&print);
     let accepted = accepted(key, versions, view);
     let usable = accepted.truth == Truth::Yes;
     let programmed = programmed(versions, usable, &realized, young);

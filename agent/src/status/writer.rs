@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use kube::{
     Api, Client,
     runtime::{
@@ -17,32 +16,32 @@ use kube::{
         watcher::{self, watcher},
     },
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    condition::differ,
-    fleet::Fleet,
     host_enforced,
+    members::{self, Members},
     pace::{Pace, SETTLE},
+    reports::Reports,
+    shape::status,
     store::{GAP, Store},
-    summary::{Summary, View, summarize},
+    summary::{View, summarize},
 };
 use crate::{
     admin::Shared,
     api::NodeZoneState,
-    compile::{Membership, census},
     locate::World,
-    model::{Diagnostic, PodKey, Snapshot},
-    watch::{Kind, ObjectKey, Revision, Revisions},
+    model::{Diagnostic, PodKey},
+    watch::{ObjectKey, Revision, Revisions},
 };
 
 /// How often it is looked whether there is something to say.
 const TICK: Duration = Duration::from_millis(250);
 /// How long what was put off waits, at most.
 const LATER: Duration = Duration::from_secs(1);
-/// The least time between two counts of who is in which zone, while no zone changes.
-const CENSUS: Duration = Duration::from_secs(10);
+/// How many times as long as summing up took is waited for the next time, and the most.
+const REST: (u32, Duration) = (20, Duration::from_secs(10));
 /// How often what the objects say is read anew: others may have written it.
 const READ: Duration = Duration::from_secs(600);
 /// A version that is so new may still be on its way.
@@ -67,21 +66,16 @@ struct Due {
     turned: bool,
 }
 
-/// Who is in which zone, and of which state that was counted.
-struct Counted {
-    of: Arc<Snapshot>,
-    at: Instant,
-    members: Arc<BTreeMap<String, Membership>>,
-}
-
 /// The one that writes.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     store: Store,
-    fleet: Arc<Fleet>,
+    reports: Reports,
     tracks: HashMap<ObjectKey, Track>,
-    counted: Option<Counted>,
+    members: Members,
     own: Option<PodKey>,
+    /// Not before is everything looked at again.
+    next: Instant,
 }
 
 impl Writer {
@@ -89,34 +83,34 @@ impl Writer {
         Self {
             store: Store::new(client, shared.lasting.status.clone()),
             shared,
-            fleet: Arc::default(),
+            reports: Reports::default(),
             tracks: HashMap::new(),
-            counted: None,
+            members: Members::default(),
             own,
+            next: Instant::now(),
         }
     }
 
     /// Writes until somebody drops it.
     pub async fn run(mut self, client: Client) -> anyhow::Result<()> {
-        self.store
-            .read()
-            .await
-            .context("what the objects say cannot be read")?;
+        const UNREAD: &str = "what the objects say cannot be read";
+        self.store.read().await.context(UNREAD)?;
         let mut read = Instant::now();
         let states = Api::<NodeZoneState>::all(client);
-        let reports = watcher(states, watcher::Config::default()).default_backoff();
-        let mut reports = pin!(reports);
-        let mut listed = None;
+        let events = watcher(states, watcher::Config::default()).default_backoff();
+        let mut events = pin!(events);
         let mut complained = false;
-        let mut world = self.shared.world.clone();
+        let mut worlds = self.shared.world.clone();
+        let mut world = Arc::clone(&worlds.borrow_and_update());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut dirty, mut again) = (true, None);
+        let mut dirty = true;
+        let mut again: Option<Instant> = None;
         let mut silent = BTreeSet::new();
         loop {
             tokio::select! {
-                report = reports.next() => match report {
-                    Some(Ok(event)) => dirty |= self.hear(event, &mut listed),
+                event = events.next() => match event {
+                    Some(Ok(event)) => dirty |= self.reports.hear(event),
                     Some(Err(error)) if complained => tracing::debug!("reports of nodes: {error}"),
                     Some(Err(error)) => {
                         complained = true;
@@ -124,63 +118,31 @@ impl Writer {
                     }
                     None => anyhow::bail!("the watch of nodes' reports has ended"),
                 },
-                changed = world.changed() => {
+                changed = worlds.changed() => {
                     changed.context("the source of objects has ended")?;
-                    dirty = true;
+                    let now = Arc::clone(&worlds.borrow_and_update());
+                    dirty |= differ(&world, &now);
+                    // Pods come and go: of them only numbers depend.
+                    again.get_or_insert(Instant::now() + members::PAUSE);
+                    world = now;
                 }
                 _ = tick.tick() => {
                     let now = Instant::now();
                     if now >= read + READ {
-                        self.store.read().await.context("what the objects say cannot be read")?;
+                        self.store.read().await.context(UNREAD)?;
                         (read, dirty) = (now, true);
                     }
-                    let quiet = self.fleet.silent(now);
+                    let quiet = self.reports.fleet.silent(now);
                     if quiet != silent.iter().map(String::as_str).collect() {
                         silent = quiet.into_iter().map(str::to_owned).collect();
                         dirty = true;
                     }
-                    // Until all reports were read once nobody knows who lacks something.
-                    let known = !matches!(listed, None | Some(Listing::Begun(_)));
-                    if known && (dirty || again.is_some_and(|again| now >= again)) {
-                        let state = Arc::clone(&world.borrow_and_update());
+                    let due = dirty || again.is_some_and(|again| now >= again);
+                    if self.reports.read && due && now >= self.next {
                         dirty = false;
-                        again = self.round(&state).await?.then(|| Instant::now() + LATER);
+                        again = self.round(&world).await?.then(|| Instant::now() + LATER);
                     }
                 }
-            }
-        }
-    }
-
-    fn hear(&mut self, event: watcher::Event<NodeZoneState>, listed: &mut Option<Listing>) -> bool {
-        let fleet = Arc::make_mut(&mut self.fleet);
-        let now = Instant::now();
-        match event {
-            watcher::Event::Apply(state) => fleet.take(&state, now),
-            watcher::Event::Delete(state) => {
-                fleet.forget(state.metadata.name.as_deref().unwrap_or_default());
-                true
-            }
-            watcher::Event::Init => {
-                // Those of before count meanwhile.
-                if listed.is_none() {
-                    *listed = Some(Listing::Begun(BTreeSet::new()));
-                } else {
-                    *listed = Some(Listing::Anew(BTreeSet::new()));
-                }
-                false
-            }
-            watcher::Event::InitApply(state) => {
-                if let Some(Listing::Begun(names) | Listing::Anew(names)) = listed {
-                    names.extend(state.metadata.name.clone());
-                }
-                fleet.take(&state, now)
-            }
-            watcher::Event::InitDone => {
-                if let Some(Listing::Begun(names) | Listing::Anew(names)) = listed.take() {
-                    fleet.keep(&names);
-                }
-                *listed = Some(Listing::Done);
-                true
             }
         }
     }
@@ -191,16 +153,16 @@ impl Writer {
             return Ok(true);
         };
         let now = Instant::now();
-        let fleet = Arc::make_mut(&mut self.fleet);
+        let fleet = Arc::make_mut(&mut self.reports.fleet);
         fleet.place(&snapshot, self.own.as_ref());
-        let (members, stale) = self.members(&snapshot, now).await?;
+        let (members, stale) = self.members.of(&snapshot, now).await?;
         self.follow(&world.revisions, now);
         let keys: Vec<(ObjectKey, bool)> = self
             .tracks
             .iter()
             .map(|(key, track)| (key.clone(), now < track.since + YOUNG))
             .collect();
-        let fleet = Arc::clone(&self.fleet);
+        let fleet = Arc::clone(&self.reports.fleet);
         let (revisions, diagnostics) = (world.revisions.clone(), world.diagnostics.clone());
         let summed = tokio::task::spawn_blocking(move || {
             let findings = by_object(diagnostics);
@@ -208,9 +170,8 @@ impl Writer {
                 snapshot: &snapshot,
                 findings: &findings,
                 census: &members,
-                fleet: &fleet,
+                nodes: &fleet.roll(now),
                 host_enforced: host_enforced(),
-                now,
             };
             let summed = keys.into_iter().filter_map(|(key, young)| {
                 let summary = summarize(&key, revisions.get(&key)?, &view, young);
@@ -220,6 +181,8 @@ impl Writer {
         })
         .await
         .context("what is said of objects cannot be summed up")?;
+        let rest = (now.elapsed() * REST.0).min(REST.1);
+        self.next = Instant::now() + rest;
         let mut due: Vec<Due> = Vec::new();
         let mut later = stale;
         for (key, summary) in summed {
@@ -263,34 +226,6 @@ impl Writer {
         Ok(later)
     }
 
-    /// Counts who is in which zone, if that may have changed and was not just counted; true if it is to be counted again.
-    async fn members(
-        &mut self,
-        snapshot: &Arc<Snapshot>,
-        now: Instant,
-    ) -> anyhow::Result<(Arc<BTreeMap<String, Membership>>, bool)> {
-        if let Some(counted) = &self.counted {
-            let of = &counted.of;
-            let zones = of.zones == snapshot.zones;
-            let same = zones
-                && of.pods == snapshot.pods
-                && of.namespaces == snapshot.namespaces
-                && of.nodes == snapshot.nodes;
-            if same || zones && now < counted.at + CENSUS {
-                return Ok((Arc::clone(&counted.members), !same));
-            }
-        }
-        let of = Arc::clone(snapshot);
-        let members = tokio::task::spawn_blocking(move || census(&of));
-        let members = Arc::new(members.await.context("members cannot be counted")?);
-        self.counted = Some(Counted {
-            of: Arc::clone(snapshot),
-            at: now,
-            members: Arc::clone(&members),
-        });
-        Ok((members, false))
-    }
-
     /// Takes note of objects that are new, have changed, or are gone.
     fn follow(&mut self, revisions: &Revisions, now: Instant) {
         let custom = revisions.iter().filter(|(key, _)| key.kind.is_custom());
@@ -312,11 +247,13 @@ impl Writer {
     }
 }
 
-/// How far the list of reports is.
-enum Listing {
-    Begun(BTreeSet<String>),
-    Anew(BTreeSet<String>),
-    Done,
+/// True if more than numbers may have to be said anew.
+fn differ(before: &World, now: &World) -> bool {
+    let past = |world: &World| world.snapshot.as_ref().map(|snapshot| snapshot.past);
+    before.revisions != now.revisions
+        || before.diagnostics != now.diagnostics
+        || before.recalled != now.recalled
+        || past(before) != past(now)
 }
 
 fn by_object(diagnostics: Vec<Diagnostic>) -> BTreeMap<String, Vec<Diagnostic>> {
@@ -328,41 +265,4 @@ fn by_object(diagnostics: Vec<Diagnostic>) -> BTreeMap<String, Vec<Diagnostic>> 
             .push(diagnostic);
     }
     found
-}
-
-/// A summary as the kind's status has it; true if a condition has turned round.
-fn status(
-    kind: Kind,
-    generation: i64,
-    summary: &Summary,
-    before: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-) -> (Value, bool) {
-    // The API server keeps whole seconds.
-    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let said = summary.said.iter();
-    let conditions: Vec<_> = said
-        .map(|said| said.condition(generation, before, now))
-        .collect();
-    let turned = differ(before, &conditions);
-    let mut status = json!({ "conditions": conditions });
-    // The definition of this one has nothing else.
-    if kind == Kind::ClusterNetworkPolicy {
-        return (status, turned);
-    }
-    let (desired, realized) = (summary.realized.desired, summary.realized.realized);
-    status["observedGeneration"] = json!(generation);
-    status["desiredNodeCount"] = json!(desired);
-    status["realizedNodeCount"] = json!(realized);
-    match &summary.members {
-        Some(members) => {
-            status["podCount"] = json!(members.pods);
-            status["nodeCount"] = json!(members.nodes);
-            status["networkCount"] = json!(members.networks);
-        }
-        None => status["nodes"] = json!(format!("{realized}/{desired}")),
-    }
-    if let Some(rules) = summary.rules {
-        status["ruleCount"] = json!(rules);
-    }
-    (status, turned)
 }

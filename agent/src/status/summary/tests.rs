@@ -1,6 +1,8 @@
-use std::collections::BTreeMap;
+//! Each condition with each of its reasons.
 
-use super::*;
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{super::fleet::Fleet, *};
 use crate::{
     api::{NodeZoneState, NodeZoneStateSpec, NodeZoneStateStatus},
     compile::census,
@@ -83,7 +85,7 @@ impl World {
                 object_count: None,
                 error: error.map(str::to_owned),
             });
-            self.fleet.take(&state, Instant::now());
+            self.fleet.take(&state, true, Instant::now());
         }
         self.fleet.place(&self.snapshot, None);
         self
@@ -94,9 +96,8 @@ impl World {
             snapshot: &self.snapshot,
             findings: &self.findings,
             census: &census(&self.snapshot),
-            fleet: &self.fleet,
+            nodes: &self.fleet.roll(Instant::now()),
             host_enforced: false,
-            now: Instant::now(),
         };
         let summary = summarize(&key(kind), versions, &view, young);
         let said = summary.said.into_iter();
