@@ -50,6 +50,7 @@ pub(super) async fn follow(
     let mut progress = shared.kernel.progress();
     progress.mark_changed();
     let mut last: Option<NodeZoneStateStatus> = None;
+    let mut told: Option<Source> = None;
     let mut renew = Instant::now();
     let mut retry = RETRY[0];
     let mut complained = false;
@@ -61,7 +62,16 @@ pub(super) async fn follow(
             },
             () = tokio::time::sleep_until(renew) => {}
         }
-        let now = content(&progress.borrow_and_update());
+        let now = {
+            let progress = progress.borrow_and_update();
+            let same = told.as_ref().is_some_and(|told| *told == source(&progress));
+            // Most of what comes into force is about pods, and no news here.
+            if same && Instant::now() < renew {
+                continue;
+            }
+            told = Some(source(&progress));
+            content(&progress)
+        };
         let Some((now, of)) = now else {
             renew = Instant::now() + every;
             continue;
@@ -69,8 +79,8 @@ pub(super) async fn follow(
         if last.as_ref() == Some(&now) && Instant::now() < renew {
             continue;
         }
-        let body = body(&now, last.as_ref());
-        let written = timeout(PATIENCE, write(&states, &node, &of, &body)).await;
+        let written = write(&states, &node, &of, &now, last.as_ref());
+        let written = timeout(PATIENCE, written).await;
         match written {
             Ok(Ok(())) => {
                 shared.lasting.status.reported(true);
@@ -92,17 +102,27 @@ pub(super) async fn follow(
                     complained = true;
                     tracing::warn!(
                         "what this node has in force is not reported, and counts as pending in the status of zones and policies: {error}; \
-                         enforcement does not depend on it. the agent's account needs create on nodezonestates and patch on nodezonestates/status (apiGroup \"ringfence.dev\")"
+                         enforcement does not depend on it. The agent's account needs create on nodezonestates and patch on \
+                         nodezonestates/status (apiGroup \"ringfence.dev\")"
                     );
                 }
                 // All of it goes again: the object may be another one.
-                last = None;
+                (last, told) = (None, None);
                 tokio::time::sleep(retry).await;
                 retry = (retry * 2).min(RETRY[1]);
                 renew = Instant::now();
             }
         }
     }
+}
+
+/// All that a report depends on: comparing costs what differs.
+type Source = (Option<(Revisions, bool)>, Option<String>);
+
+fn source(progress: &Progress) -> Source {
+    let of = progress.of.as_ref();
+    let of = of.map(|of| (of.revisions.clone(), of.recalled));
+    (of, progress.error.clone())
 }
 
 /// What there is to say, and what it was made of; `None` before anything is in force by the API server's own word.
@@ -161,9 +181,11 @@ async fn write(
     states: &Api<NodeZoneState>,
     node: &str,
     of: &Placed,
-    body: &Value,
+    now: &NodeZoneStateStatus,
+    last: Option<&NodeZoneStateStatus>,
 ) -> Result<(), Error> {
-    let patch = Patch::Merge(body);
+    let news = body(now, last);
+    let patch = Patch::Merge(&news);
     let params = PatchParams::default();
     match states.patch_status(node, &params, &patch).await {
         Err(error) if is_absent(&error) => {}
@@ -193,6 +215,9 @@ async fn write(
         Err(Error::Api(status)) if status.code == 409 => {}
         result => drop(result?),
     }
+    // A new one has nothing of what was said before.
+    let all = body(now, None);
+    let patch = Patch::Merge(&all);
     states.patch_status(node, &params, &patch).await.map(drop)
 }
 

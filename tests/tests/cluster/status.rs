@@ -219,6 +219,10 @@ fn programmed_means_in_the_kernel_of_every_node() {
     ] {
         assert_eq!(one[column], cell, "{column}: {one:?}");
     }
+    // A report that somebody deletes is there again when it is renewed, whole.
+    api.delete(&(kinds::list("NodeZoneState") + "/node1"));
+    reported(&api, "node1");
+
     let states = api.table(&kinds::list("NodeZoneState"));
     assert_eq!(states.len(), 2);
     assert_eq!(states[0]["Objects"], 5, "{states:?}");
