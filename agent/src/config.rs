@@ -29,7 +29,7 @@ use flags::{
     parse_node_cgroup, parse_nri_timeout,
 };
 use host::parse_host;
-use source::{parse_cluster, parse_manifests};
+use source::{parse_cluster, parse_manifests, parse_pod};
 
 pub use mark::parse_mark;
 pub use selector::parse as parse_selector;
@@ -98,6 +98,7 @@ impl Config {
             context,
             state_dir,
             node,
+            pod,
             trust_place_annotations,
             netns,
             netns_prefix,
@@ -141,6 +142,11 @@ impl Config {
             let mut cluster = parse_cluster(kubeconfig, context, state_dir, node.as_deref())?;
             cluster.event_interval =
                 (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
+            cluster.pod = pod
+                .filter(|pod| !pod.is_empty())
+                .as_deref()
+                .map(parse_pod)
+                .transpose()?;
             if trust_place_annotations {
                 cluster.places = Places::Trusted;
             }

@@ -36,6 +36,7 @@ pub mod metadata;
 
 pub mod admin;
 pub mod observe;
+pub mod status;
 pub mod tell;
 
 pub mod check;

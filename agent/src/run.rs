@@ -34,10 +34,10 @@ use crate::{
     config::Config,
     dataplane::Kernel,
     locate::{self, Devices, World},
-    model::{Diagnostic, Snapshot},
+    model::{Diagnostic, PodKey, Snapshot},
     nri,
     observe::{Recorder, metrics::Lasting},
-    tell,
+    status, tell,
     watch::{Connection, Health},
 };
 use kernel::KernelHandle;
@@ -72,6 +72,8 @@ pub struct Parts {
     pub open: Open,
     /// Where Events are written, and the least time between two words about the same thing.
     pub tell: Option<(Connection, Duration)>,
+    /// Where the status of objects is written, and the pod that this runs in, if it is one.
+    pub status: Option<(Connection, Option<PodKey>)>,
 }
 
 /// Runs until a signal or until a stage ends.
@@ -101,6 +103,7 @@ pub async fn run_until(
         compile,
         open,
         tell,
+        status,
     } = parts;
     let recorder = Arc::new(Recorder::default());
     let (batches, events) = mpsc::channel(BATCHES);
@@ -171,6 +174,10 @@ pub async fn run_until(
     if let Some((connection, interval)) = tell {
         let stage = tell::follow(connection, Arc::clone(&shared), interval);
         stages.spawn(async move { ("tell", stage.await) });
+    }
+    if let Some((connection, own)) = status {
+        let stage = status::follow(connection, Arc::clone(&shared), own);
+        stages.spawn(async move { ("status", stage.await) });
     }
     let stage = stages::tell_diagnostics(Arc::clone(&shared));
     stages.spawn(async move { ("diagnostics", stage.await) });

@@ -76,6 +76,7 @@ fn world(policy: &str) -> Arc<World> {
         ..Snapshot::default()
     };
     Arc::new(World {
+        revisions: Default::default(),
         snapshot: Some(Arc::new(snapshot)),
         diagnostics: Vec::new(),
         recalled: false,

@@ -115,7 +115,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__agent)
-            opts="-v -h -V --manifests --ignore-other-kinds --kubeconfig --context --state-dir --node --trust-place-annotations --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --audit-interval --kube-event-interval --tcx --log-format --verbose --help --version"
+            opts="-v -h -V --manifests --ignore-other-kinds --kubeconfig --context --state-dir --node --pod --trust-place-annotations --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --audit-interval --kube-event-interval --tcx --log-format --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -152,6 +152,10 @@ _ringfence() {
                     return 0
                     ;;
                 --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pod)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

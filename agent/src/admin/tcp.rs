@@ -111,15 +111,10 @@ async fn gather(shared: &Shared) -> Answer {
     let (revision, realized_at, policies) = {
         let progress = shared.kernel.progress();
         let progress = progress.borrow();
-        let in_force = progress.of.as_ref().map(|of| of.snapshot.policies.clone());
         (
             progress.applied.map(|applied| applied.revision),
             progress.at,
-            policy_states(
-                &placed.snapshot.policies,
-                &in_force.unwrap_or_default(),
-                &diagnostics,
-            ),
+            policy_states(&placed, progress.of.as_deref(), &diagnostics),
         )
     };
     let sample = Sample {

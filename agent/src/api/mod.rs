@@ -14,6 +14,7 @@ mod cluster_network_policy;
 mod common;
 mod metadata_access;
 mod metadata_firewall;
+mod node_zone_state;
 mod reference;
 mod schema;
 mod security_zone;
@@ -29,6 +30,9 @@ pub use cluster_network_policy::{
 pub use common::{Canary, Enforcement, PortRange, Protocol, Status, Workloads};
 pub use metadata_access::{MetadataAccess, MetadataAccessSpec, PodAnnotation};
 pub use metadata_firewall::{Endpoint, HostNetworkPods, MetadataFirewall, MetadataFirewallSpec};
+pub use node_zone_state::{
+    MOST_IN_FORCE, NodeZoneState, NodeZoneStateSpec, NodeZoneStateStatus, version_print,
+};
 pub use reference::{json_schema, markdown, yaml};
 pub use schema::{definitions, foreign, json, schema};
 pub use security_zone::{

@@ -7,8 +7,8 @@ use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
 use super::{
-    ClusterNetworkPolicy, MetadataAccess, MetadataFirewall, SecurityZone, TenantIsolation,
-    ZonePolicy,
+    ClusterNetworkPolicy, MetadataAccess, MetadataFirewall, NodeZoneState, SecurityZone,
+    TenantIsolation, ZonePolicy,
 };
 
 /// The definitions of this group's kinds, as they are installed.
@@ -24,6 +24,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         TenantIsolation::crd(),
         MetadataFirewall::crd(),
         MetadataAccess::crd(),
+        NodeZoneState::crd(),
     ]
     .into_iter()
     .map(finished)

@@ -34,6 +34,7 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
         let health = Arc::new(Health::default());
         let mut keeper = None;
         let mut tell = None;
+        let mut status = None;
         let (world, source) = match &config.source {
             Source::Manifests {
                 paths,
@@ -51,6 +52,7 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
                 if let Some(interval) = cluster.event_interval {
                     tell = Some((connection.clone(), interval));
                 }
+                status = Some((connection.clone(), cluster.pod.clone()));
                 let source = Kubernetes::new(connection, Arc::clone(&health), cluster.places);
                 match &cluster.state_dir {
                     None => follow(index::follow(source)),
@@ -70,6 +72,7 @@ pub(super) fn run(args: AgentArgs) -> Outcome {
             compile: super::kernel::compiler(&config),
             open: super::kernel::opener(&config),
             tell,
+            status,
         };
         let result = run::run(config, parts).await;
         if let Some(keeper) = keeper
@@ -171,6 +174,7 @@ fn follow((mut states, source): Followed) -> (Receiver<Arc<World>>, Task) {
             let snapshot = state.synced.then(|| Arc::new(state.snapshot.clone()));
             sender.send_replace(Arc::new(World {
                 snapshot,
+                revisions: state.revisions.clone(),
                 diagnostics: state.diagnostics.clone(),
                 recalled: state.recalled,
             }));

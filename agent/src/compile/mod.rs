@@ -21,6 +21,7 @@
 mod address;
 mod ask;
 mod blocks;
+mod census;
 mod cluster;
 mod compiler;
 mod counted;
@@ -51,6 +52,7 @@ mod zones;
 use crate::model::{Diagnostic, Host, Located, Snapshot};
 
 pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
+pub use census::{Membership, census};
 pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;

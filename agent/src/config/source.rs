@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{args::STATE_DIR, cli::failure::Failure, watch::Places};
+use crate::{args::STATE_DIR, cli::failure::Failure, model::PodKey, watch::Places};
 
 /// Where objects come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Cluster {
     pub state_dir: Option<PathBuf>,
     /// Least time between two Events about the same thing; `None`: none are written.
     pub event_interval: Option<Duration>,
+    /// The pod of it that this runs in.
+    pub pod: Option<PodKey>,
     /// Whether its pods may say where they are.
     pub places: Places,
 }
@@ -47,6 +49,19 @@ pub(super) fn parse_manifests(
         paths,
         ignore_other_kinds,
     })
+}
+
+/// Namespace and name of a pod.
+pub(super) fn parse_pod(text: &str) -> Result<PodKey, Failure> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => Ok(PodKey {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }),
+        _ => Err(Failure::new("a pod is named by its namespace and its name")
+            .at(format!("--pod {text}"))
+            .help("write it as NAMESPACE/NAME; in a DaemonSet from fieldRef metadata.namespace and metadata.name")),
+    }
 }
 
 pub(super) fn parse_cluster(
@@ -77,6 +92,7 @@ pub(super) fn parse_cluster(
         context,
         state_dir: (state_dir.as_os_str() != "off").then_some(state_dir),
         event_interval: None,
+        pod: None,
         places: Places::default(),
     })
 }

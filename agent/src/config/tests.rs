@@ -89,6 +89,7 @@ fn a_cluster_needs_the_name_of_the_node_and_no_manifests() {
         silent.source,
         Source::Cluster(Cluster {
             event_interval: None,
+            pod: None,
             ..
         })
     ));

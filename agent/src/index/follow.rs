@@ -10,7 +10,7 @@ use tokio::{
 use super::{Index, moments};
 use crate::{
     model::{Diagnostic, Snapshot},
-    watch::{Batch, Source},
+    watch::{Batch, Revisions, Source},
 };
 
 /// Batches that wait for the index, at most; a source that is faster waits.
@@ -21,6 +21,8 @@ const QUEUE: usize = 256;
 pub struct State {
     /// The objects; without `local` and `node_addresses`, which no source knows.
     pub snapshot: Snapshot,
+    /// The versions of the objects.
+    pub revisions: Revisions,
     /// What is wrong, sorted.
     pub diagnostics: Vec<Diagnostic>,
     /// Every kind has been named in full. Until then the snapshot is empty and means nothing.
@@ -102,6 +104,7 @@ fn publish(index: &Index, states: &watch::Sender<Arc<State>>) {
         let next = if index.is_synced() {
             State {
                 snapshot: index.snapshot().clone(),
+                revisions: index.revisions().clone(),
                 diagnostics,
                 synced: true,
                 recalled: index.is_recalled(),

@@ -39,7 +39,7 @@ use std::{
 use self::{check::Findings, moments::Moments};
 use crate::{
     model::{Diagnostic, Interner, Snapshot},
-    watch::{self, Broken, Event, Kind, Object, ObjectKey, Read},
+    watch::{self, Broken, Event, Kind, Object, ObjectKey, Read, Revision, Revisions, Versions},
 };
 
 pub use follow::{State, follow};
@@ -51,6 +51,8 @@ pub(crate) use pod::METADATA_REQUESTS;
 pub struct Index {
     snapshot: Snapshot,
     interner: Interner,
+    /// Which versions the objects are.
+    revisions: Revisions,
     /// What is wrong, by object.
     findings: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// Policies whose state is a substitute that isolates.
@@ -132,6 +134,7 @@ impl Index {
             }
             Event::Broken(broken) => {
                 self.name(&broken.key);
+                let versions = self.versions(&broken.key, broken.revision.clone(), false);
                 let Broken {
                     key,
                     remnant,
@@ -141,7 +144,7 @@ impl Index {
                 let substitute = remnant
                     .as_deref()
                     .and_then(|policy| policy::substitute(&key, policy, &broken.origin));
-                self.refuse(key, diagnostics, substitute)
+                self.refuse(key, diagnostics, substitute) | versions
             }
             Event::Delete(key) => {
                 if let Some(named) = self.named.get_mut(&key.kind) {
@@ -161,6 +164,12 @@ impl Index {
     #[must_use]
     pub const fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The versions of the objects that are in the snapshot, and of those that cannot be.
+    #[must_use]
+    pub const fn revisions(&self) -> &Revisions {
+        &self.revisions
     }
 
     /// Everything that is wrong, sorted.
@@ -199,13 +208,44 @@ impl Index {
         };
         let mut known = objects::keys(&self.snapshot, kind);
         known.extend(self.findings.keys().filter(|key| key.kind == kind).cloned());
+        known.extend(
+            self.revisions
+                .keys()
+                .filter(|key| key.kind == kind)
+                .cloned(),
+        );
         known
             .difference(&named)
             .fold(false, |changed, key| self.delete(key) | changed)
     }
 
+    /// Takes note of an object's newest version; true if that is news.
+    fn versions(&mut self, key: &ObjectKey, latest: Option<Revision>, accepted: bool) -> bool {
+        if !Versions::are_kept(key.kind) {
+            return false;
+        }
+        let Some(latest) = latest else {
+            return self.revisions.remove(key).is_some();
+        };
+        let accepted = if accepted {
+            Some(latest.clone())
+        } else {
+            let before = self.revisions.get(key);
+            before.and_then(|before| before.accepted.clone())
+        };
+        let now = Versions { latest, accepted };
+        self.revisions.set(key.clone(), now)
+    }
+
     fn read(&mut self, read: &Read) -> bool {
-        match self.put(read) {
+        let put = self.put(read);
+        let latest = Revision::of(read.object.metadata());
+        let versions = self.versions(&read.key, latest, put.is_ok());
+        self.settle(read, put) | versions
+    }
+
+    fn settle(&mut self, read: &Read, put: Result<bool, Vec<Diagnostic>>) -> bool {
+        match put {
             Ok(changed) => {
                 let mended = self.findings.remove(&read.key).is_some();
                 self.substitutes.remove(&read.key) | mended | changed
@@ -333,6 +373,6 @@ impl Index {
         let gone = objects::remove(&mut self.snapshot, key);
         let forgotten = self.findings.remove(key).is_some();
         self.substitutes.remove(key);
-        gone | forgotten
+        gone | forgotten | self.revisions.remove(key).is_some()
     }
 }

@@ -43,13 +43,18 @@ pub(crate) use sandbox::candidates as namespace_files;
 pub use sandbox::{Sandbox, Sandboxes};
 pub use watch::{Inputs, Options, follow};
 
-use crate::model::{Diagnostic, HostDevice, PodKey, Snapshot};
+use crate::{
+    model::{Diagnostic, HostDevice, PodKey, Snapshot},
+    watch::Revisions,
+};
 
 /// What the sources say.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// The state of everything, without what only this machine knows; `None` until all sources have synced.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// The versions of its objects.
+    pub revisions: Revisions,
     /// What is wrong with objects.
     pub diagnostics: Vec<Diagnostic>,
     /// Some of it is what was last known: the sources themselves have not told of it yet.
@@ -61,6 +66,8 @@ pub struct World {
 pub struct Placed {
     /// The state of everything, local pods and the node's own addresses included.
     pub snapshot: Arc<Snapshot>,
+    /// As [`World::revisions`].
+    pub revisions: Revisions,
     /// The sandboxes that were laid over it.
     pub sandboxes: Arc<Sandboxes>,
     /// Local pods that could not be found, and why.

@@ -164,6 +164,7 @@ fn publish(
     let now = Placed {
         sandboxes: Arc::clone(sandboxes),
         recalled: world.recalled,
+        revisions: world.revisions.clone(),
         ..place(stack, snapshot, world.diagnostics.clone(), found)
     };
     placed.send_if_modified(|before| {
@@ -173,6 +174,7 @@ fn publish(
                 || before.unplaced != now.unplaced
                 || before.diagnostics != now.diagnostics
                 || before.recalled != now.recalled
+                || before.revisions != now.revisions
         });
         if changed {
             *before = Some(Arc::new(now));

@@ -5,6 +5,7 @@
 pub mod flow;
 pub mod metrics;
 mod recorder;
+pub mod status;
 pub mod told;
 
 pub use recorder::{Query, Recorder, Subscription};

@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Compiles the latest state whenever there is one, and wants the result in force if it differs.
+/// Compiles the latest state whenever there is one, and wants the result in force.
 pub(super) async fn compile(
     compile: Compile,
     mut placed: watch::Receiver<Option<Arc<Placed>>>,
@@ -52,16 +52,15 @@ pub(super) async fn compile(
             // The same tables by better authority are news to whoever waits for it.
             let same = last
                 .as_ref()
-                .is_some_and(|(last, by)| **last == desired && *by == recalled);
-            if !same {
-                let desired = Arc::new(desired);
-                last = Some((Arc::clone(&desired), recalled));
-                kernel.want(Wanted {
-                    desired,
-                    of,
-                    changed,
-                });
-            }
+                .filter(|(last, by)| **last == desired && *by == recalled);
+            let desired = same.map_or_else(|| Arc::new(desired), |(last, _)| Arc::clone(last));
+            last = Some((Arc::clone(&desired), recalled));
+            // What is the same is not put there again: it is noted what it is the result of, too.
+            kernel.want(Wanted {
+                desired,
+                of,
+                changed,
+            });
         }
         placed
             .changed()
@@ -97,6 +96,7 @@ pub(super) async fn measure(
     let mut placed = shared.placed.clone();
     placed.mark_changed();
     let mut waits = Waits::default();
+    let mut attempts = 0;
     loop {
         tokio::select! {
             biased;
@@ -111,6 +111,10 @@ pub(super) async fn measure(
             changed = progress.changed() => changed.context("the kernel thread has ended")?,
         }
         let now = progress.borrow_and_update().clone();
+        if now.attempts == attempts {
+            continue;
+        }
+        attempts = now.attempts;
         if now.error.is_some() {
             shared.lasting.force.refused();
         } else {

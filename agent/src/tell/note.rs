@@ -13,9 +13,9 @@ use crate::{
 /// The object that an Event is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
-    /// [`Kind::Pod`] or [`Kind::NetworkPolicy`].
+    /// [`Kind::Pod`], [`Kind::NetworkPolicy`], or one that a definition defines.
     pub kind: Kind,
-    /// Namespace.
+    /// Namespace; empty for kinds that are in none.
     pub namespace: String,
     /// Name.
     pub name: String,
@@ -30,6 +30,12 @@ pub enum Reason {
     PolicyNotInForce,
     /// It is again.
     PolicyInForce,
+    /// What the zone, policy, or grant of the cluster says is not enforced.
+    NotInForce,
+    /// It is again.
+    InForce,
+    /// It is in force, and names a zone that is not there.
+    ZoneNotFound,
     /// Policies are not enforced at the pod, or not the latest.
     PodNotEnforced,
     /// They are again.
@@ -57,17 +63,28 @@ impl Subject {
     /// The subject that a diagnostic names, `Kind/namespace/name`; `None` for what Events are not written about.
     pub fn parse(object: &str) -> Option<Self> {
         let mut words = object.split('/');
-        let kind = match words.next()? {
-            "Pod" => Kind::Pod,
-            "NetworkPolicy" => Kind::NetworkPolicy,
-            _ => return None,
+        let kind = Kind::by_name(words.next()?)?;
+        if !kind.is_custom() && !matches!(kind, Kind::Pod | Kind::NetworkPolicy) {
+            return None;
+        }
+        let namespace = match kind.is_namespaced() {
+            true => words.next()?.to_owned(),
+            false => String::new(),
         };
-        let (namespace, name) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let name = words.next()?.to_owned();
         words.next().is_none().then_some(Self {
             kind,
             namespace,
             name,
         })
+    }
+
+    /// The namespace of Events about it: of what is in none they are in `default`, as Kubernetes' own are.
+    pub fn events(&self) -> &str {
+        match self.namespace.as_str() {
+            "" => "default",
+            namespace => namespace,
+        }
     }
 
     /// A pod, by `namespace/name`.
@@ -85,6 +102,9 @@ impl Reason {
             Self::MetadataAccessDenied => "MetadataAccessDenied",
             Self::PolicyNotInForce => "PolicyNotInForce",
             Self::PolicyInForce => "PolicyInForce",
+            Self::NotInForce => "NotInForce",
+            Self::InForce => "InForce",
+            Self::ZoneNotFound => "ZoneNotFound",
             Self::PodNotEnforced => "PodNotEnforced",
             Self::PodEnforced => "PodEnforced",
         }
@@ -101,7 +121,7 @@ impl Reason {
     /// `Warning` or `Normal`.
     pub const fn severity(self) -> &'static str {
         match self {
-            Self::PolicyInForce | Self::PodEnforced => "Normal",
+            Self::PolicyInForce | Self::InForce | Self::PodEnforced => "Normal",
             _ => "Warning",
         }
     }
@@ -110,6 +130,7 @@ impl Reason {
     pub const fn trouble(kind: Kind) -> Self {
         match kind {
             Kind::NetworkPolicy => Self::PolicyNotInForce,
+            kind if kind.is_custom() => Self::NotInForce,
             _ => Self::PodNotEnforced,
         }
     }
@@ -118,6 +139,7 @@ impl Reason {
     pub const fn settled(kind: Kind) -> Self {
         match kind {
             Kind::NetworkPolicy => Self::PolicyInForce,
+            kind if kind.is_custom() => Self::InForce,
             _ => Self::PodEnforced,
         }
     }
@@ -169,7 +191,17 @@ mod tests {
     #[test]
     fn a_subject_is_a_pod_or_a_policy_with_a_name() {
         assert!(Subject::parse("NetworkPolicy/t/b").is_some());
-        for other in ["kernel", "watch/Pod", "Service/t/b", "Pod/b", "Pod/t/b/c"] {
+        let zone = Subject::parse("SecurityZone/db").unwrap();
+        assert_eq!((zone.name.as_str(), zone.events()), ("db", "default"));
+        for other in [
+            "kernel",
+            "watch/Pod",
+            "Service/t/b",
+            "Pod/b",
+            "Pod/t/b/c",
+            "Node/n",
+            "SecurityZone/t/b",
+        ] {
             assert_eq!(Subject::parse(other), None, "{other}");
         }
     }

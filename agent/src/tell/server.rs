@@ -8,15 +8,14 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{ObjectReference, Pod},
+        core::v1::ObjectReference,
         events::v1::{Event, EventSeries},
-        networking::v1::NetworkPolicy,
     },
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
     Api, Client, Error,
-    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -26,10 +25,7 @@ use super::{
     ledger::{Telling, Told},
     note::Subject,
 };
-use crate::{
-    observe::told::{ToldMetrics, ToldResult},
-    watch::Kind,
-};
+use crate::observe::told::{ToldMetrics, ToldResult};
 
 /// How long the API server may take for one Event.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -117,7 +113,7 @@ impl Server {
         let event = Event {
             metadata: ObjectMeta {
                 name: Some(name.clone()),
-                namespace: Some(note.subject.namespace.clone()),
+                namespace: Some(note.subject.events().to_owned()),
                 ..ObjectMeta::default()
             },
             regarding: Some(object),
@@ -155,28 +151,23 @@ impl Server {
     }
 
     fn events(&self, subject: &Subject) -> Api<Event> {
-        Api::namespaced(self.client.clone(), &subject.namespace)
+        Api::namespaced(self.client.clone(), subject.events())
     }
 
     /// The object as it is now, for `kubectl describe` asks for Events by UID; `None` if it is gone.
     async fn object(&self, subject: &Subject) -> Result<Option<ObjectReference>, Error> {
-        let (client, namespace) = (self.client.clone(), &subject.namespace);
-        let found = match subject.kind {
-            Kind::NetworkPolicy => {
-                let api = Api::<NetworkPolicy>::namespaced(client, namespace);
-                let found = api.get_metadata_opt(&subject.name).await?;
-                found.map(|object| object.metadata)
-            }
-            _ => {
-                let api = Api::<Pod>::namespaced(client, namespace);
-                let found = api.get_metadata_opt(&subject.name).await?;
-                found.map(|object| object.metadata)
-            }
+        let (client, resource) = (self.client.clone(), subject.kind.resource());
+        let objects: Api<DynamicObject> = if subject.kind.is_namespaced() {
+            Api::namespaced_with(client, &subject.namespace, &resource)
+        } else {
+            Api::all_with(client, &resource)
         };
+        let found = objects.get_metadata_opt(&subject.name).await?;
+        let found = found.map(|object| object.metadata);
         Ok(found.map(|metadata| ObjectReference {
             api_version: Some(subject.kind.api_version().to_owned()),
             kind: Some(subject.kind.as_str().to_owned()),
-            namespace: Some(subject.namespace.clone()),
+            namespace: Some(subject.namespace.clone()).filter(|it| !it.is_empty()),
             name: Some(subject.name.clone()),
             uid: metadata.uid,
             resource_version: metadata.resource_version,

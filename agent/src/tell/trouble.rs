@@ -11,7 +11,7 @@ use std::{
 use super::note::{Note, Reason, Subject};
 use crate::{
     admin::Shared,
-    model::{Diagnostic, Snapshot},
+    model::{Diagnostic, Objects, Snapshot},
     watch::Kind,
 };
 
@@ -27,6 +27,7 @@ const TEXT: usize = 1000;
 /// Something that is wrong now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wrong {
+    reason: Reason,
     text: String,
     /// Every node says the same.
     shared: bool,
@@ -75,15 +76,21 @@ impl Troubles {
             let before = before.unwrap_or_default();
             for subject in changed(&before, &placed.snapshot) {
                 let text = match subject.kind {
+                    Kind::Pod => "the pod's latest state",
                     Kind::NetworkPolicy => "the policy's latest state",
-                    _ => "the pod's latest state",
+                    _ => "its latest state",
                 };
                 let text = format!("On node {}: {text} is not in force: {error}", self.node);
+                let reason = Reason::trouble(subject.kind);
                 wrong.entry(subject).or_insert(Wrong {
+                    reason,
                     text,
                     shared: false,
                 });
             }
+        }
+        for (subject, nobody) in unresolved(&shared.compiled.borrow()) {
+            wrong.entry(subject).or_insert(nobody);
         }
         self.compare(wrong, now)
     }
@@ -107,7 +114,7 @@ impl Troubles {
             });
             if lasting.wrong != wrong {
                 // Of a pod that is not found the ways differ from try to try: that is one thing.
-                if subject.kind == Kind::NetworkPolicy {
+                if subject.kind != Kind::Pod {
                     lasting.since = now;
                     lasting.told = None;
                 }
@@ -121,11 +128,11 @@ impl Troubles {
                 lasting.told = Some(now);
                 lasting.known = true;
                 let about = match subject.kind {
-                    Kind::NetworkPolicy => lasting.wrong.text.clone(),
-                    _ => String::new(),
+                    Kind::Pod => String::new(),
+                    _ => lasting.wrong.text.clone(),
                 };
                 notes.push(Note {
-                    reason: Reason::trouble(subject.kind),
+                    reason: lasting.wrong.reason,
                     subject,
                     about,
                     text: short(lasting.wrong.text.clone()),
@@ -139,8 +146,9 @@ impl Troubles {
 
 fn settled(subject: &Subject, shared: bool, node: &str) -> Note {
     let what = match subject.kind {
+        Kind::Pod => "Policies are in force at this pod again",
         Kind::NetworkPolicy => "The policy is in force again",
-        _ => "Policies are in force at this pod again",
+        _ => "It is in force as it is written",
     };
     let text = if shared {
         what.to_owned()
@@ -169,7 +177,8 @@ fn broken(diagnostics: &[Diagnostic], node: &str) -> BTreeMap<Subject, Wrong> {
             .map(|found| format!("{}: {}", found.field, found.message))
             .collect();
         // A pod is this node's business alone; a policy is as broken everywhere.
-        let shared = subject.kind == Kind::NetworkPolicy;
+        let shared = subject.kind != Kind::Pod;
+        let reason = Reason::trouble(subject.kind);
         let mut text = whole.message.clone();
         if !why.is_empty() {
             text = format!("{text} ({})", why.join("; "));
@@ -178,6 +187,7 @@ fn broken(diagnostics: &[Diagnostic], node: &str) -> BTreeMap<Subject, Wrong> {
             text = format!("On node {node}: {text}");
         }
         let entry = wrong.entry(subject).or_insert(Wrong {
+            reason,
             text: String::new(),
             shared,
         });
@@ -189,7 +199,28 @@ fn broken(diagnostics: &[Diagnostic], node: &str) -> BTreeMap<Subject, Wrong> {
     wrong
 }
 
-/// Policies of pods of this node, and pods of this node, that differ.
+/// Policies that are in force but for names that are nobody's: each agent compiles them, and finds the same.
+fn unresolved(diagnostics: &[Diagnostic]) -> BTreeMap<Subject, Wrong> {
+    let mut wrong: BTreeMap<Subject, Wrong> = BTreeMap::new();
+    for found in diagnostics {
+        let subject = Subject::parse(&found.object);
+        let Some(subject) = subject.filter(|it| it.kind == Kind::ZonePolicy) else {
+            continue;
+        };
+        let text = format!("{}: {}", found.field, found.message);
+        wrong
+            .entry(subject)
+            .and_modify(|wrong| wrong.text = format!("{}; {text}", wrong.text))
+            .or_insert(Wrong {
+                reason: Reason::ZoneNotFound,
+                text,
+                shared: true,
+            });
+    }
+    wrong
+}
+
+/// Objects of the cluster's administrators, policies of pods of this node, and pods of this node, that differ.
 fn changed(before: &Snapshot, now: &Snapshot) -> Vec<Subject> {
     let policies = before.policies.changed_keys(&now.policies);
     let policies = policies.into_iter().filter(|key| {
@@ -217,7 +248,42 @@ fn changed(before: &Snapshot, now: &Snapshot) -> Vec<Subject> {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
     });
-    policies.chain(pods).take(NAMED).collect()
+    let cluster = of_cluster(before, now);
+    cluster
+        .into_iter()
+        .chain(policies)
+        .chain(pods)
+        .take(NAMED)
+        .collect()
+}
+
+fn of_cluster(before: &Snapshot, now: &Snapshot) -> Vec<Subject> {
+    fn differ<V: Eq>(
+        kind: Kind,
+        before: &Objects<String, V>,
+        now: &Objects<String, V>,
+    ) -> Vec<Subject> {
+        let changed = before.changed_keys(now).into_iter();
+        let changed = changed.filter(|name| now.contains_key(*name));
+        let subjects = changed.map(|name| Subject {
+            kind,
+            namespace: String::new(),
+            name: name.clone(),
+        });
+        subjects.collect()
+    }
+    [
+        differ(
+            Kind::ClusterNetworkPolicy,
+            &before.cluster_policies,
+            &now.cluster_policies,
+        ),
+        differ(Kind::SecurityZone, &before.zones, &now.zones),
+        differ(Kind::ZonePolicy, &before.zone_policies, &now.zone_policies),
+        differ(Kind::TenantIsolation, &before.tenants, &now.tenants),
+        differ(Kind::MetadataAccess, &before.grants, &now.grants),
+    ]
+    .concat()
 }
 
 fn short(mut text: String) -> String {
@@ -230,88 +296,4 @@ fn short(mut text: String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(object: &str, field: &str, message: &str) -> Diagnostic {
-        Diagnostic {
-            object: object.to_owned(),
-            field: field.to_owned(),
-            message: message.to_owned(),
-            ..Diagnostic::default()
-        }
-    }
-
-    fn reasons(notes: &[Note]) -> Vec<Reason> {
-        notes.iter().map(|note| note.reason).collect()
-    }
-
-    #[test]
-    fn what_lasts_is_told_once_and_told_to_be_settled() {
-        let mut troubles = Troubles::new("w1".to_owned());
-        let start = Instant::now();
-        let diagnostics = [
-            found("NetworkPolicy/t/b", "spec.ingress[0]", "no such thing"),
-            found(
-                "NetworkPolicy/t/b",
-                "",
-                "not in force; its last good state stays so",
-            ),
-            found("Service/t/s", "", "not in force"),
-            found(
-                "NetworkPolicy/t/half",
-                "spec.egress[0]",
-                "a note in passing",
-            ),
-        ];
-        let wrong = broken(&diagnostics, "w1");
-        assert_eq!(wrong.len(), 1);
-        assert!(troubles.compare(wrong.clone(), start).is_empty());
-        let notes = troubles.compare(wrong.clone(), start + SETTLE);
-        assert_eq!(reasons(&notes), [Reason::PolicyNotInForce]);
-        assert!(notes[0].shared);
-        assert_eq!(
-            notes[0].text,
-            "not in force; its last good state stays so (spec.ingress[0]: no such thing)"
-        );
-        assert!(
-            troubles
-                .compare(wrong.clone(), start + 2 * SETTLE)
-                .is_empty()
-        );
-        let again = troubles.compare(wrong, start + SETTLE + REMIND);
-        assert_eq!(again, notes);
-        let notes = troubles.compare(BTreeMap::new(), start + SETTLE + REMIND);
-        assert_eq!(reasons(&notes), [Reason::PolicyInForce]);
-        assert!(
-            troubles
-                .compare(BTreeMap::new(), start + SETTLE + REMIND)
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn a_moment_is_not_told_and_a_pod_that_is_not_found_is_one_thing() {
-        let mut troubles = Troubles::new("w1".to_owned());
-        let start = Instant::now();
-        let missing = |why: &str| broken(&[found("Pod/t/a", "", why)], "w1");
-        assert!(troubles.compare(missing("one"), start).is_empty());
-        assert!(troubles.compare(BTreeMap::new(), start).is_empty());
-        assert!(troubles.compare(missing("one"), start + SETTLE).is_empty());
-        let later = start + 2 * SETTLE;
-        let notes = troubles.compare(missing("two"), later);
-        assert_eq!(reasons(&notes), [Reason::PodNotEnforced]);
-        assert_eq!(notes[0].text, "On node w1: two");
-        assert!(
-            troubles
-                .compare(missing("three"), later + SETTLE)
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn long_words_are_cut_between_characters() {
-        let text = short("ä".repeat(900));
-        assert!(text.len() <= TEXT + 4 && text.ends_with("ä ..."));
-    }
-}
+mod tests;

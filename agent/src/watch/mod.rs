@@ -18,6 +18,7 @@ mod manifest;
 mod object;
 mod places;
 mod recall;
+mod revision;
 mod suggest;
 
 use tokio::sync::mpsc;
@@ -28,6 +29,7 @@ pub use manifest::{Excerpts, Manifests, Options, load, load_all};
 pub use object::{Broken, Kind, Object, ObjectKey, Read};
 pub use places::Places;
 pub use recall::Recalling;
+pub use revision::{Revision, Revisions, Versions};
 pub(crate) use suggest::nearest;
 
 use crate::model::Diagnostic;

@@ -10,6 +10,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use kube::core::{ApiResource, GroupVersionKind};
+
+use super::Revision;
 use crate::{
     api::{
         ClusterNetworkPolicy, MetadataAccess, MetadataFirewall, SecurityZone, TenantIsolation,
@@ -103,6 +106,8 @@ pub struct Broken {
     pub key: ObjectKey,
     /// Where it was read.
     pub origin: Origin,
+    /// Which version of it this is, if it comes from a cluster.
+    pub revision: Option<Revision>,
     /// Of a policy, what could be read of its metadata, `podSelector` and `policyTypes`, so that its
     /// subjects can be isolated if no good state of it is known.
     pub remnant: Option<Box<NetworkPolicy>>,
@@ -174,6 +179,16 @@ impl Kind {
             self,
             Self::Namespace | Self::Node | Self::Pod | Self::Service | Self::NetworkPolicy
         )
+    }
+
+    /// How the API server is asked for its objects.
+    #[must_use]
+    pub fn resource(self) -> ApiResource {
+        let (group, version) = self
+            .api_version()
+            .split_once('/')
+            .unwrap_or(("", self.api_version()));
+        ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, self.as_str()))
     }
 
     /// The kind of this name.

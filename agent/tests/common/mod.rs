@@ -243,6 +243,7 @@ impl Agent {
             }),
             open: Box::new(|| Ok(Box::new(owned))),
             tell: None,
+            status: None,
         };
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(run::run_until(config, parts, async {

@@ -40,6 +40,7 @@ fn world(pods: Vec<Pod>) -> Arc<World> {
         ..Snapshot::default()
     };
     Arc::new(World {
+        revisions: Default::default(),
         snapshot: Some(Arc::new(snapshot)),
         diagnostics: Vec::new(),
         recalled: false,

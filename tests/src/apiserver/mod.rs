@@ -12,6 +12,7 @@ mod fabric;
 mod servers;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::IpAddr,
     path::PathBuf,
@@ -257,6 +258,44 @@ impl ApiServer {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
             "metadata": { "name": name }, "rules": rules,
         }));
+    }
+
+    /// Changes what an account may do in one namespace.
+    pub fn allow_in(&self, namespace: &str, name: &str, rules: &Value) {
+        self.apply(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": { "name": name, "namespace": namespace }, "rules": rules,
+        }));
+        self.apply(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": name, "namespace": namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": "kube-system" }],
+        }));
+    }
+
+    /// What `kubectl get` shows: a row of cells for each object, by the columns' names.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses it.
+    #[must_use]
+    pub fn table(&self, path: &str) -> Vec<BTreeMap<String, Value>> {
+        let request = Request::builder()
+            .uri(path)
+            .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .body(Vec::new())
+            .expect("a request");
+        let table = self.with(move |servers| servers.ask(request));
+        let table = table.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let columns = list(&table["columnDefinitions"]);
+        let rows = list(&table["rows"]).into_iter().map(|row| {
+            let cells = columns.iter().zip(list(&row["cells"]));
+            let name = |column: &Value| column["name"].as_str().unwrap_or_default().to_owned();
+            cells.map(|(column, cell)| (name(column), cell)).collect()
+        });
+        rows.collect()
     }
 
     /// The network namespace in which it is reached without a node.

@@ -46,7 +46,7 @@ pub fn define(api: &ApiServer) {
     }
 }
 
-fn list(kind: &str) -> String {
+pub fn list(kind: &str) -> String {
     let (group, plural) = match kind {
         "ClusterNetworkPolicy" => (
             "policy.networking.k8s.io/v1alpha2",
@@ -57,6 +57,7 @@ fn list(kind: &str) -> String {
         "TenantIsolation" => (GROUP, "tenantisolations"),
         "MetadataFirewall" => (GROUP, "metadatafirewalls"),
         "MetadataAccess" => (GROUP, "metadataaccesses"),
+        "NodeZoneState" => (GROUP, "nodezonestates"),
         other => panic!("{other}"),
     };
     format!("/apis/{group}/{plural}")

@@ -6,12 +6,17 @@ mod kinds;
 mod left;
 mod places;
 mod policies;
+mod status;
 mod told;
 mod uninstall;
 
 use std::path::PathBuf;
 
-use ringfence_tests::{apiserver::ApiServer, chart::rules, node::NAMESPACE};
+use ringfence_tests::{
+    apiserver::ApiServer,
+    chart::{own_rules, rules},
+    node::NAMESPACE,
+};
 use serde_json::{Value, json};
 
 /// An API server with the namespace of the pods, and the agents' right to it, which is the chart's.
@@ -19,6 +24,8 @@ fn cluster() -> (ApiServer, PathBuf) {
     let api = ApiServer::start();
     namespace(&api, NAMESPACE, json!({}));
     let kubeconfig = api.account("ringfence", &rules());
+    // Outside of a pod that is the namespace of whoever names none.
+    api.allow_in("default", "ringfence", &own_rules());
     (api, kubeconfig)
 }
 

@@ -377,6 +377,16 @@ fn the_agent_may_do_no_more_than_it_needs() {
         } else if resources == "[\"customresourcedefinitions\"]" {
             assert_eq!(verbs, ["get"]);
             assert_eq!(rule["resourceNames"].as_array().map(Vec::len), Some(6));
+        } else if resources.contains("/status") {
+            // Nothing but what is said of objects.
+            let all = rule["resources"].as_array().into_iter().flatten();
+            assert!(
+                all.filter_map(Value::as_str)
+                    .all(|it| it.ends_with("/status"))
+            );
+            assert_eq!(verbs, ["patch"]);
+        } else if resources == "[\"nodezonestates\"]" {
+            assert_eq!(verbs, ["create", "list", "watch"]);
         } else {
             // What is told of in an Event is got by its name.
             let single = resources == "[\"pods\"]" || resources.contains("policies");
@@ -385,6 +395,34 @@ fn the_agent_may_do_no_more_than_it_needs() {
             assert!(!resources.contains("secret") && !resources.contains('*'));
         }
     }
+}
+
+#[test]
+fn of_leases_the_agent_may_hold_one() {
+    let Some(helm) = helm("chart::tests::of_leases_the_agent_may_hold_one") else {
+        return;
+    };
+    let documents = documents(&render(&helm, &[]).expect("the defaults render"));
+    let mut roles = documents.iter().filter(|it| {
+        it["kind"] == "Role" && it["metadata"]["annotations"]["helm.sh/hook"].is_null()
+    });
+    let role = roles.next().expect("a Role");
+    assert_eq!(role["metadata"]["namespace"], NAMESPACE);
+    let rules = role["rules"].as_array().expect("a list");
+    let said: Vec<_> = rules
+        .iter()
+        .map(|rule| (&rule["resources"], &rule["verbs"], &rule["resourceNames"]))
+        .collect();
+    let leases = serde_json::json!(["leases"]);
+    let (create, hold) = (
+        serde_json::json!(["create"]),
+        serde_json::json!(["get", "update"]),
+    );
+    let name = serde_json::json!(["ringfence-status"]);
+    assert_eq!(
+        said,
+        [(&leases, &create, &Value::Null), (&leases, &hold, &name)]
+    );
 }
 
 #[test]

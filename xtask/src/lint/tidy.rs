@@ -43,14 +43,15 @@ const RULES: [Rule; 4] = [
             "agent/src/watch",
             "agent/src/api",
             "agent/src/index",
+            "agent/src/status",
             "agent/src/tell/server.rs",
             "agent/src/cli/detach/everywhere.rs",
             "agent/tests",
             "tests",
             "xtask/src/lint",
         ],
-        why: "Kubernetes types stop at agent/src/index, beside which agent/src/api defines our own; Events are written in agent/src/tell/server.rs, and the DaemonSet of \
-              an uninstallation in agent/src/cli/detach/everywhere.rs",
+        why: "Kubernetes types stop at agent/src/index, beside which agent/src/api defines our own; Events are written in agent/src/tell/server.rs, objects' status in \
+              agent/src/status, and the DaemonSet of an uninstallation in agent/src/cli/detach/everywhere.rs",
     },
     Rule {
         texts: &["aya::", "use aya;", "aya_ebpf::"],

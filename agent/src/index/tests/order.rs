@@ -20,6 +20,7 @@ fn histories() -> impl Strategy<Value = Vec<Vec<Event>>> {
         let broken = Event::Broken(Box::new(Broken {
             key: good.key.clone(),
             origin: good.origin.clone(),
+            revision: None,
             remnant: match &good.object {
                 Object::NetworkPolicy(policy) => Some(policy.clone()),
                 _ => None,

@@ -127,6 +127,7 @@ fn what_is_not_named_between_init_and_init_done_is_gone() {
     let broken = Broken {
         key: pod("b").key,
         origin: pod("b").origin,
+        revision: None,
         remnant: None,
         diagnostics: vec![Diagnostic {
             origin: pod("b").origin,

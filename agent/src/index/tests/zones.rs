@@ -122,6 +122,7 @@ fn a_broken_one_keeps_the_last_good_state_and_is_told_otherwise() {
         Event::Broken(Box::new(Broken {
             key: good().key,
             origin: good().origin,
+            revision: None,
             remnant: None,
             diagnostics: vec![Diagnostic {
                 origin: good().origin,

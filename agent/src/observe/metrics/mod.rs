@@ -37,7 +37,7 @@ pub use self::{
     policies::{PolicyState, policy_states},
     process::Process,
 };
-use super::told::ToldMetrics;
+use super::{status::StatusMetrics, told::ToldMetrics};
 use crate::{
     dataplane::{Counters, ObjectView, ProgramView},
     watch::{Kind, KindHealth},
@@ -55,6 +55,8 @@ pub struct Lasting {
     pub nri: NriMetrics,
     /// Kubernetes Events.
     pub told: ToldMetrics,
+    /// What is said of objects.
+    pub status: StatusMetrics,
 }
 
 /// What is true at a scrape.
@@ -105,6 +107,7 @@ pub fn encode(lasting: &Lasting, sample: &Sample) -> Result<String, std::fmt::Er
     sources::register(&mut registry, &sample.watches);
     lasting.nri.register(&mut registry);
     lasting.told.register(&mut registry);
+    lasting.status.register(&mut registry);
     // These have the names that every process has.
     let mut usual = Registry::default();
     if let Some(process) = &sample.process {

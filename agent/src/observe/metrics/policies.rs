@@ -13,7 +13,8 @@ use prometheus_client::{
 
 use super::{Sample, clamp, gauge, seconds_since_epoch};
 use crate::{
-    model::{Diagnostic, Objects, Policy, PolicyKey},
+    locate::Placed,
+    model::{Diagnostic, Objects, PolicyKey},
     watch::Kind,
 };
 
@@ -43,35 +44,64 @@ impl PolicyState {
     }
 }
 
-/// Counts policies. `wanted` are those of the latest state, `in_force` those that the state in force was made from.
+/// Counts policies, and what else the cluster's administrators write. `wanted` is the latest state, `in_force` the one that what
+/// is in force was made from.
 #[must_use]
 pub fn policy_states(
-    wanted: &Objects<PolicyKey, Policy>,
-    in_force: &Objects<PolicyKey, Policy>,
+    wanted: &Placed,
+    in_force: Option<&Placed>,
     diagnostics: &[Diagnostic],
 ) -> BTreeMap<(Kind, PolicyState), usize> {
-    let kind = Kind::NetworkPolicy;
     // What is said of a whole object says what is in force in its stead.
     let invalid: BTreeSet<&str> = diagnostics
         .iter()
         .filter(|found| found.field.is_empty())
         .map(|found| found.object.as_str())
-        .filter(|object| object.split('/').next() == Some(kind.as_str()))
         .collect();
-    let pending = in_force
-        .changed_keys(wanted)
-        .into_iter()
-        .filter(|key| wanted.contains_key(*key) && !invalid.contains(key.to_string().as_str()))
-        .count();
-    let usable = wanted
-        .keys()
-        .filter(|key| !invalid.contains(key.to_string().as_str()))
-        .count();
-    let mut counts: BTreeMap<_, _> = PolicyState::ALL.map(|state| ((kind, state), 0)).into();
-    counts.insert((kind, PolicyState::InForce), usable - pending);
-    counts.insert((kind, PolicyState::Pending), pending);
-    counts.insert((kind, PolicyState::Invalid), invalid.len());
+    let nothing = Placed::default();
+    let (new, old) = (&wanted.snapshot, &in_force.unwrap_or(&nothing).snapshot);
+    let mut counts = BTreeMap::new();
+    let mut add = |kind: Kind, (usable, pending): (usize, usize)| {
+        let of_kind = |object: &&&str| object.split('/').next() == Some(kind.as_str());
+        let invalid = invalid.iter().filter(of_kind).count();
+        counts.insert((kind, PolicyState::InForce), usable - pending);
+        counts.insert((kind, PolicyState::Pending), pending);
+        counts.insert((kind, PolicyState::Invalid), invalid);
+    };
+    let valid = |object: &str| !invalid.contains(object);
+    let named = |kind: Kind| move |name: &String| format!("{}/{name}", kind.as_str());
+    macro_rules! kinds {
+        ($($kind:ident $objects:ident)*) => {
+            $({
+                let kind = Kind::$kind;
+                add(kind, count(&old.$objects, &new.$objects, named(kind), &valid));
+            })*
+        };
+    }
+    kinds! {
+        ClusterNetworkPolicy cluster_policies
+        SecurityZone zones
+        ZonePolicy zone_policies
+        TenantIsolation tenants
+        MetadataAccess grants
+    }
+    let policies = count(&old.policies, &new.policies, PolicyKey::to_string, &valid);
+    add(Kind::NetworkPolicy, policies);
     counts
+}
+
+/// How many of the wanted objects can be used, and how many of those are not in force.
+fn count<K: Ord + Clone, V: Eq>(
+    in_force: &Objects<K, V>,
+    wanted: &Objects<K, V>,
+    object: impl Fn(&K) -> String,
+    valid: &dyn Fn(&str) -> bool,
+) -> (usize, usize) {
+    let valid = |key: &K| valid(&object(key));
+    let usable = wanted.keys().filter(|key| valid(key)).count();
+    let changed = in_force.changed_keys(wanted).into_iter();
+    let pending = changed.filter(|key| wanted.contains_key(*key) && valid(key));
+    (usable, pending.count())
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -96,7 +126,7 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
     }
     registry.register(
         "policies",
-        "Policies, by what became of their latest version on this node",
+        "Policies, zones and grants, by what became of their latest version on this node",
         policies,
     );
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,7 +10,8 @@ use ringfence_common::{Hook, cell::Verdict, event::Reason};
 
 use super::*;
 use crate::{
-    model::{Diagnostic, Objects, Policy, PolicyKey},
+    locate::Placed,
+    model::{Diagnostic, Expiry, MetadataAccess, Origin, Policy, PolicyKey, Snapshot},
     observe::told::ToldResult,
 };
 
@@ -21,6 +23,8 @@ fn text() -> String {
     lasting.force.refused();
     lasting.force.endpoint(Duration::from_millis(5));
     lasting.told.told(ToldResult::Written);
+    lasting.status.reported(true);
+    lasting.status.wrote(true);
     lasting.nri.connected(true);
     lasting
         .nri
@@ -265,14 +269,24 @@ fn a_policy_is_in_force_or_pending_or_invalid() {
         namespace: "shop".to_owned(),
         name: name.to_owned(),
     };
-    let mut in_force = Objects::<PolicyKey, Policy>::new();
+    let mut in_force = Snapshot::default();
     for name in ["same", "changed", "gone", "broken"] {
-        in_force.insert(key(name), policy(name, "a"));
+        in_force.policies.insert(key(name), policy(name, "a"));
     }
     let mut wanted = in_force.clone();
-    wanted.insert(key("changed"), policy("changed", "b"));
-    wanted.insert(key("new"), policy("new", "a"));
-    wanted.remove(&key("gone"));
+    wanted
+        .policies
+        .insert(key("changed"), policy("changed", "b"));
+    wanted.policies.insert(key("new"), policy("new", "a"));
+    wanted.policies.remove(&key("gone"));
+    let grant = MetadataAccess {
+        name: "g".to_owned(),
+        subjects: Vec::new(),
+        annotation_required: false,
+        expiry: Expiry(None),
+        origin: Origin::default(),
+    };
+    wanted.grants.insert("g".to_owned(), grant);
     let wrong = |object: &str, field: &str| Diagnostic {
         object: object.to_owned(),
         field: field.to_owned(),
@@ -286,8 +300,17 @@ fn a_policy_is_in_force_or_pending_or_invalid() {
         // In force, with something to say about a part of it.
         wrong("NetworkPolicy/shop/same", "spec.egress[0]"),
         wrong("Pod/shop/cart", ""),
+        wrong("SecurityZone/z", ""),
     ];
-    let counts = policy_states(&wanted, &in_force, &diagnostics);
+    let placed = |snapshot| Placed {
+        snapshot: Arc::new(snapshot),
+        ..Placed::default()
+    };
+    let (wanted, in_force) = (placed(wanted), placed(in_force));
+    let counts = policy_states(&wanted, Some(&in_force), &diagnostics);
+    assert_eq!(counts[&(Kind::MetadataAccess, PolicyState::Pending)], 1);
+    assert_eq!(counts[&(Kind::SecurityZone, PolicyState::Invalid)], 1);
+    assert_eq!(counts[&(Kind::ZonePolicy, PolicyState::InForce)], 0);
     let count = |state| counts[&(Kind::NetworkPolicy, state)];
     assert_eq!(count(PolicyState::InForce), 1);
     assert_eq!(count(PolicyState::Pending), 2);

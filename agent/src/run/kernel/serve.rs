@@ -72,7 +72,12 @@ pub(super) fn serve(
         if wanted.has_changed().unwrap_or(false) {
             let latest = wanted.borrow_and_update().clone();
             if let Some(latest) = latest {
-                apply(&mut *kernel, &latest, progress);
+                let before = tried.as_ref().map(|tried| &tried.desired);
+                if before.is_some_and(|before| Arc::ptr_eq(before, &latest.desired)) {
+                    note(&latest, progress);
+                } else {
+                    apply(&mut *kernel, &latest, progress);
+                }
                 tried = Some(latest);
             }
         }
@@ -116,6 +121,19 @@ fn guard(kernel: &mut dyn Kernel, devices: &BTreeSet<HostDevice>) -> bool {
             false
         }
     }
+}
+
+/// Takes note that what is in force is what comes of a newer state too. If it was refused, the next try is about that state.
+fn note(wanted: &Wanted, progress: &watch::Sender<Progress>) {
+    progress.send_if_modified(|progress| {
+        let in_force = progress.in_force.as_ref();
+        let same = in_force.is_some_and(|it| Arc::ptr_eq(it, &wanted.desired));
+        let holds = same && progress.error.is_none();
+        if holds {
+            progress.of = Some(Arc::clone(&wanted.of));
+        }
+        holds
+    });
 }
 
 fn apply(kernel: &mut dyn Kernel, wanted: &Wanted, progress: &watch::Sender<Progress>) {

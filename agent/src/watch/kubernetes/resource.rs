@@ -63,6 +63,8 @@ pub(super) struct Metadata {
     #[serde(default)]
     uid: Option<String>,
     #[serde(default)]
+    generation: Option<i64>,
+    #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
     #[serde(default, deserialize_with = "known_annotations")]
     annotations: Option<BTreeMap<String, String>>,
@@ -175,6 +177,7 @@ impl Metadata {
             namespace,
             resource_version: _,
             uid,
+            generation,
             labels,
             annotations,
             deletion_timestamp,
@@ -184,6 +187,7 @@ impl Metadata {
             name: Some(name),
             namespace,
             uid,
+            generation,
             labels,
             annotations,
             // That it is set counts, not to what.

@@ -11,6 +11,7 @@ use k8s_openapi::{
 use super::{
     super::{
         object::{Broken, Kind, Object, ObjectKey, Read},
+        revision::Revision,
         suggest::nearest,
     },
     checked::checked,
@@ -288,6 +289,7 @@ pub(super) fn policy(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::V
         }
         Err(problems) => {
             let mut broken = broken(key, &node, origin, problems);
+            broken.revision = Revision::of(&metadata);
             if let Some(remnant) = &mut broken.remnant {
                 remnant.metadata = metadata;
             }
@@ -320,6 +322,7 @@ pub(super) fn custom(key: ObjectKey, metadata: ObjectMeta, value: &serde_json::V
         }
         Err(problems) => {
             let mut broken = broken(key, &node, origin, problems);
+            broken.revision = Revision::of(&metadata);
             for diagnostic in &mut broken.diagnostics {
                 diagnostic.origin = Origin::default();
             }

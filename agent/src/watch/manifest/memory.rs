@@ -94,6 +94,7 @@ fn duplicate(first: &Item, second: &Item) -> Item {
     Item::Broken(Box::new(Broken {
         key,
         origin,
+        revision: None,
         remnant,
         diagnostics,
     }))

@@ -44,6 +44,7 @@ pub(super) fn broken(
     Broken {
         key,
         origin,
+        revision: None,
         remnant,
         diagnostics,
     }
