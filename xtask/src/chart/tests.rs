@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 69] = [
+const CHANGES: [(&str, &str); 70] = [
     ("mode=detach", "--stay"),
     ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
@@ -134,6 +134,10 @@ const CHANGES: [(&str, &str); 69] = [
     ("serviceAccount.name=own", "serviceAccountName: own"),
     ("serviceAccount.annotations.a=b", "a: b"),
     ("rbac.create=false", "-kind: ClusterRole\n"),
+    (
+        "guardRails.labels.enabled=false",
+        "-kind: ValidatingAdmissionPolicy\n",
+    ),
     (
         "podMonitor.enabled=true,podMonitor.interval=7s",
         "interval: 7s",
@@ -256,6 +260,8 @@ fn what_a_value_may_not_be_is_refused() {
         "security.capabilities[0]=CAP_BPF",
         "uninstall.detach=null",
         "rbac=null",
+        "guardRails=null",
+        "guardRails.labels.enabled=null",
         "podMonitor.enabled=true,serviceMonitor.enabled=true",
         r"podLabels.app\.kubernetes\.io/name=other",
         r"podLabels.app\.kubernetes\.io/part-of=other",
@@ -339,7 +345,7 @@ fn the_agent_may_do_no_more_than_it_needs() {
     let find = |kind: &str| {
         documents
             .iter()
-            .find(|it| it["kind"] == kind)
+            .find(|it| it["kind"] == kind && it["metadata"]["name"] == "ringfence")
             .expect("it is rendered")
     };
     let pod = &find("DaemonSet")["spec"]["template"]["spec"];
