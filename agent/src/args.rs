@@ -73,6 +73,10 @@ pub enum Verb {
     ///
     /// Services have no columns: what is sent to them is judged as what it becomes, and the pods behind them have theirs.
     Matrix(MatrixArgs),
+    /// Say what in manifests is allowed and hardly meant. Needs: nothing (offline, from manifests).
+    ///
+    /// Each finding has a code that stays its own, a place, and what to do. Exit codes: 0 nothing of level error, 1 something is, 2 error.
+    Lint(LintArgs),
     /// Show what was denied, and by which rule. Needs: a running agent.
     Observe(ObserveArgs),
     /// Look at or forget tracked connections. Needs: a running agent.
@@ -228,6 +232,29 @@ pub struct MatrixArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Flags of `ringfence lint`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct LintArgs {
+    /// What is in force.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = LintFormat::Table)]
+    pub output: LintFormat,
+}
+
+/// How to print findings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// JSON with apiVersion and kind.
+    Json,
+    /// SARIF 2.1.0, for what shows findings beside changes.
+    Sarif,
 }
 
 /// Flags of `ringfence detach`.

@@ -40,4 +40,5 @@ pub mod tell;
 
 pub mod check;
 pub mod lab;
+pub mod lint;
 pub mod sysdump;

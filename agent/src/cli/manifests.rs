@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use super::failure::{Failure, PLACES, Plain};
 use crate::{
     args::Manifests,
-    index,
+    index::{self, Details},
     model::{Diagnostic, Snapshot},
     watch::{self, Excerpts},
 };
 
 /// Reads them all, or says everything that is wrong with them.
 pub(super) fn load(manifests: &Manifests) -> Result<Snapshot, Failure> {
+    load_with_details(manifests).map(|(snapshot, _)| snapshot)
+}
+
+/// The same, with what no verdict depends on.
+pub(super) fn load_with_details(manifests: &Manifests) -> Result<(Snapshot, Details), Failure> {
     let Manifests {
         files,
         ignore_other_kinds,
@@ -19,7 +24,7 @@ pub(super) fn load(manifests: &Manifests) -> Result<Snapshot, Failure> {
     let options = watch::Options {
         ignore_other_kinds: *ignore_other_kinds,
     };
-    index::load(files, options).map_err(|diagnostics| failure(&diagnostics))
+    index::load_with_details(files, options).map_err(|diagnostics| failure(&diagnostics))
 }
 
 /// Says what is wrong with objects that are in force all the same: each thing once, with everybody whom it is about.

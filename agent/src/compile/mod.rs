@@ -50,7 +50,7 @@ mod zones;
 
 use crate::model::{Diagnostic, Located, Snapshot};
 
-pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
+pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Question, ask};
 pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod hostile;
+mod lint;
 mod services;
 
 use std::{
