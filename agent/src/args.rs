@@ -197,6 +197,9 @@ pub struct Manifests {
     /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
     #[arg(long)]
     pub ignore_other_kinds: bool,
+    /// `off` as where the agent leaves NetworkPolicy and ClusterNetworkPolicy to the container network: they are passed over.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub network_policy: Switch,
 }
 
 /// Flags of `ringfence can`.

@@ -15,7 +15,7 @@ use ringfence_common::mark::MarkLayout;
 use crate::{
     args::{AgentArgs, LogFormat, Nri, NriFail, Switch, Tcx},
     cli::failure::Failure,
-    compile::{self, AnnotatedPods},
+    compile::{self, AnnotatedPods, NetworkPolicy},
     dataplane::Attach,
     diff::Limits,
     nri,
@@ -24,7 +24,7 @@ use crate::{
 
 use flags::{
     at_least_one, parse_annotations, parse_audit_interval, parse_cgroup_root, parse_http,
-    parse_node_cgroup, parse_nri_timeout,
+    parse_network_policy, parse_node_cgroup, parse_nri_timeout,
 };
 use source::{parse_cluster, parse_manifests};
 
@@ -63,6 +63,8 @@ pub struct Config {
     pub metadata_annotations: AnnotatedPods,
     /// The IAM role annotation counts too.
     pub iam_role_annotation: bool,
+    /// Who enforces `NetworkPolicy`, and why he.
+    pub network_policy: (NetworkPolicy, String),
     /// Sizes of maps.
     pub limits: Limits,
     /// Bits of the mark.
@@ -109,6 +111,8 @@ impl Config {
             http,
             metadata_annotations,
             iam_role_annotation,
+            network_policy,
+            cni_dir,
             connection_entries,
             address_entries,
             network_entries,
@@ -190,6 +194,7 @@ impl Config {
             http: parse_http(&http)?,
             metadata_annotations: parse_annotations(&metadata_annotations)?,
             iam_role_annotation,
+            network_policy: parse_network_policy(network_policy, &cni_dir),
             limits: Limits {
                 connections: at_least_one("--connection-entries", connection_entries)?,
                 addresses: at_least_one("--address-entries", address_entries)?,
@@ -232,6 +237,7 @@ impl Config {
         compile::Options {
             annotated_pods: self.metadata_annotations.clone(),
             iam_role_annotation: self.iam_role_annotation,
+            network_policy: self.network_policy.0,
         }
     }
 }

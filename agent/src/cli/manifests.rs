@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::failure::{Failure, PLACES, Plain};
 use crate::{
-    args::Manifests,
+    args::{Manifests, Switch},
+    compile::{owned_by_cni, without_network_policy},
     index::{self, Details},
     model::{Diagnostic, Snapshot},
     watch::{self, Excerpts},
@@ -20,11 +21,18 @@ pub(super) fn load_with_details(manifests: &Manifests) -> Result<(Snapshot, Deta
     let Manifests {
         files,
         ignore_other_kinds,
+        network_policy,
     } = manifests;
     let options = watch::Options {
         ignore_other_kinds: *ignore_other_kinds,
     };
-    index::load_with_details(files, options).map_err(|diagnostics| failure(&diagnostics))
+    let loaded = index::load_with_details(files, options);
+    let (snapshot, details) = loaded.map_err(|diagnostics| failure(&diagnostics))?;
+    if *network_policy == Switch::On {
+        return Ok((snapshot, details));
+    }
+    warn(&owned_by_cni(&snapshot));
+    Ok((without_network_policy(&snapshot), details))
 }
 
 /// Says what is wrong with objects that are in force all the same: each thing once, with everybody whom it is about.

@@ -34,6 +34,7 @@ mod metadata;
 mod names;
 mod netpol;
 mod nodes;
+mod owned;
 mod part;
 mod peers;
 mod policies;
@@ -54,6 +55,7 @@ pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Quest
 pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;
+pub use owned::{NetworkPolicy, owned_by_cni, without_network_policy};
 pub use service::{resolve_service, service_at};
 
 /// What the compiler is told besides the snapshot.
@@ -63,6 +65,8 @@ pub struct Options {
     pub annotated_pods: AnnotatedPods,
     /// True if `iam.amazonaws.com/role` counts as `metadata.ringfence.dev/access`.
     pub iam_role_annotation: bool,
+    /// Who enforces `NetworkPolicy` and `ClusterNetworkPolicy`.
+    pub network_policy: NetworkPolicy,
 }
 
 /// What the maps of the node should hold, and what is wrong with single objects: what a fresh [`Compiler`] says, with

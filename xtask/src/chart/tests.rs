@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 70] = [
+const CHANGES: [(&str, &str); 71] = [
     ("mode=detach", "--stay"),
     ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
@@ -79,6 +79,7 @@ const CHANGES: [(&str, &str); 70] = [
     ),
     ("http.address=127.0.0.1", "host: \"127.0.0.1\""),
     ("http.port=19765", "containerPort: 19765"),
+    ("networkPolicy.mode=auto", "--network-policy=auto"),
     ("nri.mode=off", "-/var/run/nri"),
     ("nri.mode=off,nri.socket=z", "-tolerate-missing"),
     ("nri.failure=closed", "--nri-fail=closed"),
@@ -239,6 +240,8 @@ fn what_a_value_may_not_be_is_refused() {
         "image.digest=sha256:1",
         "nri.failure=perhaps",
         "nri.mode=null",
+        "networkPolicy=null",
+        "networkPolicy.mode:=false",
         "nri.timeoutMilliseconds=600001",
         "agent.markSourceMask=0x0",
         "agent.markProofMask=0x00000000",
