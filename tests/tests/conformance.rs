@@ -21,6 +21,9 @@ const SAMPLE: &[(&str, usize)] = &[
     ("policy-assistant", 7),
 ];
 
+/// Every how-manieth of our own cases the kernel is asked beneath zones.
+const BENEATH: usize = 3;
+
 /// The directory of the public suites; without one the test says that it did not run.
 fn data(test: &str) -> Option<PathBuf> {
     let data = conformance::data();
@@ -103,9 +106,10 @@ fn everything_compiled_beneath_zones_that_pass() {
 }
 
 #[test]
-fn own_cases_in_the_kernel_beneath_zones_that_pass() {
+fn a_sample_of_own_cases_in_the_kernel_beneath_zones_that_pass() {
     let mut report = Report::default();
-    let mut cases = conformance::own().unwrap();
+    let cases = conformance::own().unwrap().into_iter();
+    let mut cases: Vec<Case> = cases.step_by(BENEATH).collect();
     cases.iter_mut().for_each(conformance::beneath_zones);
     let mut kernel = Kernel::default();
     kernel.ask("own", &cases, &mut report, |_| {}).unwrap();

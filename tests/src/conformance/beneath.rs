@@ -83,7 +83,8 @@ fn passing() -> Vec<Value> {
 
 /// A rule's `except` is absent, not null.
 fn without_null(mut object: Value) -> Value {
-    let rules = object["spec"]["rules"].as_array_mut();
+    let rules = object.pointer_mut("/spec/rules");
+    let rules = rules.and_then(Value::as_array_mut);
     for rule in rules.into_iter().flatten().filter_map(Value::as_object_mut) {
         rule.retain(|_, value| !value.is_null());
     }
