@@ -4,6 +4,7 @@
 
 mod agent;
 mod flows;
+mod lint;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use agent::*;
 pub use flows::*;
+pub use lint::*;
 
 use crate::lab::args::LabArgs;
 
@@ -235,29 +237,6 @@ pub struct MatrixArgs {
     /// How to print.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// Flags of `ringfence lint`.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct LintArgs {
-    /// What is in force.
-    #[command(flatten)]
-    pub manifests: Manifests,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t = LintFormat::Table)]
-    pub output: LintFormat,
-}
-
-/// How to print findings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LintFormat {
-    /// For people.
-    #[default]
-    Table,
-    /// JSON with apiVersion and kind.
-    Json,
-    /// SARIF 2.1.0, for what shows findings beside changes.
-    Sarif,
 }
 
 /// Flags of `ringfence detach`.

@@ -93,10 +93,10 @@ impl Details {
     }
 }
 
-fn add_names<'a>(
+fn add_names(
     names: &mut Vec<Field<String>>,
     field: &str,
-    sides: [(&str, Option<&'a Vec<ZonePeer>>); 2],
+    sides: [(&str, Option<&Vec<ZonePeer>>); 2],
 ) {
     for (side, peers) in sides {
         for (index, peer) in peers.into_iter().flatten().enumerate() {

@@ -7,6 +7,7 @@
 mod answers;
 mod names;
 mod overlaps;
+mod owned;
 mod peers;
 mod pods;
 mod ports;
