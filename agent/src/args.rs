@@ -4,6 +4,7 @@
 
 mod agent;
 mod flows;
+mod lint;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use agent::*;
 pub use flows::*;
+pub use lint::*;
 
 use crate::lab::args::LabArgs;
 
@@ -73,6 +75,10 @@ pub enum Verb {
     ///
     /// Services have no columns: what is sent to them is judged as what it becomes, and the pods behind them have theirs.
     Matrix(MatrixArgs),
+    /// Say what in manifests is allowed and hardly meant. Needs: nothing (offline, from manifests).
+    ///
+    /// Each finding has a code that stays its own, a place, and what to do. Exit codes: 0 nothing of level error, 1 something is, 2 error.
+    Lint(LintArgs),
     /// Show what was denied, and by which rule. Needs: a running agent.
     Observe(ObserveArgs),
     /// Look at or forget tracked connections. Needs: a running agent.
@@ -193,6 +199,9 @@ pub struct Manifests {
     /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
     #[arg(long)]
     pub ignore_other_kinds: bool,
+    /// `off` as where the agent leaves NetworkPolicy and ClusterNetworkPolicy to the container network: they are passed over.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub network_policy: Switch,
 }
 
 /// Flags of `ringfence can`.

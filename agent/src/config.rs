@@ -16,7 +16,7 @@ use ringfence_common::mark::MarkLayout;
 use crate::{
     args::{AgentArgs, LogFormat, Nri, NriFail, Switch, Tcx},
     cli::failure::Failure,
-    compile::{self, AnnotatedPods},
+    compile::{self, AnnotatedPods, NetworkPolicy},
     dataplane::Attach,
     diff::Limits,
     model::Host,
@@ -26,7 +26,7 @@ use crate::{
 
 use flags::{
     at_least_one, parse_annotations, parse_audit_interval, parse_cgroup_root, parse_http,
-    parse_node_cgroup, parse_nri_timeout,
+    parse_network_policy, parse_node_cgroup, parse_nri_timeout,
 };
 use host::parse_host;
 use source::{parse_cluster, parse_manifests, parse_pod};
@@ -68,6 +68,8 @@ pub struct Config {
     pub metadata_annotations: AnnotatedPods,
     /// The IAM role annotation counts too.
     pub iam_role_annotation: bool,
+    /// Who enforces `NetworkPolicy`, and why he.
+    pub network_policy: (NetworkPolicy, String),
     /// Sizes of maps.
     pub limits: Limits,
     /// Bits of the mark.
@@ -117,6 +119,8 @@ impl Config {
             http,
             metadata_annotations,
             iam_role_annotation,
+            network_policy,
+            cni_dir,
             connection_entries,
             address_entries,
             network_entries,
@@ -205,6 +209,7 @@ impl Config {
             http: parse_http(&http)?,
             metadata_annotations: parse_annotations(&metadata_annotations)?,
             iam_role_annotation,
+            network_policy: parse_network_policy(network_policy, &cni_dir),
             limits: Limits {
                 connections: at_least_one("--connection-entries", connection_entries)?,
                 addresses: at_least_one("--address-entries", address_entries)?,
@@ -248,6 +253,7 @@ impl Config {
             annotated_pods: self.metadata_annotations.clone(),
             iam_role_annotation: self.iam_role_annotation,
             host: self.host.clone(),
+            network_policy: self.network_policy.0,
         }
     }
 }

@@ -41,4 +41,5 @@ pub mod tell;
 
 pub mod check;
 pub mod lab;
+pub mod lint;
 pub mod sysdump;

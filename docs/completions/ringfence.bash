@@ -46,6 +46,9 @@ _ringfence() {
             ringfence,lab)
                 cmd="ringfence__subcmd__lab"
                 ;;
+            ringfence,lint)
+                cmd="ringfence__subcmd__lint"
+                ;;
             ringfence,man)
                 cmd="ringfence__subcmd__man"
                 ;;
@@ -101,7 +104,7 @@ _ringfence() {
 
     case "${cmd}" in
         ringfence)
-            opts="-h -V --help --version agent lab check status endpoints can matrix observe ct bpf sysdump detach version completion man crds"
+            opts="-h -V --help --version agent lab check status endpoints can matrix lint observe ct bpf sysdump detach version completion man crds"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -115,7 +118,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__agent)
-            opts="-v -h -V --manifests --ignore-other-kinds --kubeconfig --context --state-dir --node --pod --trust-place-annotations --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --audit-interval --kube-event-interval --tcx --log-format --verbose --help --version"
+            opts="-v -h -V --manifests --ignore-other-kinds --kubeconfig --context --state-dir --node --trust-place-annotations --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --network-policy --cni-dir --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --audit-interval --kube-event-interval --tcx --log-format --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -152,10 +155,6 @@ _ringfence() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --pod)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -239,6 +238,17 @@ _ringfence() {
                     ;;
                 --metadata-annotations)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-policy)
+                    COMPREPLY=($(compgen -W "on off auto" -- "${cur}"))
+                    return 0
+                    ;;
+                --cni-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
                     return 0
                     ;;
                 --connection-entries)
@@ -364,7 +374,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__can)
-            opts="-f -o -h -V --filename --ignore-other-kinds --output --no-headers --help --version"
+            opts="-f -o -h -V --filename --ignore-other-kinds --network-policy --output --no-headers --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -376,6 +386,10 @@ _ringfence() {
                     ;;
                 -f)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-policy)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     return 0
                     ;;
                 --output)
@@ -859,6 +873,40 @@ _ringfence() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        ringfence__subcmd__lint)
+            opts="-f -o -h -V --filename --ignore-other-kinds --network-policy --output --help --version"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --filename)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -f)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-policy)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table json sarif" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table json sarif" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         ringfence__subcmd__man)
             opts="-h -V --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -874,7 +922,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__matrix)
-            opts="-f -o -h -V --filename --ignore-other-kinds --outside --port --output --no-headers --help --version"
+            opts="-f -o -h -V --filename --ignore-other-kinds --network-policy --outside --port --output --no-headers --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -886,6 +934,10 @@ _ringfence() {
                     ;;
                 -f)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-policy)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     return 0
                     ;;
                 --outside)

@@ -33,6 +33,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "status" -d 'Say
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "endpoints" -d 'List the pods of this node as the kernel knows them. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "can" -d 'Say whether FROM may reach TO, and which rule decides. Needs: nothing (offline, from manifests)'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "matrix" -d 'Show who may reach which pod on which port. Needs: nothing (offline, from manifests)'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "lint" -d 'Say what in manifests is allowed and hardly meant. Needs: nothing (offline, from manifests)'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "observe" -d 'Show what was denied, and by which rule. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "ct" -d 'Look at or forget tracked connections. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "bpf" -d 'Look at maps and links in the kernel. Needs: a running agent'
@@ -66,6 +67,10 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d '
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-annotations -d 'Whose pods\' annotation `metadata.ringfence.dev/access` counts: `all`, `none`, or namespaces by a label selector such as `team=infra,env!=dev`' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l network-policy -d 'Who enforces NetworkPolicy and ClusterNetworkPolicy: `on`, Ringfence; `off`, the container network, and Ringfence only zones, tenants and the metadata firewall; `auto`, the container network if that of --cni-dir is one that is known to do so when the agent starts' -r -f -a "on\t'Ringfence'
+off\t'The container network'
+auto\t'The container network if it is known to do so'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cni-dir -d 'Directory of the container network\'s configuration, for `--network-policy auto`' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l connection-entries -d 'Most IPv4 connections that are tracked (of IPv6 half as many); the oldest make room' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l address-entries -d 'Most single addresses that are told apart, for each family' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l network-entries -d 'Most networks that are told apart, for each family' -r
@@ -170,6 +175,8 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -l all-no
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand endpoints" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s f -l filename -d 'File or directory of YAML; `-` is standard input. May be repeated' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand can" -l network-policy -d '`off` as where the agent leaves NetworkPolicy and ClusterNetworkPolicy to the container network: they are passed over' -r -f -a "on\t'Yes'
+off\t'No'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
@@ -178,6 +185,8 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand can" -l no-headers -
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand can" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s f -l filename -d 'File or directory of YAML; `-` is standard input. May be repeated' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l network-policy -d '`off` as where the agent leaves NetworkPolicy and ClusterNetworkPolicy to the container network: they are passed over' -r -f -a "on\t'Yes'
+off\t'No'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l outside -d 'An address outside, as one more row: `NAME=ADDRESS`, or an address. May be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l port -d 'Only ports of this protocol and number: `443` or `53/udp`. May be repeated; without it every container port' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
@@ -187,6 +196,15 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l ignore-ot
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -l no-headers -d 'No header line in tables'
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand matrix" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lint" -s f -l filename -d 'File or directory of YAML; `-` is standard input. May be repeated' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand lint" -l network-policy -d '`off` as where the agent leaves NetworkPolicy and ClusterNetworkPolicy to the container network: they are passed over' -r -f -a "on\t'Yes'
+off\t'No'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand lint" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+sarif\t'SARIF 2.1.0, for what shows findings beside changes'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand lint" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lint" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand lint" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand observe" -l verdict -d 'Only these verdicts' -r -f -a "allow\t'Allowed, whatever is in audit'
 deny\t'Denied, whatever is in audit'
 would-deny\t'Allowed, but denied with everything in audit enforced'

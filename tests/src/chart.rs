@@ -5,41 +5,39 @@ use serde_json::Value;
 /// `cargo xtask codegen --check` keeps it equal to the chart.
 const BASE: &str = include_str!("../../deploy/kustomize/base/ringfence.yaml");
 
-/// The chart's one object of this kind.
+/// The chart's objects of this kind.
 ///
 /// # Panics
 ///
-/// If there is none, or more than one.
+/// If there are none.
 #[must_use]
-pub fn object(kind: &str) -> Value {
-    let mut found = objects()
-        .into_iter()
-        .filter(|object| object["kind"] == kind);
-    let object = found.next().unwrap_or_else(|| panic!("no {kind}"));
-    assert!(found.next().is_none(), "more than one {kind}");
-    object
+pub fn objects(kind: &str) -> Vec<Value> {
+    let mut objects: Vec<Value> = serde_saphyr::from_multiple(BASE).expect("generated YAML");
+    objects.retain(|object| object["kind"] == kind);
+    assert!(!objects.is_empty(), "no {kind}");
+    objects
 }
 
-/// What the agent's account may do.
+/// The chart's object of this kind that is called like the release.
+///
+/// # Panics
+///
+/// If there is none.
 #[must_use]
-pub fn rules() -> Value {
-    named("ClusterRole")["rules"].take()
+pub fn object(kind: &str) -> Value {
+    let mut objects = objects(kind).into_iter();
+    let found = objects.find(|object| object["metadata"]["name"] == "ringfence");
+    found.unwrap_or_else(|| panic!("no {kind} of this name"))
 }
 
 /// What the agent's account may do in its own namespace.
 #[must_use]
 pub fn own_rules() -> Value {
-    named("Role")["rules"].take()
+    object("Role")["rules"].take()
 }
 
-/// The chart's object of this kind that is called as the chart is: the agent's.
-fn named(kind: &str) -> Value {
-    let mut found = objects().into_iter();
-    found
-        .find(|object| object["kind"] == kind && object["metadata"]["name"] == "ringfence")
-        .unwrap_or_else(|| panic!("no {kind}"))
-}
-
-fn objects() -> Vec<Value> {
-    serde_saphyr::from_multiple(BASE).expect("generated YAML")
+/// What the agent's account may do.
+#[must_use]
+pub fn rules() -> Value {
+    object("ClusterRole")["rules"].take()
 }

@@ -21,6 +21,9 @@ const SAMPLE: &[(&str, usize)] = &[
     ("policy-assistant", 7),
 ];
 
+/// Every how-manieth of our own cases the kernel is asked beneath zones.
+const BENEATH: usize = 3;
+
 /// The directory of the public suites; without one the test says that it did not run.
 fn data(test: &str) -> Option<PathBuf> {
     let data = conformance::data();
@@ -82,6 +85,37 @@ fn public_suites_compiled() {
     good(&report);
 }
 
+/// What lies beneath zones that let everything pass means what it always means.
+#[test]
+fn everything_compiled_beneath_zones_that_pass() {
+    let (compiled, mut report) = (Compiled::new().unwrap(), Report::default());
+    let mut ask = |suite: Suite, cases: Vec<Case>| {
+        for mut case in cases {
+            conformance::beneath_zones(&mut case);
+            compiled.ask(suite.name, &case, &mut report).unwrap();
+        }
+    };
+    let own = Suite::ALL.iter().copied().find(|suite| suite.is_own());
+    ask(own.unwrap(), conformance::own().unwrap());
+    if let Some(data) = data("everything_compiled_beneath_zones_that_pass") {
+        for suite in public() {
+            ask(suite, conformance::load(suite, &data).unwrap());
+        }
+    }
+    good(&report);
+}
+
+#[test]
+fn a_sample_of_own_cases_in_the_kernel_beneath_zones_that_pass() {
+    let mut report = Report::default();
+    let cases = conformance::own().unwrap().into_iter();
+    let mut cases: Vec<Case> = cases.step_by(BENEATH).collect();
+    cases.iter_mut().for_each(conformance::beneath_zones);
+    let mut kernel = Kernel::default();
+    kernel.ask("own", &cases, &mut report, |_| {}).unwrap();
+    good(&report);
+}
+
 #[test]
 fn a_sample_of_the_public_suites_in_the_kernel() {
     let Some(data) = data("a_sample_of_the_public_suites_in_the_kernel") else {
@@ -118,7 +152,14 @@ fn runner(words: &[&str]) -> (String, String, i32) {
 fn the_runner_explains_itself() {
     let (out, err, code) = runner(&["--help"]);
     assert_eq!((err.as_str(), code), ("", 0));
-    for word in ["Usage:", "--kernel", "--case", "--data", "Exit codes"] {
+    for word in [
+        "Usage:",
+        "--kernel",
+        "--beneath-zones",
+        "--case",
+        "--data",
+        "Exit codes",
+    ] {
         assert!(out.contains(word), "{out}");
     }
 }

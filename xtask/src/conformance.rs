@@ -18,6 +18,9 @@ pub struct Args {
     /// Ask the kernel rather than the compiler; needs root
     #[arg(long)]
     kernel: bool,
+    /// With zones, tenants and their policies above that let everything pass: the answers must be the same
+    #[arg(long)]
+    beneath_zones: bool,
     /// Only one case of the suite: its number from 1, its name, or what only its name begins with
     #[arg(long, value_name = "N|NAME", requires = "suite")]
     case: Option<String>,
@@ -31,6 +34,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let Args {
         suite,
         kernel,
+        beneath_zones,
         case,
         data,
     } = args;
@@ -50,7 +54,8 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let mut command = Command::new(&runner);
     command
         .env("RINGFENCE_BINARY", binary)
-        .args(kernel.then_some("--kernel"));
+        .args(kernel.then_some("--kernel"))
+        .args(beneath_zones.then_some("--beneath-zones"));
     if let Some(case) = case {
         command.arg("--case").arg(case);
     }

@@ -69,6 +69,9 @@ pub struct Status {
     pub unplaced: Vec<Unplaced>,
     /// Policies that are known.
     pub policies: usize,
+    /// Whether this agent enforces `NetworkPolicy`, and why or why not.
+    #[serde(default)]
+    pub network_policy: String,
     /// Where the socket hooks attach, or why there are none.
     pub socket_hooks: String,
     /// Whether the container runtime asks before it starts pods.

@@ -109,6 +109,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
             reason: reason.clone(),
         }).collect(),
         policies: placed.as_ref().map_or(0, |placed| placed.snapshot.policies.len()),
+        network_policy: config.network_policy.1.clone(),
         socket_hooks: config.cgroup_root.as_ref().map_or_else(
             || "none: start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned(),
             |root| root.display().to_string(),

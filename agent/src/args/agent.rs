@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
 
-use super::{BPFFS, MARK_PROOF_MASK, MARK_SOURCE_MASK, RUN_DIR};
+use super::{BPFFS, CNI_DIR, MARK_PROOF_MASK, MARK_SOURCE_MASK, RUN_DIR};
 use crate::{diff::Limits, nri::SOCKET};
 
 /// Flags of `ringfence agent`.
@@ -101,6 +101,14 @@ pub struct AgentArgs {
     /// Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`.
     #[arg(long)]
     pub iam_role_annotation: bool,
+    /// Who enforces NetworkPolicy and ClusterNetworkPolicy: `on`, Ringfence; `off`, the container network, and Ringfence
+    /// only zones, tenants and the metadata firewall; `auto`, the container network if that of --cni-dir is one that is
+    /// known to do so when the agent starts.
+    #[arg(long, value_enum, default_value_t = NetworkPolicyMode::On)]
+    pub network_policy: NetworkPolicyMode,
+    /// Directory of the container network's configuration, for `--network-policy auto`.
+    #[arg(long, value_name = "DIR", default_value = CNI_DIR, value_hint = ValueHint::DirPath)]
+    pub cni_dir: PathBuf,
     /// Most IPv4 connections that are tracked (of IPv6 half as many); the oldest make room.
     #[arg(long, value_name = "N", default_value_t = Limits::default().connections)]
     pub connection_entries: u32,
@@ -199,6 +207,17 @@ pub enum Switch {
     On,
     /// No.
     Off,
+}
+
+/// Who enforces `NetworkPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NetworkPolicyMode {
+    /// Ringfence.
+    On,
+    /// The container network.
+    Off,
+    /// The container network if it is known to do so.
+    Auto,
 }
 
 /// How to log.

@@ -1,6 +1,8 @@
 //! Which container network is here, and whether what it delivers to pods passes their host-side devices.
 
-use super::{CniFile, Facts, Finding};
+use std::path::Path;
+
+use super::{CniFile, Facts, Finding, Seen, gather};
 
 const NAME: &str = "cni";
 
@@ -38,6 +40,9 @@ const ENFORCERS: [(&str, &str, &str); 7] = [
     ("weave-net", "Weave Net", "EXPECT_NPC=0"),
 ];
 
+/// Of these, those that do not in every version or configuration: where it is not sure, both do it.
+const UNSURE: [&str; 1] = ["kindnet"];
+
 /// Plugins that only add to what another one made.
 const ADDITIONAL: [&str; 6] = [
     "bandwidth",
@@ -47,6 +52,31 @@ const ADDITIONAL: [&str; 6] = [
     "sbr",
     "tuning",
 ];
+
+/// Who on this machine enforces `NetworkPolicy` by himself.
+///
+/// # Errors
+///
+/// Why nobody is taken for that.
+pub fn policy_enforcer(directory: &Path) -> Result<&'static str, String> {
+    enforcer(&gather::cni(directory)).map_err(|why| format!("{why} ({})", directory.display()))
+}
+
+fn enforcer(files: &Seen<Vec<CniFile>>) -> Result<&'static str, String> {
+    let files = files.as_ref().map_err(Clone::clone)?;
+    let first = files.first().ok_or("no container network is configured")?;
+    let plugins = first.plugins.as_ref().map_err(Clone::clone)?;
+    let sure = ENFORCERS
+        .iter()
+        .find(|(plugin, ..)| !UNSURE.contains(plugin) && plugins.iter().any(|it| it == plugin));
+    let none = || {
+        format!(
+            "{} is not known to enforce NetworkPolicy",
+            plugins.join(", ")
+        )
+    };
+    sure.map(|(_, name, _)| *name).ok_or_else(none)
+}
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let mut findings = vec![seen(facts)];
@@ -221,6 +251,25 @@ mod tests {
                 .any(|it| it.message.contains(says) || it.next.contains(says));
             assert!(told, "{plugins:?} {found:#?}");
         }
+    }
+
+    #[test]
+    fn only_who_surely_enforces_policy_is_taken_for_that() {
+        for (plugins, expect) in [
+            (&["calico", "portmap"][..], Some("Calico")),
+            (&["aws-cni", "cilium-cni"], Some("Cilium")),
+            (&["ptp", "portmap"], None),
+            (&["kindnet"], None),
+            (&[], None),
+        ] {
+            let file = CniFile {
+                name: "10-test.conflist".to_owned(),
+                plugins: Ok(plugins.iter().map(|&plugin| plugin.to_owned()).collect()),
+            };
+            assert_eq!(enforcer(&Ok(vec![file])).ok(), expect, "{plugins:?}");
+        }
+        assert!(enforcer(&Ok(Vec::new())).is_err());
+        assert!(enforcer(&Err("not readable".to_owned())).is_err());
     }
 
     #[test]

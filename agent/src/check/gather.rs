@@ -4,9 +4,9 @@ mod devices;
 mod files;
 mod rules;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Facts, MarkUser, Seen};
+use super::{CniFile, Facts, MarkUser, Seen};
 use crate::locate;
 
 /// Where to look, and for what.
@@ -50,6 +50,11 @@ pub fn gather(look: &Look) -> Facts {
             .map(|message| MarkUser { message })
             .collect(),
     }
+}
+
+/// The container network's configuration.
+pub(super) fn cni(directory: &Path) -> Seen<Vec<CniFile>> {
+    files::cni(directory)
 }
 
 fn programs(devices: &Seen<Vec<super::Device>>) -> Seen<Vec<super::Program>> {

@@ -19,6 +19,7 @@ mod programs;
 
 use serde::{Deserialize, Serialize};
 
+pub use cni::policy_enforcer;
 pub use facts::{
     CniFile, Device, Facts, MarkUser, Mount, Privileges, Program, Release, Rules, Seen, Side,
 };

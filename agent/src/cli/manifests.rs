@@ -4,22 +4,35 @@ use std::collections::BTreeMap;
 
 use super::failure::{Failure, PLACES, Plain};
 use crate::{
-    args::Manifests,
-    index,
+    args::{Manifests, Switch},
+    compile::{owned_by_cni, without_network_policy},
+    index::{self, Details},
     model::{Diagnostic, Snapshot},
     watch::{self, Excerpts},
 };
 
 /// Reads them all, or says everything that is wrong with them.
 pub(super) fn load(manifests: &Manifests) -> Result<Snapshot, Failure> {
+    load_with_details(manifests).map(|(snapshot, _)| snapshot)
+}
+
+/// The same, with what no verdict depends on.
+pub(super) fn load_with_details(manifests: &Manifests) -> Result<(Snapshot, Details), Failure> {
     let Manifests {
         files,
         ignore_other_kinds,
+        network_policy,
     } = manifests;
     let options = watch::Options {
         ignore_other_kinds: *ignore_other_kinds,
     };
-    index::load(files, options).map_err(|diagnostics| failure(&diagnostics))
+    let loaded = index::load_with_details(files, options);
+    let (snapshot, details) = loaded.map_err(|diagnostics| failure(&diagnostics))?;
+    if *network_policy == Switch::On {
+        return Ok((snapshot, details));
+    }
+    warn(&owned_by_cni(&snapshot));
+    Ok((without_network_policy(&snapshot), details))
 }
 
 /// Says what is wrong with objects that are in force all the same: each thing once, with everybody whom it is about.

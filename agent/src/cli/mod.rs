@@ -28,6 +28,7 @@ mod endpoint;
 mod endpoints;
 mod kernel;
 mod lab;
+mod lint;
 mod man;
 mod manifests;
 mod matrix;
@@ -108,6 +109,7 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Can(args) => can::run(&args),
         Verb::Matrix(args) => matrix::run(&args),
         Verb::Lab(args) => lab::run(args),
+        Verb::Lint(args) => lint::run(&args),
         Verb::Status(args) if cluster::is_meant(&args.cluster) => cluster::status(&args),
         Verb::Status(args) => status::run(&args),
         Verb::Endpoints(args) if cluster::is_meant(&args.cluster) => cluster::endpoints(&args),

@@ -94,6 +94,8 @@ impl<'a> Oracle<'a> {
             annotated_pods: AnnotatedPods::All,
             iam_role_annotation: false,
             host: None,
+            // What is left to others is not in the snapshot.
+            network_policy: compile::NetworkPolicy::Ringfence,
         };
         let (desired, diagnostics) = compile::compile(&compile::as_if_local(snapshot), &options);
         let granted = desired

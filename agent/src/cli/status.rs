@@ -50,6 +50,7 @@ fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         writeln!(out, "{title:10} {line}")?;
     }
     writeln!(out, "Policies   {}", status.policies)?;
+    writeln!(out, "NetPolicy  {}", status.network_policy)?;
     writeln!(
         out,
         "Endpoints  {} enforced, {} not found",

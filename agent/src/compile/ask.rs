@@ -10,11 +10,11 @@ use super::{
     evaluator::{Evaluator, Subjects},
     fact::FactId,
     ruleset::{Action, Counts, Port},
-    world::peer_addresses,
+    world::{is_member, peer_addresses},
 };
 use crate::model::{Pod, PodKey, Snapshot};
 
-pub use answer::{Answer, Family, Judgement, Party, Question};
+pub use answer::{Answer, Family, Judgement, Member, Membership, Party, Question};
 
 /// Answers one question. For many about one snapshot, make one [`Asker`].
 ///
@@ -31,6 +31,9 @@ pub struct Asker<'a> {
     snapshot: &'a Snapshot,
     evaluator: Evaluator,
 }
+
+/// An address that nobody has.
+const UNSPECIFIED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 
 /// A [`Party`], found.
 struct End<'a> {
@@ -109,6 +112,40 @@ impl<'a> Asker<'a> {
     pub fn owner(&self, address: IpAddr) -> Option<&PodKey> {
         let owner = self.evaluator.world.owner(address.to_canonical());
         owner.map(|it| &it.pod.key)
+    }
+
+    /// Of every running pod's and node's addresses: the zones that select it, and the networks' that it is in.
+    pub fn membership(&self) -> impl Iterator<Item = Membership<'a>> + '_ {
+        let pods = self.snapshot.pods.iter();
+        let pods = pods
+            .filter(|(_, pod)| is_member(pod))
+            .flat_map(|(key, pod)| {
+                let addresses = peer_addresses(pod, self.snapshot.local.get(key));
+                // It will have one.
+                let alone = addresses.is_empty().then_some(UNSPECIFIED);
+                let addresses = addresses.into_iter().chain(alone);
+                addresses.map(|address| {
+                    let (selected, by_address) = self.evaluator.zones_of(pod, address);
+                    Membership {
+                        of: Member::Pod(key),
+                        address,
+                        selected,
+                        by_address,
+                    }
+                })
+            });
+        let nodes = self.snapshot.nodes.iter().flat_map(|(name, node)| {
+            node.addresses.iter().map(|&address| {
+                let (selected, by_address) = self.evaluator.zones_of_node(address);
+                Membership {
+                    of: Member::Node(name),
+                    address,
+                    selected,
+                    by_address,
+                }
+            })
+        });
+        pods.chain(nodes)
     }
 
     fn find<'b>(&'b self, party: &'b Party) -> Result<End<'b>, String> {

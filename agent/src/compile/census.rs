@@ -17,7 +17,7 @@ const SHOWN: usize = 5;
 
 /// Who is in a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Membership {
+pub struct Census {
     /// Pods with a network of their own, by selector or by address.
     pub pods: usize,
     /// Nodes, likewise.
@@ -30,7 +30,7 @@ pub struct Membership {
     pub examples: Vec<String>,
 }
 
-impl Membership {
+impl Census {
     /// True if somebody is in it, or may be.
     #[must_use]
     pub const fn is_populated(&self) -> bool {
@@ -40,7 +40,7 @@ impl Membership {
 
 /// Counts who is in the zones, those in audit included; a disabled one has nobody.
 #[must_use]
-pub fn census(snapshot: &Snapshot) -> BTreeMap<String, Membership> {
+pub fn census(snapshot: &Snapshot) -> BTreeMap<String, Census> {
     let mut zones = Zones::default();
     zones.update(&Snapshot::default(), snapshot, &mut Facts::default());
     let mut counts = Counts::default();
@@ -100,13 +100,13 @@ fn or_by_address(selected: ZoneNames, addresses: &[IpAddr], zones: &Zones) -> Zo
 }
 
 #[derive(Default)]
-struct Counts(BTreeMap<String, Membership>);
+struct Counts(BTreeMap<String, Census>);
 
 impl Counts {
     fn member(
         &mut self,
         zones: &ZoneNames,
-        count: impl Fn(&mut Membership),
+        count: impl Fn(&mut Census),
         name: impl Fn() -> String,
     ) {
         for zone in zones.iter() {
@@ -182,7 +182,7 @@ spec: { members: [{ networks: { cidrs: [10.0.0.0/8] } }] }
         std::fs::write(&file, WORLD).unwrap();
         let counts = census(&load(&[file], Options::default()).unwrap());
         let count = |zone: &str| {
-            let Membership {
+            let Census {
                 pods,
                 nodes,
                 networks,

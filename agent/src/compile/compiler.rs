@@ -11,13 +11,13 @@ use ringfence_common::{
 };
 
 use super::{
-    Desired, Endpoint, Options, deferral,
+    Desired, Endpoint, NetworkPolicy, Options, deferral,
     evaluator::{Evaluator, Subjects, Touched},
-    metadata,
+    metadata, owned_by_cni,
     signature::Signatures,
     table,
     tables::Tables,
-    world,
+    without_network_policy, world,
 };
 use crate::model::{Diagnostic, Located, Pod, PodKey, Snapshot};
 
@@ -55,6 +55,17 @@ impl Compiler {
 
     /// What the maps of the node should hold as of this snapshot, and what is wrong with single objects.
     pub fn update(&mut self, snapshot: &Snapshot) -> (Desired, Vec<Diagnostic>) {
+        match self.options.network_policy {
+            NetworkPolicy::Ringfence => self.take(snapshot),
+            NetworkPolicy::Cni => {
+                let (desired, mut diagnostics) = self.take(&without_network_policy(snapshot));
+                diagnostics.extend(owned_by_cni(snapshot));
+                (desired, diagnostics)
+            }
+        }
+    }
+
+    fn take(&mut self, snapshot: &Snapshot) -> (Desired, Vec<Diagnostic>) {
         let before = self.evaluator.snapshot().clone();
         let touched = self.evaluator.update(snapshot);
         let (born, dead) = self.signatures.update(&self.evaluator, &touched);

@@ -122,6 +122,7 @@ mod tests {
             let options = Options {
                 annotated_pods,
                 iam_role_annotation,
+                ..Options::default()
             };
             assert_eq!(
                 granted(&pod, &key, &snapshot, &options),
@@ -173,6 +174,7 @@ mod tests {
             let options = Options {
                 annotated_pods: AnnotatedPods::None,
                 iam_role_annotation: false,
+                ..Options::default()
             };
             let found = granted(&pod, &key, &snapshot, &options);
             assert_eq!(found, expect, "{} {account} {asks} {past}", grant.name);

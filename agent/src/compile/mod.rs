@@ -35,6 +35,7 @@ mod metadata;
 mod names;
 mod netpol;
 mod nodes;
+mod owned;
 mod part;
 mod peers;
 mod policies;
@@ -51,11 +52,12 @@ mod zones;
 
 use crate::model::{Diagnostic, Host, Located, Snapshot};
 
-pub use ask::{Answer, Asker, Family, Judgement, Party, Question, ask};
-pub use census::{Membership, census};
+pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Question, ask};
+pub use census::{Census, census};
 pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
 pub use metadata::AnnotatedPods;
+pub use owned::{NetworkPolicy, owned_by_cni, without_network_policy};
 pub use service::{resolve_service, service_at};
 
 /// What the compiler is told besides the snapshot.
@@ -67,6 +69,8 @@ pub struct Options {
     pub iam_role_annotation: bool,
     /// How the node itself is judged; `None`: not at all.
     pub host: Option<Host>,
+    /// Who enforces `NetworkPolicy` and `ClusterNetworkPolicy`.
+    pub network_policy: NetworkPolicy,
 }
 
 /// What the maps of the node should hold, and what is wrong with single objects: what a fresh [`Compiler`] says, with

@@ -1,9 +1,18 @@
 //! Single flags as values: what is wrong with one, and what it allows.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::selector;
-use crate::{cgroup2, cli::failure::Failure, compile::AnnotatedPods};
+use crate::{
+    args::NetworkPolicyMode,
+    cgroup2, check,
+    cli::failure::Failure,
+    compile::{AnnotatedPods, NetworkPolicy},
+};
 
 pub(super) fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
     if value == 0 {
@@ -30,6 +39,24 @@ pub(super) fn parse_nri_timeout(milliseconds: u64) -> Result<Duration, Failure> 
             .help("a pod may wait 1500 milliseconds unless told otherwise"));
     }
     Ok(Duration::from_millis(milliseconds))
+}
+
+/// Who enforces `NetworkPolicy`, and why he.
+pub(super) fn parse_network_policy(mode: NetworkPolicyMode, cni: &Path) -> (NetworkPolicy, String) {
+    match mode {
+        NetworkPolicyMode::On => (NetworkPolicy::Ringfence, "on".to_owned()),
+        NetworkPolicyMode::Off => (
+            NetworkPolicy::Cni,
+            "off: left to the container network, as told".to_owned(),
+        ),
+        NetworkPolicyMode::Auto => match check::policy_enforcer(cni) {
+            Ok(enforcer) => {
+                let because = format!("off: {enforcer} enforces it ({})", cni.display());
+                (NetworkPolicy::Cni, because)
+            }
+            Err(why) => (NetworkPolicy::Ringfence, format!("on: {why}")),
+        },
+    }
 }
 
 pub(super) fn parse_http(text: &str) -> Result<Option<SocketAddr>, Failure> {

@@ -27,6 +27,42 @@ fn defaults_are_valid() {
 }
 
 #[test]
+fn who_enforces_network_policy_is_told_or_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().display().to_string();
+    let found = |mode: &str| {
+        let flags = ["--network-policy", mode, "--cni-dir", &path];
+        config(&flags).unwrap().network_policy
+    };
+    assert_eq!(
+        config(&[]).unwrap().network_policy.0,
+        NetworkPolicy::Ringfence
+    );
+    assert_eq!(found("off").0, NetworkPolicy::Cni);
+    assert_eq!(found("auto").0, NetworkPolicy::Ringfence);
+    for (plugin, owner, says) in [
+        (
+            "flannel",
+            NetworkPolicy::Ringfence,
+            "on: flannel is not known",
+        ),
+        ("calico", NetworkPolicy::Cni, "off: Calico enforces it"),
+    ] {
+        let text = format!(r#"{{ "plugins": [ {{ "type": "{plugin}" }} ] }}"#);
+        std::fs::write(directory.path().join("10-net.conflist"), text).unwrap();
+        let (found, because) = found("auto");
+        assert_eq!(found, owner, "{because}");
+        assert!(because.starts_with(says), "{because}");
+        // Whoever says it himself is believed.
+        let flags = ["--network-policy", "on", "--cni-dir", &path];
+        assert_eq!(
+            config(&flags).unwrap().network_policy.0,
+            NetworkPolicy::Ringfence
+        );
+    }
+}
+
+#[test]
 fn bits_that_nobody_else_uses_may_be_chosen() {
     let flags = ["--mark-source-mask", "0x3f00", "--mark-proof-mask", "0x1"];
     let mark = config(&flags).unwrap().mark;

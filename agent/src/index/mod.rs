@@ -11,6 +11,7 @@
 
 mod check;
 mod cluster_policy;
+mod details;
 mod follow;
 mod keep;
 mod metadata;
@@ -42,6 +43,7 @@ use crate::{
     watch::{self, Broken, Event, Kind, Object, ObjectKey, Read, Revision, Revisions, Versions},
 };
 
+pub use details::{Details, Field};
 pub use follow::{State, follow};
 pub use keep::Keeper;
 pub(crate) use pod::METADATA_REQUESTS;
@@ -71,9 +73,19 @@ pub struct Index {
 
 /// Reads manifests once into a snapshot. Any problem is an error; all of them are named, sorted.
 pub fn load(paths: &[PathBuf], options: watch::Options) -> Result<Snapshot, Vec<Diagnostic>> {
+    load_with_details(paths, options).map(|(snapshot, _)| snapshot)
+}
+
+/// The same, with what no verdict depends on.
+pub fn load_with_details(
+    paths: &[PathBuf],
+    options: watch::Options,
+) -> Result<(Snapshot, Details), Vec<Diagnostic>> {
     let (reads, mut diagnostics) = watch::load_all(paths, options);
     let mut index = Index::default();
+    let mut details = Details::default();
     for read in &reads {
+        details.note(read);
         if let Err(found) = index.put(read) {
             diagnostics.extend(found);
         }
@@ -82,7 +94,7 @@ pub fn load(paths: &[PathBuf], options: watch::Options) -> Result<Snapshot, Vec<
     index.pass(moments::now());
     diagnostics.sort();
     if diagnostics.is_empty() {
-        Ok(index.snapshot)
+        Ok((index.snapshot, details))
     } else {
         Err(diagnostics)
     }

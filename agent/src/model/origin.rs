@@ -38,13 +38,17 @@ impl Diagnostic {
     /// Reason, and beginning of the message, of what is allowed and not enforced yet.
     pub const NOT_SUPPORTED: &str = "NotSupported";
 
+    /// Reason, and beginning of the message, of what the container network enforces instead.
+    pub const OWNED_BY_CNI: &str = "NetworkPolicyOwnedByCNI";
+
     /// The reason in one word, as conditions have it.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self.message.strip_prefix(Self::NOT_SUPPORTED) {
-            Some(_) => Self::NOT_SUPPORTED,
-            None => "Invalid",
-        }
+        let reasons = [Self::NOT_SUPPORTED, Self::OWNED_BY_CNI];
+        let mut reasons = reasons.into_iter();
+        reasons
+            .find(|reason| self.message.starts_with(reason))
+            .unwrap_or("Invalid")
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    compile::{Membership, census},
+    compile::{Census, census},
     model::Snapshot,
 };
 
@@ -20,7 +20,7 @@ pub(super) const PAUSE: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct Members {
     counted: Option<(Arc<Snapshot>, Instant)>,
-    by_zone: Arc<BTreeMap<String, Membership>>,
+    by_zone: Arc<BTreeMap<String, Census>>,
 }
 
 impl Members {
@@ -29,7 +29,7 @@ impl Members {
         &mut self,
         snapshot: &Arc<Snapshot>,
         now: Instant,
-    ) -> anyhow::Result<(Arc<BTreeMap<String, Membership>>, bool)> {
+    ) -> anyhow::Result<(Arc<BTreeMap<String, Census>>, bool)> {
         if let Some((of, at)) = &self.counted {
             let zones = of.zones == snapshot.zones;
             let same = zones

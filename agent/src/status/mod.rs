@@ -37,11 +37,6 @@ use crate::{admin::Shared, model::PodKey, watch::Connection};
 /// How long the API server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether zones are enforced at nodes themselves, not only at the pods that talk with them.
-const fn host_enforced() -> bool {
-    false
-}
-
 /// Reports for as long as the agent runs, and writes for all while it is this agent's turn.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::version_print,
-    compile::Membership,
+    compile::Census,
     model::{Diagnostic, Snapshot},
     watch::{Kind, ObjectKey, Versions},
 };
@@ -29,7 +29,7 @@ pub(super) struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// What is wrong, by object.
     pub findings: &'a BTreeMap<String, Vec<Diagnostic>>,
-    pub census: &'a BTreeMap<String, Membership>,
+    pub census: &'a BTreeMap<String, Census>,
     pub nodes: &'a Roll<'a>,
     /// Zones are enforced at nodes themselves too.
     pub host_enforced: bool,
@@ -43,7 +43,7 @@ pub(super) struct Summary {
     /// Rules that count, of kinds that have rules.
     pub rules: Option<usize>,
     /// Of a zone.
-    pub members: Option<Membership>,
+    pub members: Option<Census>,
 }
 
 impl Summary {

@@ -20,7 +20,6 @@ use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 
 use super::{
-    host_enforced,
     members::{self, Members},
     pace::{Pace, SETTLE},
     reports::Reports,
@@ -163,6 +162,9 @@ impl Writer {
             .map(|(key, track)| (key.clone(), now < track.since + YOUNG))
             .collect();
         let fleet = Arc::clone(&self.reports.fleet);
+        // All agents are told the same by their DaemonSet.
+        let host = self.shared.config.host.as_ref();
+        let host_enforced = host.is_some_and(|host| !host.audit);
         let (revisions, diagnostics) = (world.revisions.clone(), world.diagnostics.clone());
         let summed = tokio::task::spawn_blocking(move || {
             let findings = by_object(diagnostics);
@@ -171,7 +173,7 @@ impl Writer {
                 findings: &findings,
                 census: &members,
                 nodes: &fleet.roll(now),
-                host_enforced: host_enforced(),
+                host_enforced,
             };
             let summed = keys.into_iter().filter_map(|(key, young)| {
                 let summary = summarize(&key, revisions.get(&key)?, &view, young);

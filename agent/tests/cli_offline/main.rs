@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod hostile;
+mod lint;
 mod services;
 
 use std::{
@@ -293,4 +294,52 @@ fn the_same_binary_is_a_kubectl_plugin() {
         help.contains("Exit codes: 0 allowed, 1 denied, 2 error"),
         "{help}"
     );
+}
+
+#[test]
+fn what_the_container_network_enforces_is_passed_over() {
+    let directory = manifests();
+    let can = |more: &[&str]| {
+        let words = ["can", "10.0.0.7", "10.0.0.9", "22", "-f", "all.yaml"];
+        let (_, err, code) = told(directory.path(), &[&words, more].concat());
+        assert_eq!(err, "");
+        code
+    };
+    assert_eq!(can(&[]), 1);
+    assert_eq!(can(&["--network-policy", "on"]), 1);
+    assert_eq!(can(&["--network-policy", "off"]), 0);
+    let matrix = |mode| {
+        let words = [
+            "matrix",
+            "-f",
+            "all.yaml",
+            "--port",
+            "22",
+            "--network-policy",
+            mode,
+        ];
+        told(directory.path(), &words).0
+    };
+    assert_ne!(matrix("on"), matrix("off"));
+
+    let policy = "\
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: { name: all }
+spec: { tier: Admin, priority: 1, subject: { namespaces: {} }, ingress: [ { action: Deny, from: [ { namespaces: {} } ] } ] }
+";
+    fs::write(directory.path().join("cluster.yaml"), policy).unwrap();
+    let words = [
+        "can",
+        "shop/web",
+        "db/mysql-0",
+        "22",
+        "-f",
+        ".",
+        "--network-policy",
+        "off",
+    ];
+    let (_, err, code) = told(directory.path(), &words);
+    assert!(err.contains("NetworkPolicyOwnedByCNI"), "{err}");
+    assert_eq!(code, 0);
 }

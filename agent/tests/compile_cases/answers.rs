@@ -43,7 +43,7 @@ fn answers_name_the_side_and_the_rule() {
         (own.live, own.ingress.map(|it| it.tier)),
         (Verdict::Allow, Some(Tier::Origin))
     );
-    let error = ringfence_agent::compile::ask(&snapshot, &question("shop/nobody", "shop/db", None));
+    let error = compile::ask(&snapshot, &question("shop/nobody", "shop/db", None));
     assert_eq!(
         error.unwrap_err(),
         "pod/shop/nobody does not exist: check its namespace and name"

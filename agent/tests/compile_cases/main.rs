@@ -7,6 +7,7 @@
 mod answers;
 mod names;
 mod overlaps;
+mod owned;
 mod peers;
 mod pods;
 mod ports;
@@ -18,11 +19,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ringfence_agent::{
     compile::{
-        Answer, Asker, Family, Options, Party, Question, as_if_local, compile, resolve_service,
+        self, Answer, Asker, Family, Options, Party, Question, as_if_local, compile,
+        resolve_service,
     },
     model::{
-        ContainerPort, Enforcement, IpBlock, Labels, Located, Namespace, Node, Objects, Operator,
-        Origin, Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol,
+        ContainerPort, Diagnostic, Enforcement, IpBlock, Labels, Located, Namespace, Node, Objects,
+        Operator, Origin, Peer, Phase, Pod, PodKey, Policy, PolicyKey, PortSpec, Ports, Protocol,
         Requirement, Rule, Selector, Service, ServicePort, Snapshot, TargetPort,
     },
 };
@@ -206,5 +208,5 @@ fn question(from: &str, to: &str, port: Port) -> Question {
 }
 
 fn ask(snapshot: &Snapshot, from: &str, to: &str, port: Port) -> Answer {
-    ringfence_agent::compile::ask(snapshot, &question(from, to, port)).unwrap()
+    compile::ask(snapshot, &question(from, to, port)).unwrap()
 }

@@ -12,14 +12,14 @@ use super::{
 
 /// What a tier is made to say of what comes into `shop/db` from `ops/web`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Says {
+pub(super) enum Says {
     Deny(Tier),
     /// Of a tier that can.
     Accept(Tier),
     Pass,
 }
 
-fn put(snapshot: &mut Snapshot, says: Says) {
+pub(super) fn put(snapshot: &mut Snapshot, says: Says) {
     match says {
         Says::Deny(Tier::ZoneDeny) => {
             let policy = zone_policy(vec![deny(&["Any"], &["Any"], tcp(80, 80))]);

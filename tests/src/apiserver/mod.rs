@@ -175,13 +175,34 @@ impl ApiServer {
         content_type: &str,
         body: Option<&Value>,
     ) -> Result<Value, kube::Error> {
+        self.request_as(servers::ADMIN_TOKEN, method, path, content_type, body)
+    }
+
+    /// Any request, as whoever has this token.
+    ///
+    /// # Errors
+    ///
+    /// The server refuses it, or is not there.
+    ///
+    /// # Panics
+    ///
+    /// If it is no request.
+    pub fn request_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, kube::Error> {
         let mut request = Request::builder().method(method).uri(path);
         if !content_type.is_empty() {
             request = request.header("Content-Type", content_type);
         }
         let body = body.map(|body| body.to_string().into_bytes());
         let request = request.body(body.unwrap_or_default()).expect("a request");
-        self.with(move |servers| servers.ask(request))
+        let token = token.to_owned();
+        self.with(move |servers| servers.ask(&token, request))
     }
 
     /// Makes an object, or makes it so.
@@ -225,19 +246,33 @@ impl ApiServer {
     #[must_use]
     pub fn account(&self, name: &str, rules: &Value) -> PathBuf {
         self.allow(name, rules);
-        self.apply(&json!({
-            "apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": { "name": name, "namespace": "kube-system" },
-        }));
+        let token = self.token("kube-system", name);
         self.apply(&json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
             "metadata": { "name": name },
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
             "subjects": [{ "kind": "ServiceAccount", "name": name, "namespace": "kube-system" }],
         }));
+        let path = self.folder.path().join(format!("{name}.kubeconfig"));
+        fs::write(&path, servers::kubeconfig(self.folder.path(), &token))
+            .expect("the temporary directory can be written");
+        path
+    }
+
+    /// Makes a service account, which may do nothing by itself; what proves to be it.
+    ///
+    /// # Panics
+    ///
+    /// If the server refuses it.
+    #[must_use]
+    pub fn token(&self, namespace: &str, name: &str) -> String {
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": { "name": name, "namespace": namespace },
+        }));
         let token = self.request(
             "POST",
-            &format!("/api/v1/namespaces/kube-system/serviceaccounts/{name}/token"),
+            &format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"),
             "application/json",
             Some(&json!({
                 "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
@@ -245,11 +280,10 @@ impl ApiServer {
             })),
         );
         let token = token.unwrap_or_else(|error| panic!("a token for {name}: {error}"));
-        let token = token["status"]["token"].as_str().expect("a token");
-        let path = self.folder.path().join(format!("{name}.kubeconfig"));
-        fs::write(&path, servers::kubeconfig(self.folder.path(), token))
-            .expect("the temporary directory can be written");
-        path
+        token["status"]["token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     /// Changes what an account may do.

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{assets::Assets, fabric::SERVER};
 
 /// Who may do everything.
-const ADMIN_TOKEN: &str = "admin-of-the-tests";
+pub(super) const ADMIN_TOKEN: &str = "admin-of-the-tests";
 
 /// Where etcd's data are, and those that were kept, in the folder.
 const DATA: &str = "etcd";
@@ -135,9 +135,9 @@ impl Servers {
         Ok(())
     }
 
-    /// A request as the administrator; connections do not outlive it, for the server may not either.
-    pub fn ask(&self, request: Request<Vec<u8>>) -> Result<Value, kube::Error> {
-        let kubeconfig = kubeconfig(&self.folder, ADMIN_TOKEN);
+    /// A request as whoever has this token; connections do not outlive it, for the server may not either.
+    pub fn ask(&self, token: &str, request: Request<Vec<u8>>) -> Result<Value, kube::Error> {
+        let kubeconfig = kubeconfig(&self.folder, token);
         self.runtime.block_on(async {
             let file = Kubeconfig::from_yaml(&kubeconfig).expect("just written");
             let mut config = Config::from_custom_kubeconfig(file, &Default::default()).await?;

@@ -118,7 +118,11 @@ fn ask_step(
 ) -> Result<()> {
     let everywhere = compile::as_if_local(snapshot);
     let (desired, diagnostics) = compile::compile(&everywhere, &compile::Options::default());
-    anyhow::ensure!(diagnostics.is_empty(), "{diagnostics:#?}");
+    // Who is in an audited zone beside his own is in several.
+    let others = diagnostics
+        .iter()
+        .filter(|it| !it.object.starts_with("SecurityZone/above-"));
+    anyhow::ensure!(others.count() == 0, "{diagnostics:#?}");
     let asker = Asker::new(snapshot);
     for question in &step.questions {
         let answer = ask(&asker, question)?;

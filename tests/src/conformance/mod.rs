@@ -14,6 +14,7 @@
 
 mod actions;
 mod admin;
+mod beneath;
 pub mod case;
 mod compiled;
 mod expand;
@@ -24,6 +25,7 @@ mod report;
 mod suite;
 pub mod world;
 
+pub use beneath::beneath_zones;
 pub use case::{Case, Expect, Question, Step};
 pub use compiled::Compiled;
 pub use kernel::Kernel;

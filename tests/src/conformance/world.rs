@@ -22,6 +22,8 @@ pub struct World {
     pub policies: BTreeMap<(String, String), Value>,
     /// Cluster network policies by name, as the suite has them.
     pub cluster_policies: BTreeMap<String, Value>,
+    /// What is loaded above them.
+    pub above: Vec<Value>,
 }
 
 /// A node.
@@ -120,6 +122,7 @@ impl World {
             .chain(pods)
             .chain(self.policies.values().cloned())
             .chain(self.cluster_policies.values().cloned())
+            .chain(self.above.iter().cloned())
         {
             text += "---\n";
             text += &document.to_string();

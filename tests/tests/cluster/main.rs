@@ -6,6 +6,7 @@ mod kinds;
 mod left;
 mod places;
 mod policies;
+mod rails;
 mod status;
 mod told;
 mod uninstall;

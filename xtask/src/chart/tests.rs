@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 69] = [
+const CHANGES: [(&str, &str); 71] = [
     ("mode=detach", "--stay"),
     ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
@@ -79,6 +79,7 @@ const CHANGES: [(&str, &str); 69] = [
     ),
     ("http.address=127.0.0.1", "host: \"127.0.0.1\""),
     ("http.port=19765", "containerPort: 19765"),
+    ("networkPolicy.mode=auto", "--network-policy=auto"),
     ("nri.mode=off", "-/var/run/nri"),
     ("nri.mode=off,nri.socket=z", "-tolerate-missing"),
     ("nri.failure=closed", "--nri-fail=closed"),
@@ -134,6 +135,10 @@ const CHANGES: [(&str, &str); 69] = [
     ("serviceAccount.name=own", "serviceAccountName: own"),
     ("serviceAccount.annotations.a=b", "a: b"),
     ("rbac.create=false", "-kind: ClusterRole\n"),
+    (
+        "guardRails.labels.enabled=false",
+        "-kind: ValidatingAdmissionPolicy\n",
+    ),
     (
         "podMonitor.enabled=true,podMonitor.interval=7s",
         "interval: 7s",
@@ -235,6 +240,8 @@ fn what_a_value_may_not_be_is_refused() {
         "image.digest=sha256:1",
         "nri.failure=perhaps",
         "nri.mode=null",
+        "networkPolicy=null",
+        "networkPolicy.mode:=false",
         "nri.timeoutMilliseconds=600001",
         "agent.markSourceMask=0x0",
         "agent.markProofMask=0x00000000",
@@ -256,6 +263,8 @@ fn what_a_value_may_not_be_is_refused() {
         "security.capabilities[0]=CAP_BPF",
         "uninstall.detach=null",
         "rbac=null",
+        "guardRails=null",
+        "guardRails.labels.enabled=null",
         "podMonitor.enabled=true,serviceMonitor.enabled=true",
         r"podLabels.app\.kubernetes\.io/name=other",
         r"podLabels.app\.kubernetes\.io/part-of=other",
@@ -339,7 +348,7 @@ fn the_agent_may_do_no_more_than_it_needs() {
     let find = |kind: &str| {
         documents
             .iter()
-            .find(|it| it["kind"] == kind)
+            .find(|it| it["kind"] == kind && it["metadata"]["name"] == "ringfence")
             .expect("it is rendered")
     };
     let pod = &find("DaemonSet")["spec"]["template"]["spec"];

@@ -1,6 +1,6 @@
 //! What is asked, and what is answered.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use ringfence_common::cell::{Tier, Verdict};
 
@@ -22,6 +22,28 @@ impl fmt::Display for Party {
             Self::Address(address) => write!(f, "{address}"),
         }
     }
+}
+
+/// In which zones an address of a pod or node is, everything in audit enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership<'a> {
+    /// Whose address.
+    pub of: Member<'a>,
+    /// The address; unspecified of a pod that has none yet.
+    pub address: IpAddr,
+    /// Zones that select the pod or node.
+    pub selected: Arc<[Arc<str>]>,
+    /// Zones by the address: they count where none selects.
+    pub by_address: Arc<[Arc<str>]>,
+}
+
+/// Who may be in a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Member<'a> {
+    /// A pod.
+    Pod(&'a PodKey),
+    /// A node.
+    Node(&'a str),
 }
 
 /// An address family.

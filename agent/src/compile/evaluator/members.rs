@@ -163,6 +163,30 @@ impl Evaluator {
         }
     }
 
+    /// The zones that select a pod, and those that its address is in; everything in audit enforced.
+    pub(in crate::compile) fn zones_of(
+        &self,
+        pod: &Pod,
+        address: IpAddr,
+    ) -> (ZoneNames, ZoneNames) {
+        let group = self.world.group_of(pod);
+        let selected = group.and_then(|group| self.in_zones.get(&group));
+        let selected = selected.map(|it| it.of(View::Staged).clone());
+        (selected.unwrap_or_default(), self.zones_of_net(address))
+    }
+
+    /// The same of a node's address.
+    pub(in crate::compile) fn zones_of_node(&self, address: IpAddr) -> (ZoneNames, ZoneNames) {
+        let selected = self.zones.of_node(self.nodes.labels(address));
+        let selected = selected.of(View::Staged).clone();
+        (selected, self.zones_of_net(address))
+    }
+
+    fn zones_of_net(&self, address: IpAddr) -> ZoneNames {
+        let zones = self.zones.of_net(address.to_canonical().into());
+        zones.of(View::Staged).clone()
+    }
+
     /// True for a node's address of which a rule asks anything as such.
     pub(super) fn is_asked_node(&self, address: IpAddr) -> bool {
         let labels = self.nodes.labels(address);

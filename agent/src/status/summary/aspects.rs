@@ -7,18 +7,15 @@ use super::{
     NOT_ACCEPTED, View,
 };
 use crate::{
-    compile::Membership,
+    compile::Census,
+    lint,
     model::{
-        Enforcement, Expiry, IntraZone, Members, Openness, Selector, Snapshot, TenantIsolation,
-        Zone, ZonePeer, ZonePolicy,
+        Enforcement, Expiry, IntraZone, Members, Openness, Snapshot, TenantIsolation, Zone,
+        ZonePeer, ZonePolicy,
     },
     watch::{Kind, ObjectKey},
 };
 
-/// Labels that only who may change zones may change, where the chart's guard is installed.
-const GUARDED: &str = "ringfence.dev/";
-/// A namespace's own name, which nobody changes.
-const OWN_NAME: &str = "kubernetes.io/metadata.name";
 /// Where the cluster's own pods are.
 const SYSTEM: &str = "kube-system";
 
@@ -115,9 +112,9 @@ pub(super) fn enforcing(key: &ObjectKey, view: &View<'_>, usable: bool, programm
 }
 
 /// How many are in a zone, and who is in another one too.
-pub(super) fn membership(members: &Membership) -> [Said; 2] {
+pub(super) fn membership(members: &Census) -> [Said; 2] {
     let populated = if members.is_populated() {
-        let Membership {
+        let Census {
             pods,
             nodes,
             networks,
@@ -190,7 +187,7 @@ pub(super) fn rules(key: &ObjectKey, view: &View<'_>) -> Option<usize> {
 /// What is right and yet worth a word.
 pub(super) fn warning(key: &ObjectKey, snapshot: &Snapshot) -> String {
     match key.kind {
-        Kind::SecurityZone => snapshot.zones.get(&key.name).map(unguarded),
+        Kind::SecurityZone => snapshot.zones.get(&key.name).and_then(lint::membership),
         Kind::TenantIsolation => snapshot
             .tenants
             .get(&key.name)
@@ -198,38 +195,6 @@ pub(super) fn warning(key: &ObjectKey, snapshot: &Snapshot) -> String {
         _ => None,
     }
     .unwrap_or_default()
-}
-
-/// Labels by which more people than those who may change zones decide who is in one.
-fn unguarded(zone: &Zone) -> String {
-    let mut of_namespaces = BTreeSet::new();
-    let mut of_pods = BTreeSet::new();
-    for members in &zone.members {
-        if let Members::Workloads(workloads) = members {
-            keys(&workloads.namespaces, &mut of_namespaces);
-            keys(&workloads.pods, &mut of_pods);
-        }
-    }
-    of_namespaces.remove(OWN_NAME);
-    let mut words = Vec::new();
-    for (whose, keys) in [("namespaces", of_namespaces), ("pods", of_pods)] {
-        let keys: Vec<&str> = keys.into_iter().collect();
-        if !keys.is_empty() {
-            words.push(format!(
-                "whoever may change labels of {whose} ({}) decides who is in it",
-                keys.join(", ")
-            ));
-        }
-    }
-    if !words.is_empty() {
-        words.push(format!("only labels below {GUARDED} are guarded"));
-    }
-    words.join("; ")
-}
-
-fn keys<'a>(selector: &'a Selector, found: &mut BTreeSet<&'a str>) {
-    let keys = selector.requirements.iter().map(|it| it.key.as_str());
-    found.extend(keys.filter(|key| !key.starts_with(GUARDED)));
 }
 
 fn system(isolation: &TenantIsolation, snapshot: &Snapshot) -> String {

@@ -70,6 +70,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.processes }}
 - --pod-processes=on
 {{- end }}
+- --network-policy={{ .Values.networkPolicy.mode }}
 - --nri={{ .Values.nri.mode }}
 {{- if ne .Values.nri.mode "off" }}
 - --nri-socket=/var/run/nri/{{ .Values.nri.socket }}

@@ -75,9 +75,7 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
         // Multicast, broadcast, or a frame that was flooded here: no connection of this endpoint.
         return judge_alone(tables, subject, &key, direction);
     }
-    pursue_or_open(
-        tables, context, direction, subject, packet, &mut key, arrival,
-    )
+    pursue_or_open(tables, context, subject, packet, &mut key, arrival)
 }
 
 /// Judges a packet of this connection, or one that opens it.
@@ -85,12 +83,12 @@ pub(super) fn track<T: Tables + FamilyTables<A>, A: Address>(
 pub(super) fn pursue_or_open<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     context: &Context,
-    direction: Direction,
     subject: Subject<'_>,
     packet: &Packet<A>,
     key: &mut ConnectionKey<A>,
     arrival: Arrival,
 ) -> Outcome {
+    let direction = context.direction();
     let check = A::check(key);
     // What the pod sends to itself does not become part of what it once sent to the node by the same ports.
     let itself = arrival.bits & verdict::ITSELF;
@@ -123,9 +121,7 @@ pub(super) fn pursue_or_open<T: Tables + FamilyTables<A>, A: Address>(
             return outcome;
         }
     }
-    open(
-        tables, context, direction, subject, packet, key, check, arrival,
-    )
+    open(tables, context, subject, packet, key, check, arrival)
 }
 
 /// What the mark of a packet that the pod sends on this connection is to say.
@@ -251,13 +247,13 @@ pub(super) fn current<T: Tables + FamilyTables<A>, A: Address>(
 fn open<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     context: &Context,
-    direction: Direction,
     subject: Subject<'_>,
     packet: &Packet<A>,
     key: &mut ConnectionKey<A>,
     check: u16,
     arrival: Arrival,
 ) -> Outcome {
+    let direction = context.direction();
     let mut bits = arrival.bits;
     if arrival.unknown {
         // In place: a second key would not fit on the stack.

@@ -108,12 +108,12 @@ impl Context {
         self.ingress == 0
     }
 
-    /// The direction, seen from the pod.
+    /// The direction, seen from the pod; at the hooks of the node, from the node.
     #[must_use]
     #[inline(always)]
     pub const fn direction(&self) -> Direction {
         match self.hook {
-            Hook::FromPod => Direction::Egress,
+            Hook::FromPod | Hook::ToHost => Direction::Egress,
             _ => Direction::Ingress,
         }
     }

@@ -161,10 +161,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             return Outcome::deny(Reason::Fragment);
         }
     }
-    let direction = match at {
-        At::Leaves | At::Forwarded => Direction::Egress,
-        At::Enters | At::Socket => Direction::Ingress,
-    };
+    let direction = context.direction();
     let mut key = connection::key(direction, subject, packet);
     let Some(key) = tables.elsewhere(&mut key) else {
         return Outcome::deny(Reason::BadCell);

@@ -20,6 +20,9 @@ pub struct Args {
     /// Ask the kernel rather than the compiler. Needs: root.
     #[arg(long)]
     pub kernel: bool,
+    /// With zones, tenants and their policies above that let everything pass: the answers must be the same.
+    #[arg(long)]
+    beneath_zones: bool,
     /// Only one case of the suite: its number from 1, its name, or what only its name begins with.
     #[arg(long, value_name = "N|NAME", requires = "suite")]
     case: Option<String>,
@@ -50,6 +53,9 @@ impl Args {
             if let Some(case) = &self.case {
                 let at = find(suite, &of_suite, case)?;
                 of_suite = vec![of_suite.swap_remove(at)];
+            }
+            if self.beneath_zones {
+                of_suite.iter_mut().for_each(conformance::beneath_zones);
             }
             cases.push((suite, of_suite));
         }
