@@ -320,7 +320,7 @@ impl ApiServer {
             .header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
             .body(Vec::new())
             .expect("a request");
-        let table = self.with(move |servers| servers.ask(request));
+        let table = self.with(move |server| server.ask(servers::ADMIN_TOKEN, request));
         let table = table.unwrap_or_else(|error| panic!("{path}: {error}"));
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let columns = list(&table["columnDefinitions"]);

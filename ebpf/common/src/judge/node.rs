@@ -200,7 +200,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             ingress: !NODE_IFINDEX,
             ..*context
         };
-        connection::pursue_or_open(tables, &context, direction, subject, packet, key, arrival)
+        connection::pursue_or_open(tables, &context, subject, packet, key, arrival)
     };
     if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
         let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
