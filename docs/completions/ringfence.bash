@@ -118,7 +118,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__agent)
-            opts="-v -h -V --manifests --ignore-other-kinds --kubeconfig --context --state-dir --node --trust-place-annotations --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --network-policy --cni-dir --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --audit-interval --kube-event-interval --tcx --log-format --verbose --help --version"
+            opts="-v -h -V --manifests --ignore-other-kinds --kubeconfig --context --state-dir --node --pod --trust-place-annotations --netns --netns-prefix --netns-directory --pod-processes --cgroup-root --node-cgroup --host-enforcement --host-failsafe --nri --nri-socket --nri-timeout --nri-fail --bpffs --run-dir --http --metadata-annotations --iam-role-annotation --network-policy --cni-dir --connection-entries --address-entries --network-entries --identity-entries --class-entries --table-entries --cell-entries --page-entries --endpoint-entries --service-entries --rule-entries --mark-source-mask --mark-proof-mask --event-rate --audit-interval --kube-event-interval --tcx --log-format --verbose --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -158,6 +158,10 @@ _ringfence() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --pod)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --netns)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -189,6 +193,14 @@ _ringfence() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --host-enforcement)
+                    COMPREPLY=($(compgen -W "off audit enforce" -- "${cur}"))
+                    return 0
+                    ;;
+                --host-failsafe)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --nri)
@@ -600,7 +612,7 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__detach)
-            opts="-h -V --bpffs --run-dir --netns --state-dir --cgroup-root --stay --done --daemon-set --release --timeout --kubeconfig --context --help --version"
+            opts="-h -V --bpffs --run-dir --netns --state-dir --cgroup-root --stay --host --undo --done --daemon-set --release --timeout --kubeconfig --context --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -56,6 +56,10 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l pod-proces
 off\t'No'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), where the socket hooks attach: `auto` finds where the kubelet has it. Without it there are none' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node-cgroup -d 'Root of the cgroups (cgroup v2) whose sockets may be the node\'s own, where what pods send to them through a Service is judged: `auto` is the root of all' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l host-enforcement -d 'Judge what the node itself sends and receives at its uplinks by the zones that it is in: `audit` denies nothing and tells what would be' -r -f -a "off\t'It is not'
+audit\t'Nothing is denied; what would be is told'
+enforce\t'It is'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l host-failsafe -d 'A way that no policy closes to the node, besides the usual ones (SSH, kubelet, API server, DNS, DHCP), such as `bgp=ingress,10.0.0.0/8,tcp/179`. May be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri -d 'Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and there is a socket' -r -f -a "auto\t'Where there is one'
 on\t'Yes, and it is worth a word if there is none'
 off\t'No'"
@@ -281,6 +285,8 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l timeout -
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l kubeconfig -d 'File that names the cluster, and who to be there' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l context -d 'The context of the kubeconfig; without it, its current one' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l stay -d 'Keep running afterwards, and other agents from starting, until told to stop'
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l host -d 'Take off only what the node itself is judged by, whether or not an agent runs: the way back in'
+complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l undo -d 'Let the agent judge the node itself again'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l done -d 'Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'

@@ -121,6 +121,23 @@ impl Dataplane {
         grants
     }
 
+    /// True if somebody has taken the node's word away since it was written ([`host::open`]), and allowed it again: what the
+    /// maps hold is read anew then.
+    fn host_was_opened(&mut self) -> bool {
+        let Some(state) = self.installed().endpoints.get(&NODE_IFINDEX).copied() else {
+            return false;
+        };
+        let found = self.maps.endpoints.get(&NODE_IFINDEX, 0);
+        if self.host_open || found.is_ok_and(|word| word == state.word) {
+            return false;
+        }
+        match installed::read(&self.maps) {
+            Ok(installed) => self.planner.lost(installed),
+            Err(error) => tracing::error!(%error, "what the maps hold cannot be read"),
+        }
+        true
+    }
+
     /// Counts it if a map could not be written.
     fn note<T>(&mut self, done: &Result<T, KernelError>) {
         if let Some((map, error)) = done.as_ref().err().and_then(KernelError::unwritten) {
@@ -206,6 +223,7 @@ impl Kernel for Dataplane {
     fn is_stale(&mut self, desired: &Desired) -> bool {
         self.find_cgroups(desired) != self.installed().grants
             || self.host_open != host::is_open(&self.run_dir)
+            || self.host_was_opened()
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {

@@ -32,7 +32,7 @@ fn documents(text: &str) -> Vec<Value> {
 
 /// Each value as it may be set, and a text that is then rendered and is not otherwise; a `-` before it: the other way
 /// round.
-const CHANGES: [(&str, &str); 71] = [
+const CHANGES: [(&str, &str); 73] = [
     ("mode=detach", "--stay"),
     ("mode=detach", "- --done"),
     ("image.repository=r.example/x", "\"r.example/x:0.1.0\""),
@@ -80,6 +80,11 @@ const CHANGES: [(&str, &str); 71] = [
     ("http.address=127.0.0.1", "host: \"127.0.0.1\""),
     ("http.port=19765", "containerPort: 19765"),
     ("networkPolicy.mode=auto", "--network-policy=auto"),
+    ("hostEnforcement.mode=audit", "--host-enforcement=audit"),
+    (
+        "hostEnforcement.failsafe[0]=bgp=ingress\\,any\\,tcp/179",
+        "--host-failsafe=bgp=ingress,any,tcp/179",
+    ),
     ("nri.mode=off", "-/var/run/nri"),
     ("nri.mode=off,nri.socket=z", "-tolerate-missing"),
     ("nri.failure=closed", "--nri-fail=closed"),
@@ -205,7 +210,9 @@ fn every_value_does_what_it_says() {
     };
     let plain = render(&helm, &[]).expect("the defaults render");
     for (set, effect) in CHANGES {
-        let values: Vec<String> = set.split(',').map(str::to_owned).collect();
+        // As helm reads them: a comma behind a backslash is the value's own.
+        let set = set.replace("\\,", "\0");
+        let values: Vec<String> = set.split(',').map(|it| it.replace('\0', "\\,")).collect();
         let changed = render(&helm, &values).expect("it renders");
         documents(&changed);
         let (with, without, text) = match effect.strip_prefix('-') {
@@ -242,6 +249,8 @@ fn what_a_value_may_not_be_is_refused() {
         "nri.mode=null",
         "networkPolicy=null",
         "networkPolicy.mode:=false",
+        "hostEnforcement.mode=on",
+        "hostEnforcement.failsafe[0]=ssh",
         "nri.timeoutMilliseconds=600001",
         "agent.markSourceMask=0x0",
         "agent.markProofMask=0x00000000",

@@ -71,6 +71,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - --pod-processes=on
 {{- end }}
 - --network-policy={{ .Values.networkPolicy.mode }}
+- --host-enforcement={{ .Values.hostEnforcement.mode }}
+{{- range .Values.hostEnforcement.failsafe }}
+- {{ printf "--host-failsafe=%s" . | quote }}
+{{- end }}
 - --nri={{ .Values.nri.mode }}
 {{- if ne .Values.nri.mode "off" }}
 - --nri-socket=/var/run/nri/{{ .Values.nri.socket }}
