@@ -163,7 +163,15 @@ impl Config {
                 .at(format!("--netns-prefix {netns_prefix}"))
                 .help("pods may name a path themselves; leave the prefix out"));
         }
+        let node_cgroup = parse_node_cgroup(node_cgroup);
         let host = parse_host(host_enforcement, &host_failsafe, node.as_deref())?;
+        if host.as_ref().is_some_and(|host| !host.audit) && node_cgroup.is_none() {
+            return Err(Failure::new(
+                "what the node's rules make of a packet is judged at its sockets, and there is no cgroup for that",
+            )
+            .at("--host-enforcement enforce")
+            .help("name the root of the node's cgroups (cgroup v2) with --node-cgroup DIR, or take audit"));
+        }
         let pod_processes = pod_processes == Switch::On;
         let cgroup_root = parse_cgroup_root(cgroup_root)?;
         if pod_processes && cgroup_root.is_none() {
@@ -203,7 +211,7 @@ impl Config {
             cgroup_root,
             host,
             nri: asks.then_some(nri),
-            node_cgroup: parse_node_cgroup(node_cgroup),
+            node_cgroup,
             bpffs,
             run_dir,
             http: parse_http(&http)?,

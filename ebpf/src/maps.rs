@@ -63,6 +63,10 @@ pub static NODE_ADDRESSES: HashMap<V6, NodeWord, 16_384> = HashMap::new();
 #[btf_map]
 pub static SERVICES: HashMap<ServiceKey, u32, 65_536> = HashMap::new();
 
+/// Devices that lead off the node, by index.
+#[btf_map]
+pub static UPLINKS: HashMap<u32, u32, 1024> = HashMap::new();
+
 /// Room for one key of `SERVICES`: the stack has none.
 #[btf_map]
 pub static SERVICE_KEY: PerCpuArray<ServiceKey, 1> = PerCpuArray::new();

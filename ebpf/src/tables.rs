@@ -134,11 +134,18 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
+    fn is_uplink(&self, ifindex: u32) -> bool {
+        // SAFETY: nothing of the value is read.
+        unsafe { maps::UPLINKS.get(ifindex) }.is_some()
+    }
+
+    #[inline(always)]
     fn reach(&self, address: &V6) -> Reach {
         match reach(address) {
             0 => Reach::One,
             1 => Reach::Link,
-            _ => Reach::Many,
+            2 => Reach::Many,
+            _ => Reach::Loop,
         }
     }
 

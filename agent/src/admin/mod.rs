@@ -18,10 +18,12 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ringfence_common::endpoint::NODE_IFINDEX;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     config::Config,
+    dataplane::{Kernel, KernelError},
     locate::{self, Devices, Placed, World},
     model::Diagnostic,
     observe::{Recorder, metrics::Lasting},
@@ -138,4 +140,13 @@ pub async fn on_tcp(
             match serve::serve(listener, tcp::router(shared), ON_TCP, SocketAddr::ip).await {}
         },
     )
+}
+
+/// How many pods the kernel judges.
+fn pods(kernel: &dyn Kernel) -> Result<usize, KernelError> {
+    let endpoints = kernel.endpoints()?;
+    let pods = endpoints
+        .iter()
+        .filter(|endpoint| endpoint.ifindex != NODE_IFINDEX);
+    Ok(pods.count())
 }

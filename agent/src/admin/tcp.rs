@@ -16,7 +16,7 @@ use axum::{
 use tokio::sync::Mutex;
 
 use super::{
-    Shared,
+    Shared, pods,
     probes::{self, Audience},
 };
 use crate::observe::metrics::{self, Process, Sample, policy_states};
@@ -95,7 +95,7 @@ async fn gather(shared: &Shared) -> Answer {
                 kernel.counters()?,
                 kernel.objects()?,
                 kernel.programs()?,
-                kernel.endpoints()?.len(),
+                pods(kernel)?,
             ))
         })
         .await;

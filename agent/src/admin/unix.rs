@@ -21,6 +21,7 @@ use super::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
         Unplaced,
     },
+    pods,
     probes::{self, Audience},
     tcp,
 };
@@ -69,7 +70,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
     let (lost_events, endpoints) = if shared.kernel.is_open() {
         shared
             .kernel
-            .ask(|kernel| Ok((kernel.counters()?.lost_events, kernel.endpoints()?.len())))
+            .ask(|kernel| Ok((kernel.counters()?.lost_events, pods(kernel)?)))
             .await?
     } else {
         (0, 0)

@@ -65,6 +65,11 @@ impl Nodes {
         self.by_address.contains_key(&address) || self.own_addresses.contains(&address)
     }
 
+    /// True for an address that a node's object names.
+    pub(super) fn is_named(&self, address: IpAddr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
     /// Labels of the nodes whose an address is.
     pub(super) fn labels(&self, address: IpAddr) -> impl Iterator<Item = &Labels> + Clone {
         let own = self.own_addresses.contains(&address);

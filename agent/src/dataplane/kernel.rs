@@ -121,6 +121,10 @@ impl Dataplane {
         grants
     }
 
+    fn has_host(&self) -> bool {
+        self.installed().endpoints.contains_key(&NODE_IFINDEX)
+    }
+
     /// True if somebody has taken the node's word away since it was written ([`host::open`]), and allowed it again: what the
     /// maps hold is read anew then.
     fn host_was_opened(&mut self) -> bool {
@@ -251,6 +255,8 @@ impl Kernel for Dataplane {
         let turn = self.auditor.turn();
         let done = match turn {
             Turn::Begin if self.earlier.is_empty() => self.audit_hooks(),
+            // Somebody has let himself in, and it is not planned away yet.
+            Turn::Step if self.has_host() && host::is_open(&self.run_dir) => Ok(()),
             Turn::Step => self.auditor.step(&self.planner, &mut self.maps),
             Turn::Begin | Turn::Rest => Ok(()),
         };

@@ -137,6 +137,7 @@ fn entries(maps: &Maps, name: &str) -> Option<usize> {
         "NETWORKS4" => maps.networks4.keys().count(),
         "NETWORKS6" => maps.networks6.keys().count(),
         "NODE_ADDRESSES" => maps.node_addresses.keys().count(),
+        "UPLINKS" => maps.uplinks.keys().count(),
         "CLASSES" => maps.classes.keys().count(),
         "CONNECTIONS4" => maps.connections4.keys().count(),
         "CONNECTIONS6" => maps.connections6.keys().count(),

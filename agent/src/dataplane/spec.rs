@@ -76,6 +76,7 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<Prefix<V6>, Identity>("NETWORKS6", LpmTrie, limits.networks),
         map::<V6, NodeWord>("NODE_ADDRESSES", Hash, NODE_ADDRESSES),
         map::<ServiceKey, u32>("SERVICES", Hash, limits.services),
+        map::<u32, u32>("UPLINKS", Hash, 1024),
         map::<u32, ServiceKey>("SERVICE_KEY", PerCpuArray, 1),
         #[expect(clippy::cast_possible_truncation, reason = "16384")]
         map::<u32, SourceWord>("SOURCES", Array, MAX_SOURCES as u32),

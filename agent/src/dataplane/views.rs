@@ -7,7 +7,7 @@ use ringfence_common::{
     Hook,
     cell::Verdict,
     connection::{Connection, ConnectionKey, NOBODY, state, verdict},
-    endpoint::flags,
+    endpoint::{NODE_IFINDEX, flags},
     event::{LOST_EVENTS, REASONS, Reason, UNTRACKED},
 };
 
@@ -49,7 +49,8 @@ pub fn endpoints(installed: &Installed, names: &Names) -> Vec<EndpointView> {
             generation: state.word.generation(),
             ingress_isolated: record.ingress.id != 0,
             egress_isolated: record.egress.id != 0,
-            metadata_granted: record.grants != 0,
+            // Nothing of the node's own is asked for a grant here.
+            metadata_granted: record.grants != 0 || ifindex == NODE_IFINDEX,
         }
     };
     installed.endpoints.iter().map(view).collect()

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use ringfence_common::Direction;
+
 use super::{COVERED, Finding, Look, OUTSIDE, VAIN_ACKNOWLEDGEMENT};
 use crate::{
     compile::Member,
     model::{
-        Enforcement, Entity, Members, PortSpec, Ports, Protocol, Zone, ZoneAction, ZonePeer,
-        ZonePolicy, ZoneRule,
+        Enforcement, Entity, Failsafe, Members, PortSpec, Ports, Protocol, Zone, ZoneAction,
+        ZonePeer, ZonePolicy, ZoneRule,
     },
 };
 
@@ -116,9 +118,8 @@ fn range(port: &PortSpec) -> Option<(Protocol, u16, u16)> {
     }
 }
 
-/// True if the rule may close the port that administrators come by.
+/// True if the rule may close what stays open at nodes unless it says so.
 fn may_lock_out(look: &Look<'_>, rule: &ZoneRule) -> bool {
-    let ssh = Ports::Of(vec![PortSpec::Range(Protocol::Tcp, 22, 22)]);
     let has_nodes = |peer: &ZonePeer| match peer {
         ZonePeer::Entity(entity) => *entity != Entity::World,
         ZonePeer::Zone(name) => look.snapshot.zones.get(name).is_some_and(|zone| {
@@ -126,7 +127,24 @@ fn may_lock_out(look: &Look<'_>, rule: &ZoneRule) -> bool {
             members.any(|it| !matches!(it, Members::Workloads(_)))
         }),
     };
-    covers_ports(&rule.ports, &ssh) && rule.to.iter().any(has_nodes)
+    let yielding = Failsafe::usual().into_iter().filter(|it| it.yields);
+    yielding
+        .flat_map(|failsafe| {
+            let Ports::Of(ports) = failsafe.ports else {
+                return Vec::new();
+            };
+            ports
+                .into_iter()
+                .map(|port| (failsafe.direction, Ports::Of(vec![port])))
+                .collect()
+        })
+        .any(|(direction, port)| {
+            let of_nodes = match direction {
+                Direction::Ingress => &rule.to,
+                Direction::Egress => &rule.from,
+            };
+            covers_ports(&rule.ports, &port) && of_nodes.iter().any(has_nodes)
+        })
 }
 
 /// Zones that pods or nodes of these manifests are in.

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use futures::{StreamExt as _, TryStreamExt as _};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 use rtnetlink::{
     Handle, RouteMessageBuilder,
     packet_core::{DefaultNla, NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
@@ -55,6 +55,8 @@ pub(super) struct Stack {
     pub addresses: BTreeMap<u32, Vec<IpAddr>>,
     /// Broadcast addresses of its networks.
     pub broadcasts: BTreeSet<IpAddr>,
+    /// Addresses of the routers of the node's networks, which it listens to where it forwards.
+    pub anycast: BTreeSet<IpAddr>,
     /// Those that the node uses towards everybody: no link-local ones, and none that only gateways have.
     pub global: BTreeMap<u32, BTreeSet<IpAddr>>,
     /// Devices with a default route, or any route through a gateway.
@@ -130,6 +132,7 @@ pub(super) async fn read_inside(handle: &Handle, namespace: Option<i32>) -> anyh
         stack.addresses.entry(index).or_default().extend(address);
         if let Some(address) = address {
             stack.broadcasts.extend(broadcasts(&message, address));
+            stack.anycast.extend(anycast(&message, address));
         }
         if message.header.scope == AddressScope::Universe {
             stack.global.entry(index).or_default().extend(address);
@@ -155,6 +158,19 @@ fn broadcasts(message: &AddressMessage, address: IpAddr) -> impl Iterator<Item =
         _ => None,
     };
     said.chain(last.map(|net| IpAddr::V4(net.broadcast())))
+}
+
+/// What Linux, where it forwards, takes for an address of every router of a network (RFC 4291, 2.6.1).
+fn anycast(message: &AddressMessage, address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V6(address)
+            if message.header.prefix_len < 127 && !address.is_unicast_link_local() =>
+        {
+            let net = Ipv6Net::new(address, message.header.prefix_len).ok()?;
+            Some(IpAddr::V6(net.network()))
+        }
+        _ => None,
+    }
 }
 
 /// The UDP port at which a tunnel listens.

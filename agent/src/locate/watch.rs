@@ -241,5 +241,6 @@ fn place(
 }
 
 fn node_addresses(stack: &Stack) -> BTreeSet<IpAddr> {
-    stack.addresses.values().flatten().copied().collect()
+    let addresses = stack.addresses.values().flatten().chain(&stack.anycast);
+    addresses.copied().collect()
 }

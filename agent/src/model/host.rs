@@ -1,5 +1,8 @@
 //! The node itself, as somebody whom zones isolate and policies bind.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use ringfence_common::Direction;
 
 use super::{PortSpec, Ports, Protocol};
@@ -26,7 +29,7 @@ pub struct Failsafe {
     pub peers: FailsafePeers,
     /// Ports of the destination.
     pub ports: Ports,
-    /// A rule that denies with `acknowledgeLockout` closes it.
+    /// A rule that denies with `acknowledgeLockout` closes it where they meet.
     pub yields: bool,
 }
 
@@ -40,7 +43,7 @@ pub enum FailsafePeers {
     /// Nodes and pods of the cluster.
     Cluster,
     /// A network.
-    Network(ipnet::IpNet),
+    Network(IpNet),
 }
 
 impl Failsafe {
@@ -48,7 +51,7 @@ impl Failsafe {
     #[must_use]
     pub fn usual() -> Vec<Self> {
         use Direction::{Egress, Ingress};
-        use FailsafePeers::{Any, Cluster, Nodes};
+        use FailsafePeers::{Any, Cluster, Network, Nodes};
         use Protocol::{Tcp, Udp};
         let one = |name: &str, direction, peers, ports: &[(Protocol, u16)]| Self {
             name: name.to_owned(),
@@ -62,18 +65,23 @@ impl Failsafe {
             ),
             yields: false,
         };
+        let yielding = |failsafe| Self {
+            yields: true,
+            ..failsafe
+        };
+        let metadata = Network(IpNet::from(IpAddr::from([169, 254, 169, 254])));
         vec![
-            Self {
-                yields: true,
-                ..one("ssh", Ingress, Any, &[(Tcp, 22)])
-            },
-            one("kubelet", Ingress, Nodes, &[(Tcp, 10250)]),
-            one("api-server", Ingress, Cluster, &[(Tcp, 6443)]),
+            yielding(one("ssh", Ingress, Any, &[(Tcp, 22)])),
+            one("kubelet", Ingress, Cluster, &[(Tcp, 10250)]),
+            one("api-server", Ingress, Cluster, &[(Tcp, 443), (Tcp, 6443)]),
             one("dhcp", Ingress, Any, &[(Udp, 68), (Udp, 546)]),
-            one("api-server", Egress, Any, &[(Tcp, 443), (Tcp, 6443)]),
+            // Where the API server is, and the name servers are, is not known: a rule may say, and close the rest.
+            yielding(one("api-server", Egress, Any, &[(Tcp, 443), (Tcp, 6443)])),
+            yielding(one("dns", Egress, Any, &[(Udp, 53), (Tcp, 53)])),
+            yielding(one("ntp", Egress, Any, &[(Udp, 123)])),
             one("kubelet", Egress, Nodes, &[(Tcp, 10250)]),
-            one("dns", Egress, Any, &[(Udp, 53), (Tcp, 53)]),
             one("dhcp", Egress, Any, &[(Udp, 67), (Udp, 547)]),
+            one("metadata", Egress, metadata, &[(Tcp, 80)]),
         ]
     }
 }

@@ -251,6 +251,38 @@ fn what_cannot_be_read_and_what_goes_to_many_is_not_for_the_node() {
 }
 
 #[test]
+fn what_no_other_machine_has_is_no_way_in_and_no_way_out() {
+    on_a_node(judged(false), |desk| {
+        // The node's own zone is open to itself, and it is not who sends this.
+        for from in [NODE, "127.0.0.1"] {
+            assert!(
+                !comes_in(desk, &segment((from, 40_000), (NODE, 9100), SYN)),
+                "{from}"
+            );
+        }
+        for to in ["127.0.0.1", "127.0.0.53"] {
+            assert!(comes_in(
+                desk,
+                &datagram((ADMIN, 40_000), ("10.0.0.20", 53))
+            ));
+            assert!(
+                !comes_in(desk, &datagram((ADMIN, 40_000), (to, 53))),
+                "{to}"
+            );
+        }
+        // Somebody on top of the uplink, with an address of his own.
+        assert!(goes_out(
+            desk,
+            &segment(("192.0.2.99", 40_000), (NOWHERE, 80), SYN)
+        ));
+        // A mark that a process of the node wrote.
+        let sent = segment((NODE, 40_002), (NOWHERE, 80), SYN);
+        let mark = MarkLayout::DEFAULT.stamped(0, Stamp::FINAL);
+        assert!(desk.hook("to_host", &sent, 0, mark).is_none());
+    });
+}
+
+#[test]
 fn audit_tells_what_would_be_cut_and_cuts_nothing() {
     on_a_node(judged(true), |desk| {
         let _: Vec<_> = desk.events();

@@ -1,7 +1,10 @@
 //! The node itself as a subject.
 
+use std::net::IpAddr;
+
 use super::{Evaluator, Selected, Touched};
 use crate::compile::{
+    address::is_link_local,
     layer::{ByFamily, TowardsHost, family},
     policies::{DIRECTIONS, Source},
     rulesets::RulesetId,
@@ -67,13 +70,20 @@ impl Evaluator {
         self.host = Some(host);
     }
 
-    /// The zones that the node is in, by family of its addresses: of all of one family, for a packet to any of them
-    /// reaches it.
+    /// The zones that the node is in, by family of its addresses: those whose nodes it is one of, else those of the addresses
+    /// that its object names (all of its own, if none is named), for a packet to any of them reaches it.
     fn zones_of_host(&self) -> ByFamily {
         let mut zones = ByFamily::default();
-        for address in self.snapshot.node_addresses.iter() {
-            let address = address.to_canonical();
-            if address.is_loopback() || super::super::address::is_link_local(address) {
+        let own = || {
+            self.snapshot
+                .node_addresses
+                .iter()
+                .map(IpAddr::to_canonical)
+        };
+        let named = own().any(|address| self.nodes.is_named(address));
+        for address in own() {
+            let counts = !named || self.nodes.is_named(address);
+            if !counts || address.is_loopback() || is_link_local(address) {
                 continue;
             }
             let of_node = self.zones.of_node(self.nodes.labels(address));

@@ -64,6 +64,10 @@ impl Tables for FakeMaps {
         known.copied().unwrap_or(0)
     }
 
+    fn is_uplink(&self, _ifindex: u32) -> bool {
+        true
+    }
+
     fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool {
         self.services.contains_key(&ServiceKey {
             address: *address,

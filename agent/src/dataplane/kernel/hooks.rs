@@ -7,7 +7,7 @@ use ringfence_common::{config::Config, endpoint::SourceWord};
 use super::{Dataplane, firewall};
 use crate::{
     compile::Desired,
-    dataplane::{KernelError, tunnels},
+    dataplane::{KernelError, maps::refused, tunnels},
     diff::Op,
     model::HostDevice,
 };
@@ -127,8 +127,23 @@ impl Dataplane {
                 first = first.and(Err(error));
             }
         }
+        first = first.and(self.note_uplinks(leading_off().map(|device| device.ifindex).collect()));
         self.own = devices.iter().map(|device| device.ifindex).collect();
         first.and(self.release(&BTreeSet::new()))
+    }
+
+    /// Tells the programs which devices lead off the node.
+    fn note_uplinks(&mut self, wanted: BTreeSet<u32>) -> Result<(), KernelError> {
+        let trouble = |error| refused("UPLINKS", &error);
+        let uplinks = &mut self.maps.uplinks;
+        let found: BTreeSet<u32> = uplinks.keys().collect::<Result<_, _>>().map_err(trouble)?;
+        for ifindex in wanted.difference(&found) {
+            uplinks.insert(ifindex, 1, 0).map_err(trouble)?;
+        }
+        for ifindex in found.difference(&wanted) {
+            uplinks.remove(ifindex).map_err(trouble)?;
+        }
+        Ok(())
     }
 
     /// Takes the programs of pods away from the node's own devices, unless an endpoint is there or is to be.

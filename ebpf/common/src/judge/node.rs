@@ -9,10 +9,13 @@
 
 use super::{
     Address, ConnectionRef, Context, FamilyTables, Outcome, Seen, Subject, Tables, connection,
-    policy::OWN_NODE, sender::Arrival, whole,
+    lifetime::{first_state, next_state, opens},
+    policy::OWN_NODE,
+    sender::Arrival,
+    whole,
 };
 use crate::{
-    Direction, Hook, V6,
+    Hook, V6,
     cell::Verdict,
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentWord, verdict},
     endpoint::{EndpointRecord, NODE_IFINDEX},
@@ -63,13 +66,17 @@ pub fn of_node<T: Tables, B: Bytes + ?Sized>(
     let Some(record) = record(tables) else {
         return passed;
     };
-    let of_pod = tables.config().mark.stamp(context.mark) != Stamp::NONE
-        || context.ingress != 0 && tables.endpoint(context.ingress).slot() != 0;
     let at = match context.hook {
         Hook::FromHost => At::Enters,
-        Hook::ToHost if !of_pod && context.generated_here() => At::Leaves,
+        // Whatever its mark says: a process of the node may write there what it likes.
+        Hook::ToHost if context.generated_here() => At::Leaves,
         Hook::ToHost => At::Forwarded,
-        _ if !of_pod && !context.generated_here() => At::Socket,
+        // By other devices come pods, containers, and the answers of both.
+        _ if tables.config().mark.stamp(context.mark) == Stamp::NONE
+            && tables.is_uplink(context.ifindex) =>
+        {
+            At::Socket
+        }
         _ => return passed,
     };
     let (ethertype, offset) = match layer3 {
@@ -147,8 +154,16 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     at: At,
 ) -> Outcome {
     let passed = Outcome::allow(Reason::PassedOn);
-    if !is_own(tables, packet, at) || is_upkeep(packet) || is_of_overlay(tables, packet) {
+    if !is_own(tables, packet, at) || is_upkeep(packet) {
         return passed;
+    }
+    if at == At::Enters
+        && (tables.is_node(&packet.source.mapped())
+            || tables.reach(&packet.source.mapped()) == Reach::Loop
+            || tables.reach(&packet.destination.mapped()) == Reach::Loop)
+    {
+        // No other machine has these.
+        return Outcome::deny(Reason::SpoofedAddress);
     }
     if packet.fragment == Fragment::Later {
         let word = tables.fragment(&whole(context, packet));
@@ -160,6 +175,10 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         } else {
             return Outcome::deny(Reason::Fragment);
         }
+    }
+    if is_of_overlay(tables, packet) {
+        remember_ports(tables, context, packet);
+        return passed;
     }
     let direction = context.direction();
     let mut key = connection::key(direction, subject, packet);
@@ -174,6 +193,12 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         if let Ok(inner) = A::embedded_packet(bytes, packet)
             && inner.source == packet.destination
         {
+            let ports = &tables.config().tunnel_ports;
+            if packet::is_tunnel_port(inner.protocol, inner.destination_port, ports)
+                && tables.node(&inner.destination.mapped()) & node::OTHER != 0
+            {
+                return passed;
+            }
             key.remote = inner.destination;
             key.local_port = inner.source_port;
             key.remote_port = inner.destination_port;
@@ -182,11 +207,24 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         if is_known(tables, subject, key) {
             return Outcome::allow(Reason::Related);
         }
-        // Nothing has ports that is about nothing known.
-        key.protocol = protocol::ICMP;
+        key.remote = packet.source;
+        key.protocol = packet.protocol;
+        (key.local_port, key.remote_port) = (0, 0);
         connection::judge_alone(tables, subject, key, direction)
-    } else if at == At::Forwarded || at == At::Enters && is_translated(tables, packet) {
-        remember(tables, subject, key, direction);
+    } else if at == At::Forwarded {
+        remember(tables, subject, key, packet);
+        passed
+    } else if at == At::Enters
+        && is_translated(
+            tables,
+            &packet.destination,
+            packet.destination_port,
+            packet.protocol,
+        )
+        || at == At::Leaves
+            && is_translated(tables, &packet.source, packet.source_port, packet.protocol)
+    {
+        // Who is behind it is judged where that is known; this is what comes back from there.
         passed
     } else if tables.reach(&packet.destination.mapped()) == Reach::Many {
         connection::judge_alone(tables, subject, key, direction)
@@ -202,11 +240,22 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         };
         connection::pursue_or_open(tables, &context, subject, packet, key, arrival)
     };
-    if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
+    if outcome.verdict == Verdict::Allow {
+        remember_ports(tables, context, packet);
+    }
+    outcome
+}
+
+#[inline(always)]
+fn remember_ports<T: Tables + FamilyTables<A>, A: Address>(
+    tables: &T,
+    context: &Context,
+    packet: &Packet<A>,
+) {
+    if packet.fragment == Fragment::First {
         let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
         tables.remember_fragment(&whole(context, packet), word);
     }
-    outcome
 }
 
 /// True for what is the node's, where it is.
@@ -218,11 +267,13 @@ fn is_own<T: Tables, A: Address>(tables: &T, packet: &Packet<A>, at: At) -> bool
             tables.node(&destination) & (node::OWN | node::BROADCAST) != 0
                 || tables.reach(&destination) != Reach::One
         }
-        At::Leaves => true,
-        At::Forwarded => tables.is_node(&packet.source.mapped()),
-        At::Socket => {
-            tables.is_node(&packet.destination.mapped()) && !tables.is_node(&packet.source.mapped())
+        // Devices on top of an uplink (macvlan, ipvlan) have senders that are not the node.
+        At::Leaves => {
+            let source = packet.source.mapped();
+            tables.is_node(&source) || tables.reach(&source) != Reach::One
         }
+        At::Forwarded => tables.is_node(&packet.source.mapped()),
+        At::Socket => tables.is_node(&packet.destination.mapped()),
     }
 }
 
@@ -246,42 +297,50 @@ fn remember<T: Tables + FamilyTables<A>, A: Address>(
     tables: &T,
     subject: Subject<'_>,
     key: &ConnectionKey<A>,
-    direction: Direction,
+    packet: &Packet<A>,
 ) {
     let check = A::check(key);
     let now = tables.now();
-    if let Some(entry) = tables.connection(key)
+    // Ports are used again: what a connection before had come to is not this one's.
+    if !opens(packet)
+        && let Some(entry) = tables.connection(key)
         && connection::current(tables, subject, entry, key, check)
             .is_some_and(|word| !word.has(verdict::DENIED))
     {
         if entry.seen() != now {
             entry.set_seen(now);
         }
+        let old = entry.state();
+        let new = next_state(old, true, packet);
+        if new != old {
+            entry.set_state(new);
+        }
         return;
     }
-    let opened = match direction {
-        Direction::Egress => verdict::EGRESS,
-        Direction::Ingress => 0,
-    };
+    let bits = verdict::DEFERRED | verdict::EGRESS;
     let connection = Connection {
-        word: ConnectionWord::new(subject.generation, check, verdict::DEFERRED | opened),
+        word: ConnectionWord::new(subject.generation, check, bits),
         cell: OWN_NODE,
         seen: now,
-        state: 0,
+        state: first_state(packet),
     };
     tables.track(key, &connection);
 }
 
-/// True for what keeps IPv6 working on a link: neighbour discovery (RFC 4861) and listener reports and queries (RFC 2710,
-/// RFC 3810), which do not come from further away.
+/// True for what keeps a link working: neighbour discovery (RFC 4861), listener reports and queries (RFC 2710, RFC 3810) and
+/// those of IPv4 (RFC 3376), which do not come from further away.
 #[inline(always)]
 const fn is_upkeep<A>(packet: &Packet<A>) -> bool {
-    packet.protocol == protocol::ICMPV6
-        && match packet.icmp_type {
+    const IGMP: u8 = 2;
+    match packet.protocol {
+        protocol::ICMPV6 => match packet.icmp_type {
             133..=137 => packet.hop_limit == 255,
             130..=132 | 143 => packet.hop_limit == 1,
             _ => false,
-        }
+        },
+        IGMP => packet.hop_limit == 1,
+        _ => false,
+    }
 }
 
 /// True for what the nodes of the cluster carry to each other: what is inside is judged where it comes out.
@@ -296,10 +355,11 @@ fn is_of_overlay<T: Tables, A: Address>(tables: &T, packet: &Packet<A>) -> bool 
 
 /// True for an address of the node and a port that its rules will translate.
 #[inline(always)]
-fn is_translated<T: Tables, A: Address>(tables: &T, packet: &Packet<A>) -> bool {
-    let (port, protocol) = (packet.destination_port, packet.protocol);
-    tables.is_service(&packet.destination.mapped(), port, protocol)
-        || tables.is_service(&ANY_NODE_ADDRESS, port, protocol)
+fn is_translated<T: Tables, A: Address>(tables: &T, address: &A, port: u16, protocol: u8) -> bool {
+    let address = address.mapped();
+    tables.is_node(&address)
+        && (tables.is_service(&address, port, protocol)
+            || tables.is_service(&ANY_NODE_ADDRESS, port, protocol))
 }
 
 /// True for multicast and the IPv4 broadcast address.
@@ -318,6 +378,11 @@ pub(super) const fn is_many(address: &V6) -> bool {
 pub const fn reach(address: &V6) -> Reach {
     match address {
         [0xfe, second, ..] if *second & 0xc0 == 0x80 => Reach::Link,
+        // The unspecified address is received as a broadcast.
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]
+        | [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] => Reach::Many,
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, ..]
+        | [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1] => Reach::Loop,
         _ if is_many(address) => Reach::Many,
         _ => Reach::One,
     }
@@ -331,8 +396,10 @@ pub enum Reach {
     One = 0,
     /// One on the link (RFC 4291, 2.5.6).
     Link = 1,
-    /// Many: multicast, and the IPv4 broadcast address.
+    /// Many: multicast, the IPv4 broadcast address, and the unspecified one.
     Many = 2,
+    /// The machine itself (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3).
+    Loop = 3,
 }
 
 #[cfg(test)]
@@ -357,6 +424,10 @@ mod tests {
             (mapped(&[255; 4]), Reach::Many),
             (mapped(&[223, 255, 255, 255]), Reach::One),
             (mapped(&[169, 254, 0, 1]), Reach::One),
+            (mapped(&[0; 4]), Reach::Many),
+            ([0; 16], Reach::Many),
+            (mapped(&[127, 0, 0, 53]), Reach::Loop),
+            (mapped(&[0, 0, 0, 1]), Reach::One),
         ] {
             assert_eq!(reach(&address), expect, "{address:?}");
         }

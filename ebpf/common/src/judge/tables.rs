@@ -58,6 +58,9 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
         self.node(address) & node::OWN != 0
     }
 
+    /// True for a device that leads off the node.
+    fn is_uplink(&self, ifindex: u32) -> bool;
+
     /// Whom an address names by itself: [`reach`]. (Where the compiler sees an address being looked at byte by byte it keeps
     /// parts of it at places that the kernel's verifier refuses.)
     #[inline(always)]

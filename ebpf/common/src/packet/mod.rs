@@ -329,12 +329,16 @@ pub const TUNNEL_PORTS: [u16; 4] = [4789, 8472, 4790, 6081];
 #[must_use]
 #[inline(always)]
 pub fn is_tunnel<A>(packet: &Packet<A>, others: &[u16; MAX_TUNNEL_PORTS]) -> bool {
-    match packet.protocol {
+    is_tunnel_port(packet.protocol, packet.destination_port, others)
+}
+
+/// The same of a protocol and its destination port.
+#[must_use]
+#[inline(always)]
+pub fn is_tunnel_port(protocol: u8, port: u16, others: &[u16; MAX_TUNNEL_PORTS]) -> bool {
+    match protocol {
         4 | 41 | 47 => true,
-        protocol::UDP => {
-            let port = packet.destination_port;
-            TUNNEL_PORTS.contains(&port) || port != 0 && others.contains(&port)
-        }
+        protocol::UDP => TUNNEL_PORTS.contains(&port) || port != 0 && others.contains(&port),
         _ => false,
     }
 }
