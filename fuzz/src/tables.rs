@@ -287,6 +287,10 @@ impl Tables for World {
         }
     }
 
+    fn is_uplink(&self, _ifindex: u32) -> bool {
+        true
+    }
+
     fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool {
         if *address == ANY_NODE_ADDRESS {
             return (protocol, port) == (6, NODE_PORT);

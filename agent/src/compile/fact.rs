@@ -193,6 +193,7 @@ impl fmt::Display for Text<'_> {
                 Operator::NotIn(values) => write!(f, "{key} notin ").and_then(|()| list(f, values)),
                 Operator::Exists => write!(f, "{key}"),
                 Operator::DoesNotExist => write!(f, "!{key}"),
+                Operator::Blank => write!(f, "blank {key}"),
             }?;
         }
         Ok(())

@@ -101,7 +101,7 @@ fn place(selector: &Selector) -> Place<'_> {
                 return Place::Values(&requirement.key, values);
             }
             Operator::Exists => place = Place::Key(&requirement.key),
-            Operator::NotIn(_) | Operator::DoesNotExist => {}
+            Operator::NotIn(_) | Operator::DoesNotExist | Operator::Blank => {}
         }
     }
     place

@@ -275,7 +275,8 @@ pub(super) fn selector(selector: &Selector) -> LabelSelector {
             Operator::In(values) => ("In", Some(values.to_vec())),
             Operator::NotIn(values) => ("NotIn", Some(values.to_vec())),
             Operator::Exists => ("Exists", None),
-            Operator::DoesNotExist => ("DoesNotExist", None),
+            // Absent is as much of it as an object can say; none has it.
+            Operator::DoesNotExist | Operator::Blank => ("DoesNotExist", None),
         };
         LabelSelectorRequirement {
             key: requirement.key.clone(),

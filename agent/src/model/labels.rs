@@ -31,7 +31,7 @@ pub struct Requirement {
     pub operator: Operator,
 }
 
-/// The four operators of Kubernetes' set-based requirements.
+/// The four operators of Kubernetes' set-based requirements, and one of our own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The label exists and its value is one of these.
@@ -42,6 +42,8 @@ pub enum Operator {
     Exists,
     /// The label is absent.
     DoesNotExist,
+    /// The label is absent or empty: what no tenant's namespace has. No object says it.
+    Blank,
 }
 
 // === impl Labels ===
@@ -183,6 +185,7 @@ impl Requirement {
             Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
+            Operator::Blank => value.is_none_or(str::is_empty),
         }
     }
 }
@@ -211,6 +214,8 @@ mod tests {
             (one("app", Operator::Exists), true),
             (one("tier", Operator::DoesNotExist), true),
             (one("app", Operator::DoesNotExist), false),
+            (one("app", Operator::Blank), false),
+            (one("tier", Operator::Blank), true),
         ] {
             assert_eq!(selector.matches(&labels), expect, "{selector:?}");
         }

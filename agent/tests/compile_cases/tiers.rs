@@ -271,6 +271,39 @@ fn tenants_are_apart_but_for_what_they_share_and_what_is_excepted() {
 }
 
 #[test]
+fn an_address_that_several_claim_is_of_a_tenant_if_all_of_them_are() {
+    let claimed = |by: [&str; 2], address: &str| by.map(|name| pod(name, &[address]));
+    let mut snapshot = world(
+        [
+            usual(),
+            vec![pod("none/a", &["10.0.9.1"])],
+            claimed(["none/b", "blank/b"], "10.0.9.2").into(),
+            claimed(["none/c", "shop/c"], "10.0.9.3").into(),
+        ]
+        .concat(),
+        Vec::new(),
+    );
+    let blank = Namespace {
+        name: "blank".to_owned(),
+        labels: Labels::from([("team".to_owned(), String::new())]),
+        origin: Origin::default(),
+    };
+    snapshot.namespaces.insert("blank".to_owned(), blank);
+    let strict = tenants(TenantMode::Strict);
+    snapshot.tenants.insert("t".to_owned(), strict);
+    expect(
+        &snapshot,
+        &[
+            // No label and an empty one are the same.
+            ("10.0.9.2", "none/a", HTTP, true),
+            ("10.0.9.2", "shop/db", HTTP, false),
+            ("10.0.9.3", "none/a", HTTP, false),
+            ("10.0.9.3", "shop/db", HTTP, false),
+        ],
+    );
+}
+
+#[test]
 fn what_tenants_may_open_is_judged_at_the_destination_only() {
     let mut snapshot = world(usual(), Vec::new());
     put(&mut snapshot, Says::Deny(Tier::TenantOverridable));

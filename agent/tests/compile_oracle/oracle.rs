@@ -237,6 +237,7 @@ pub fn selects(selector: &Selector, labels: &Labels) -> bool {
                 true
             }
             (Operator::DoesNotExist, Some(_)) | (Operator::In(_) | Operator::Exists, None) => false,
+            (Operator::Blank, _) => panic!("no object says that"),
         };
         if !fine {
             return false;

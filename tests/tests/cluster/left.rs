@@ -18,6 +18,12 @@ pub struct Left {
 }
 
 impl Left {
+    /// True if nothing has been added to what was left before: an object may have been about to go by then.
+    pub fn is_no_more_than(&self, before: &Self) -> bool {
+        let more = |(name, count): (&String, &u64)| before.entries.get(name) < Some(count);
+        self.pins == before.pins && self.objects == before.objects && !self.entries.iter().any(more)
+    }
+
     /// What there is now.
     pub fn of(agent: &Agent) -> Self {
         let mut pins = Vec::new();

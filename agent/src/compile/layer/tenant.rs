@@ -31,7 +31,7 @@ impl<'a> Towards<'a> {
             }
             let canary = tenants.canary.as_ref();
             let mut only = draft::only(view, tenants.enforcement, canary, tenancy.canary)?;
-            only.extend(apart_from(&tenants.label, &tenancy.tenant));
+            only.push(apart_from(&tenants.label, &tenancy.tenant));
             Some(Draft {
                 others: Others::any_of([any_pod()]),
                 only,
@@ -74,20 +74,18 @@ impl<'a> Towards<'a> {
     }
 }
 
-/// Everybody but the pods of this tenant, of whom there are fewer than of all others.
-fn apart_from(label: &str, tenant: &str) -> Vec<Others> {
-    let without = |operator| {
-        let requirement = Requirement {
-            key: label.to_owned(),
-            operator,
-        };
-        Others::without(pods_in(Selector {
-            requirements: [requirement].into(),
-        }))
+/// Everybody but the pods of this tenant, of whom there are fewer than of all others. One fact for each tenant: an address that
+/// several pods claim is of it if all of them are.
+fn apart_from(label: &str, tenant: &str) -> Others {
+    let requirement = Requirement {
+        key: label.to_owned(),
+        operator: if tenant.is_empty() {
+            Operator::Blank
+        } else {
+            Operator::In([tenant.to_owned()].into())
+        },
     };
-    let mut apart = vec![without(Operator::In([tenant.to_owned()].into()))];
-    if tenant.is_empty() {
-        apart.push(without(Operator::DoesNotExist));
-    }
-    apart
+    Others::without(pods_in(Selector {
+        requirements: [requirement].into(),
+    }))
 }
