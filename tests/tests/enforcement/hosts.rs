@@ -62,6 +62,12 @@ fn lab(name: &str) -> Lab {
     Lab::up(&spec).expect("a lab")
 }
 
+/// Gives the node these rules.
+fn on_the_node(lab: &Lab, rules: &str) {
+    let output = lab.exec(&Actor::Node, ["nft", rules].map(std::ffi::OsStr::new));
+    assert!(output.expect("the lab obeys").status.success(), "{rules}");
+}
+
 fn outside(name: &str) -> Actor {
     Actor::outside(name)
 }
@@ -88,13 +94,42 @@ fn a_node_is_closed_to_all_but_whom_its_zone_allows_and_pods_go_through_it() {
     assert!(reach::reaches(&lab, &pod("a"), &both(OTHER), 80));
     let masquerade = "table inet hosts { chain after { type nat hook postrouting priority srcnat; \
                       oifname != \"lo\" masquerade; }; }";
-    let output = lab.exec(&Actor::Node, ["nft", masquerade].map(std::ffi::OsStr::new));
-    assert!(output.expect("the lab obeys").status.success());
+    on_the_node(&lab, masquerade);
     assert!(
         reach::reaches(&lab, &pod("a"), &both(OTHER), 80),
         "masqueraded"
     );
     assert!(reach::is_closed(&lab, &Actor::Node, &both(OTHER), 80));
+    drop(agent);
+    lab.down().unwrap();
+}
+
+#[test]
+fn a_port_that_is_translated_is_no_way_to_another_of_the_node() {
+    let lab = lab("nodeport");
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: { name: s, namespace: t }\nspec:\n  type: NodePort\n  \
+                   clusterIP: 10.96.0.1\n  ports:\n  - { name: tcp, port: 80, nodePort: 30080 }\n  \
+                   - { name: udp, port: 80, nodePort: 30080, protocol: UDP }\n";
+    let agent = Agent::start(
+        &lab,
+        &(world(&["a"]) + ZONES + service),
+        &["--host-enforcement", "enforce"],
+    );
+    let [v4, v6] = NODE;
+    let dnat = ["tcp", "udp"].map(|transport| {
+        format!(
+            "ip daddr {v4} {transport} dport 30080 dnat ip to {v4}:8080; \
+             ip6 daddr {v6} {transport} dport 30080 dnat ip6 to [{v6}]:8080;"
+        )
+    });
+    let redirect = format!(
+        "table inet hosts {{ chain before {{ type nat hook prerouting priority dstnat; {} }}; }}",
+        dnat.concat()
+    );
+    on_the_node(&lab, &redirect);
+    let node = both(NODE);
+    assert!(reach::reaches(&lab, &outside("admin"), &node, 30_080));
+    assert!(reach::is_closed(&lab, &outside("other"), &node, 30_080));
     drop(agent);
     lab.down().unwrap();
 }
