@@ -59,7 +59,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l node-cgrou
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l host-enforcement -d 'Judge what the node itself sends and receives at its uplinks by the zones that it is in: `audit` denies nothing and tells what would be' -r -f -a "off\t'It is not'
 audit\t'Nothing is denied; what would be is told'
 enforce\t'It is'"
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l host-failsafe -d 'A way that no policy closes to the node, besides the usual ones (SSH, kubelet, API server, DNS, DHCP), such as `bgp=ingress,10.0.0.0/8,tcp/179`. May be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l host-failsafe -d 'A way that no policy closes to the node, besides the usual ones (SSH, kubelet, API server, DNS, NTP, DHCP), such as `bgp=ingress,10.0.0.0/8,tcp/179`. May be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nri -d 'Let the container runtime start a pod only when it is protected: `auto` if objects come from the Kubernetes API and there is a socket' -r -f -a "auto\t'Where there is one'
 on\t'Yes, and it is worth a word if there is none'
 off\t'No'"

@@ -66,7 +66,7 @@ pub struct AgentArgs {
     /// what would be.
     #[arg(long, value_enum, default_value_t = HostEnforcement::Off)]
     pub host_enforcement: HostEnforcement,
-    /// A way that no policy closes to the node, besides the usual ones (SSH, kubelet, API server, DNS, DHCP), such as
+    /// A way that no policy closes to the node, besides the usual ones (SSH, kubelet, API server, DNS, NTP, DHCP), such as
     /// `bgp=ingress,10.0.0.0/8,tcp/179`. May be repeated.
     #[arg(long, value_name = "NAME=DIRECTION,PEERS,PORTS")]
     pub host_failsafe: Vec<String>,
