@@ -114,7 +114,7 @@ impl Dataplane {
                 continue;
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());
-            if endpoint.metadata_granted {
+            if !endpoint.metadata.is_empty() {
                 grants.insert(found.ino(), u64::MAX);
             }
         }

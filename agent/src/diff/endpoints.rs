@@ -310,10 +310,10 @@ impl Builder<'_> {
             addresses4,
             ingress: reference(endpoint.ingress),
             egress: reference(endpoint.egress),
-            grants: if endpoint.metadata_granted {
-                u64::MAX
-            } else {
+            grants: if endpoint.metadata.is_empty() {
                 0
+            } else {
+                u64::MAX
             },
             addresses6,
             hardware_address: hardware.unwrap_or_default(),

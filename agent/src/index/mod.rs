@@ -331,9 +331,9 @@ impl Index {
                 snapshot.tenants.set(key.name.clone(), isolation)
             }
             Object::MetadataFirewall(object) => {
-                metadata::firewall(object, &mut findings);
+                let firewall = metadata::firewall(object, &mut findings);
                 findings.none()?;
-                false
+                snapshot.firewalls.set(key.name.clone(), firewall)
             }
             Object::MetadataAccess(object) => {
                 let access = metadata::access(object, &mut findings);

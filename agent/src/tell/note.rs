@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ringfence_common::event::Reason as Judged;
 
 use crate::{
-    metadata::{ACCESS_ANNOTATION, catalogue},
+    metadata::{ACCESS_ANNOTATION, clouds},
     observe::flow::{Flow, FlowVerdict},
     watch::Kind,
 };
@@ -36,6 +36,8 @@ pub enum Reason {
     InForce,
     /// It is in force, and names a zone that is not there.
     ZoneNotFound,
+    /// It is in force, and names a metadata endpoint that is not there.
+    EndpointNotFound,
     /// Policies are not enforced at the pod, or not the latest.
     PodNotEnforced,
     /// They are again.
@@ -105,6 +107,7 @@ impl Reason {
             Self::NotInForce => "NotInForce",
             Self::InForce => "InForce",
             Self::ZoneNotFound => "ZoneNotFound",
+            Self::EndpointNotFound => "EndpointNotFound",
             Self::PodNotEnforced => "PodNotEnforced",
             Self::PodEnforced => "PodEnforced",
         }
@@ -162,10 +165,7 @@ pub(super) fn metadata_denied(flow: &Flow) -> Option<Note> {
         (None, ..) => return None,
     };
     let address = flow.dst.ip.map(plain)?;
-    let clouds = catalogue()
-        .into_iter()
-        .find(|endpoint| endpoint.address == address)
-        .map_or_else(String::new, |endpoint| format!(" ({})", endpoint.clouds));
+    let clouds = clouds(address).map_or_else(String::new, |clouds| format!(" ({clouds})"));
     Some(Note {
         subject,
         reason: Reason::MetadataAccessDenied,

@@ -25,11 +25,13 @@ pub(super) type Wrong = (&'static str, String);
 /// If a map cannot be read or written.
 pub(super) fn settle(maps: &mut Maps) -> Result<Vec<Wrong>, KernelError> {
     let wanted: BTreeMap<V6, MetadataWord> = metadata::catalogue()
+        .endpoints
         .iter()
+        .flat_map(|it| &it.addresses)
         .zip(0_u8..)
         .map(|(endpoint, bit)| {
             let address = mapped(endpoint.address);
-            (address, MetadataWord::new(&address, bit, endpoint.open))
+            (address, MetadataWord::new(&address, bit, 0))
         })
         .collect();
     let mut wrong = Vec::new();
