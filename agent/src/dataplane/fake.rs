@@ -4,7 +4,7 @@ mod tables;
 
 use std::{
     cell::{Cell as Shared, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     rc::Rc,
 };
@@ -18,7 +18,7 @@ use ringfence_common::{
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
     judge::{FamilyTables, Outcome, Seen},
-    metadata::MetadataWord,
+    metadata::{MetadataWord, PortKey},
     service::ServiceKey,
     table::{ClassKey, ClassWord, Page},
 };
@@ -60,6 +60,10 @@ pub struct FakeMaps {
     pub cells: BTreeMap<u32, Cell>,
     /// `METADATA`.
     pub metadata: BTreeMap<V6, MetadataWord>,
+    /// `METADATA_SIEVE`; while it is empty nothing is sieved out.
+    pub sieve: BTreeMap<u32, u64>,
+    /// `METADATA_PORTS`.
+    pub metadata_ports: BTreeSet<PortKey>,
     /// The catalogues, as they are read back.
     pub catalogue: Installed,
     /// The last revision that came into force.
@@ -133,6 +137,21 @@ impl FakeMaps {
             }
             Op::RemoveLocal(address) => {
                 self.locals.remove(address);
+            }
+            Op::Metadata(address, word) => {
+                self.metadata.insert(*address, *word);
+            }
+            Op::RemoveMetadata(address) => {
+                self.metadata.remove(address);
+            }
+            Op::Sieve(at, bits) => {
+                self.sieve.insert(*at, *bits);
+            }
+            Op::MetadataPort(key) => {
+                self.metadata_ports.insert(*key);
+            }
+            Op::RemoveMetadataPort(key) => {
+                self.metadata_ports.remove(key);
             }
             Op::Record(slot, record) => {
                 self.records.insert(*slot, *record);
@@ -219,6 +238,8 @@ impl FakeMaps {
             node_addresses: self.node_addresses.clone().into(),
             services: self.services.values().copied().collect(),
             locals: self.locals.clone().into(),
+            metadata: self.metadata.clone().into(),
+            metadata_ports: self.metadata_ports.iter().copied().collect(),
             ..self.catalogue.clone()
         }
     }

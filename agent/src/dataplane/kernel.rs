@@ -1,6 +1,5 @@
 //! The real [`Kernel`]: maps, programs and links of this machine.
 
-mod firewall;
 mod hooks;
 mod names;
 mod open;
@@ -9,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
+    sync::Arc,
     time::Instant,
 };
 
@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     cgroup2,
-    compile::Desired,
+    compile::{Access, Desired},
     diff::{Full, Installed, Limits, Op, Planner, Wanted},
     model::HostDevice,
 };
@@ -101,8 +101,8 @@ impl Dataplane {
         self.planner.installed()
     }
 
-    /// Finds the endpoints' cgroups; grants by cgroup id.
-    fn find_cgroups(&mut self, desired: &Desired) -> BTreeMap<u64, u64> {
+    /// Finds the cgroups of endpoints and of pods with the node's network; what they may reach, by cgroup id.
+    fn find_cgroups(&mut self, desired: &Desired) -> BTreeMap<u64, Arc<Access>> {
         let Some(root) = &self.cgroup_root else {
             return BTreeMap::new();
         };
@@ -115,7 +115,14 @@ impl Dataplane {
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());
             if !endpoint.metadata.is_empty() {
-                grants.insert(found.ino(), u64::MAX);
+                grants.insert(found.ino(), Arc::clone(&endpoint.metadata));
+            }
+        }
+        for (pod, host) in &desired.host_network {
+            let found = cgroup2::pod_directory(root, &host.cgroup, &host.uid);
+            if let Some(Ok(found)) = found.map(|path| path.metadata()) {
+                self.names.cgroups.insert(found.ino(), pod.to_string());
+                grants.insert(found.ino(), Arc::clone(&host.metadata));
             }
         }
         grants
@@ -174,12 +181,14 @@ impl Dataplane {
         for op in &plan.ops {
             let done = match op {
                 Op::Grace => {
-                    in_force.get_or_insert_with(|| start.elapsed());
                     await_grace();
                     Ok(())
                 }
                 op => self.maps.execute(op),
             };
+            if matches!(op, Op::Done(_)) {
+                in_force = Some(start.elapsed());
+            }
             if let Err(error) = done {
                 // What was written beside the old tables is found again and reused, or overwritten; but not before
                 // every packet that was under way is through.
@@ -225,7 +234,8 @@ impl Kernel for Dataplane {
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {
-        self.find_cgroups(desired) != self.installed().grants
+        let found = self.find_cgroups(desired);
+        !self.planner.holds_grants(&found, desired)
             || self.host_open != host::is_open(&self.run_dir)
             || self.host_was_opened()
     }

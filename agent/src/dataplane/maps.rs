@@ -16,7 +16,7 @@ use ringfence_common::{
     connection::{Connection, ConnectionKey},
     endpoint::{EndpointRecord, EndpointWord, FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
     identity::{Identity, IdentityWord},
-    metadata::MetadataWord,
+    metadata::{MetadataWord, PortKey},
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
 };
@@ -75,6 +75,7 @@ pub struct Maps {
     pub connections4: Hash<ConnectionKey<V4>, Connection>,
     pub connections6: Hash<ConnectionKey<V6>, Connection>,
     pub metadata: Hash<V6, MetadataWord>,
+    pub metadata_ports: Hash<PortKey, u32>,
     pub metadata_sieve: Array<MapData, u64>,
     pub grants: Hash<u64, u64>,
     pub events: RingBuf<MapData>,
@@ -121,6 +122,7 @@ impl Maps {
             connections4: take(ebpf, "CONNECTIONS4")?,
             connections6: take(ebpf, "CONNECTIONS6")?,
             metadata: take(ebpf, "METADATA")?,
+            metadata_ports: take(ebpf, "METADATA_PORTS")?,
             metadata_sieve: take(ebpf, "METADATA_SIEVE")?,
             grants: take(ebpf, "GRANTS")?,
             events: take(ebpf, "EVENTS")?,
@@ -226,6 +228,13 @@ impl Maps {
                 "NODE_ADDRESSES",
                 &mapped(*address),
             ),
+            Op::Metadata(address, word) => put(&mut self.metadata, "METADATA", *address, *word),
+            Op::RemoveMetadata(address) => drop_key(&mut self.metadata, "METADATA", address),
+            Op::Sieve(at, bits) => set(&mut self.metadata_sieve, "METADATA_SIEVE", *at, *bits),
+            Op::MetadataPort(key) => put(&mut self.metadata_ports, "METADATA_PORTS", *key, 1),
+            Op::RemoveMetadataPort(key) => {
+                drop_key(&mut self.metadata_ports, "METADATA_PORTS", key)
+            }
             Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[*record]),
             Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
             Op::RemoveFar(ifindex) => drop_key(&mut self.far_endpoints, "FAR_ENDPOINTS", ifindex),

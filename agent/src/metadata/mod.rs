@@ -6,6 +6,7 @@
 
 use std::{net::IpAddr, sync::LazyLock};
 
+use ringfence_common::metadata::layers;
 use serde::Deserialize;
 
 use crate::model::Protocol;
@@ -15,6 +16,15 @@ pub const ACCESS_ANNOTATION: &str = "metadata.ringfence.dev/access";
 
 /// Names that the catalogue may have: as many more may come from a `MetadataFirewall`, and one bit is nobody's.
 pub const MAX_NAMES: usize = 15;
+
+/// The layers that the firewall stands in, by the words of flags, metrics and status, and their bits in the kernel's configuration.
+pub const LAYERS: [(&str, u32); 5] = [
+    ("from-pod", layers::FROM_POD),
+    ("to-host", layers::TO_HOST),
+    ("lo", layers::LO),
+    ("socket-packets", layers::SOCKET_PACKETS),
+    ("sockets", layers::SOCKETS),
+];
 
 /// The built-in catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -280,6 +280,7 @@ fn a_policy_is_in_force_or_pending_or_invalid() {
     wanted.policies.insert(key("new"), policy("new", "a"));
     wanted.policies.remove(&key("gone"));
     let grant = MetadataAccess {
+        endpoints: None,
         name: "g".to_owned(),
         subjects: Vec::new(),
         annotation_required: false,
