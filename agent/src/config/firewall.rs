@@ -67,9 +67,7 @@ fn parse_prefixes(prefixes: &[Ipv6Net]) -> Result<[Nat64; MAX_NAT64], Failure> {
                     .help("RFC 6052 has prefixes of 32, 40, 48, 56, 64 and 96 bits"),
             );
         }
-        let octets = prefix.network().octets();
-        let _ = octets;
-        slot.bytes = u32::from(length / 8);
+        *slot = Nat64::new(&prefix.network().octets(), u32::from(length / 8));
     }
     Ok(nat64)
 }
@@ -100,11 +98,8 @@ mod tests {
         let net = |text: &str| text.parse::<Ipv6Net>().unwrap();
         let parsed = parse_prefixes(&[net("64:ff9b:1::/48"), net("2001:db8::1/96")]).unwrap();
         assert_eq!(parsed.map(|prefix| prefix.bytes), [6, 12, 0, 0]);
-        assert_eq!(parsed[0].prefix[..6], [0, 0x64, 0xff, 0x9b, 0, 1]);
-        assert_eq!(
-            parsed[1].prefix,
-            [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0]
-        );
+        assert_eq!(parsed[0].first, 0x0064_ff9b_0001_0000);
+        assert_eq!(parsed[1].first, 0x2001_0db8_0000_0000, "no host's bits");
         for length in [0, 31, 60, 128] {
             let wrong = Ipv6Net::new([0; 16].into(), length).unwrap();
             assert!(parse_prefixes(&[wrong]).is_err(), "{length}");
