@@ -159,8 +159,11 @@ pub struct Endpoint {
     pub ingress_isolated: bool,
     /// Egress is isolated.
     pub egress_isolated: bool,
-    /// May reach the metadata service.
+    /// May reach some metadata endpoint.
     pub metadata_granted: bool,
+    /// Names of those that it may reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata_endpoints: Vec<String>,
 }
 
 impl Endpoint {
@@ -180,6 +183,7 @@ impl Endpoint {
             ingress_isolated: view.ingress_isolated,
             egress_isolated: view.egress_isolated,
             metadata_granted: view.metadata_granted,
+            metadata_endpoints: view.metadata_endpoints,
         }
     }
 }

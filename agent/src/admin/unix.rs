@@ -21,6 +21,7 @@ use super::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
         Unplaced,
     },
+    metadata::{self, Metadata},
     pods,
     probes::{self, Audience},
     tcp,
@@ -40,6 +41,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(tcp::metrics))
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
+        .route("/v1/metadata", get(metadata))
         .route("/v1/connections", get(connections).delete(flush))
         .route("/v1/objects", get(objects))
         .route("/v1/events", get(events))
@@ -155,6 +157,14 @@ async fn endpoints(State(shared): State<Arc<Shared>>) -> Result<Json<List<Endpoi
         .collect();
     items.sort_by(|a, b| a.pod.cmp(&b.pod));
     Ok(Json(List { items }))
+}
+
+async fn metadata(State(shared): State<Arc<Shared>>) -> Result<Json<Metadata>, Refused> {
+    let (views, connections) = shared
+        .kernel
+        .ask(|kernel| Ok((kernel.endpoints()?, kernel.connections()?)))
+        .await?;
+    Ok(Json(metadata::of_agent(&shared, &views, &connections)))
 }
 
 async fn objects(State(shared): State<Arc<Shared>>) -> Result<Json<List<Object>>, Refused> {

@@ -7,6 +7,7 @@ mod host;
 
 pub use access::{Access, Because, Grantor, grants_of, missing};
 pub use denied::{Denied, Metadata};
+pub use host::is_of_this_node;
 
 pub(super) use access::{access, unresolved};
 pub(super) use host::HostPods;

@@ -56,7 +56,9 @@ pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Quest
 pub use census::{Census, census};
 pub use compiler::Compiler;
 pub use desired::{Desired, DesiredCell, Endpoint, HostPod, Signature, Table, Translated, is_pod};
-pub use metadata::{Access, AnnotatedPods, Because, Denied, Grantor, Metadata, grants_of, missing};
+pub use metadata::{
+    Access, AnnotatedPods, Because, Denied, Grantor, Metadata, grants_of, is_of_this_node, missing,
+};
 pub use owned::{NetworkPolicy, owned_by_cni, without_network_policy};
 pub use service::{resolve_service, service_at};
 

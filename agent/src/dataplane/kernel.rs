@@ -241,7 +241,11 @@ impl Kernel for Dataplane {
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
-        Ok(views::endpoints(self.installed(), &self.names))
+        Ok(views::endpoints(
+            self.installed(),
+            &self.names,
+            self.planner.bits().as_ref(),
+        ))
     }
 
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError> {

@@ -69,6 +69,14 @@ impl Bits {
         Grants::new(mask(&access.reach), mask(&access.ask))
     }
 
+    /// The endpoints that these grants reach.
+    #[must_use]
+    pub fn names(&self, grants: Grants) -> Vec<String> {
+        let reached = |bit: &u8| grants.reach() >> bit & 1 == 1;
+        let names = self.0.iter().filter(|(_, bit)| reached(bit));
+        names.map(|(name, _)| name.to_string()).collect()
+    }
+
     fn word(&self, address: IpAddr, denied: &Denied, list: u16) -> MetadataWord {
         let bit = self.0.get(&denied.endpoint).copied().unwrap_or(NOBODY);
         MetadataWord::new(&key(address), bit, denied.open, list)

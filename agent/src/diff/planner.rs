@@ -37,6 +37,13 @@ impl Planner {
         granted(wanted, &Bits::of(&self.installed, &desired.metadata)) == self.installed.grants
     }
 
+    /// Which bit of a grant is which endpoint's; `None` while it is not known how things lie.
+    #[must_use]
+    pub fn bits(&self) -> Option<Bits> {
+        let memory = self.memory.as_ref()?;
+        Some(Bits::of(&self.installed, &memory.desired.metadata))
+    }
+
     pub(super) const fn memory(&self) -> Option<&Memory> {
         self.memory.as_ref()
     }

@@ -43,7 +43,7 @@ use crate::{
     watch::{self, Broken, Event, Kind, Object, ObjectKey, Read, Revision, Revisions, Versions},
 };
 
-pub use details::{Details, Field};
+pub use details::{Details, Field, IamRoles};
 pub use follow::{State, follow};
 pub use keep::Keeper;
 pub(crate) use pod::METADATA_REQUESTS;

@@ -26,7 +26,7 @@ impl HostPods {
     ) {
         let mut stale = BTreeSet::new();
         for pod in before.pods.differences(&now.pods) {
-            let here = pod.new.is_some_and(|pod| is_here(pod, options));
+            let here = pod.new.is_some_and(|pod| is_of_this_node(pod, options));
             if here {
                 self.0.insert(pod.key.clone());
             }
@@ -61,7 +61,9 @@ impl HostPods {
     }
 }
 
-fn is_here(pod: &Pod, options: &Options) -> bool {
+/// True for a pod that runs with the network of this node.
+#[must_use]
+pub fn is_of_this_node(pod: &Pod, options: &Options) -> bool {
     let here = match (&options.node, &pod.node) {
         (Some(here), Some(there)) => **here == **there,
         (Some(_), None) => false,
