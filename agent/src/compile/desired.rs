@@ -41,18 +41,18 @@ pub struct Desired {
     pub services: OrdSet<Translated>,
     /// What the metadata firewall denies.
     pub metadata: Arc<Metadata>,
-    /// Pods of this node that have its network and some access to metadata: they have no interface, only a cgroup.
+    /// Pods of this node that have its network: they have no interface, only a cgroup.
     pub host_network: Objects<PodKey, HostPod>,
 }
 
-/// A pod of this node's network that may reach metadata.
+/// A pod of this node that has its network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPod {
     /// UID.
     pub uid: String,
     /// Its cgroup below the pods' root.
     pub cgroup: String,
-    /// What it may reach.
+    /// What of the metadata services it may reach.
     pub metadata: Arc<Access>,
 }
 

@@ -114,9 +114,8 @@ impl Dataplane {
                 continue;
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());
-            if !endpoint.metadata.is_empty() {
-                grants.insert(found.ino(), Arc::clone(&endpoint.metadata));
-            }
+            // Of a pod without a grant it is known that it is this pod's: events name it.
+            grants.insert(found.ino(), Arc::clone(&endpoint.metadata));
         }
         for (pod, host) in &desired.host_network {
             let found = cgroup2::pod_directory(root, &host.cgroup, &host.uid);

@@ -337,12 +337,11 @@ impl Builder<'_> {
     }
 }
 
-/// The grants of cgroups, as the kernel has them; those without any are left out.
+/// The grants of cgroups, as the kernel has them.
 pub(super) fn granted(wanted: &BTreeMap<u64, Arc<Access>>, bits: &Bits) -> BTreeMap<u64, u64> {
-    let grants = wanted
-        .iter()
-        .map(|(&cgroup, access)| (cgroup, bits.grants(access).0));
-    grants.filter(|(_, bits)| *bits != 0).collect()
+    let grants = wanted.iter();
+    let grants = grants.map(|(&cgroup, access)| (cgroup, bits.grants(access).0));
+    grants.collect()
 }
 
 /// What an endpoint's name is in the catalogue: another UID is another endpoint.

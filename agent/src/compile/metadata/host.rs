@@ -53,7 +53,7 @@ impl HostPods {
                 cgroup: pod.cgroup_name(),
                 metadata: Arc::new(access(pod, now, &desired.metadata, options)),
             });
-            match pod.filter(|pod| !pod.metadata.is_empty()) {
+            match pod {
                 Some(pod) => drop(desired.host_network.set(key, pod)),
                 None => drop(desired.host_network.remove(&key)),
             }
