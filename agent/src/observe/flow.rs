@@ -216,7 +216,10 @@ impl AddressBook {
 
     /// The metadata endpoint that an event is about.
     fn metadata(&self, event: &EventView) -> Option<FlowMetadata> {
-        if !matches!(event.reason, Reason::Metadata | Reason::Granted) {
+        if !matches!(
+            event.reason,
+            Reason::Metadata | Reason::MetadataRate | Reason::Granted
+        ) {
             return None;
         }
         let (address, denied) = self.metadata.at(event.destination)?;

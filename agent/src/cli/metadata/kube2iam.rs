@@ -137,7 +137,8 @@ fn plan<'a>(pods: &[&'a Pod], roles: Option<&IamRoles>) -> Plan<'a> {
             let mut labels = labels.iter();
             labels.all(|(key, value)| other.labels.get(key) == Some(value))
         };
-        if alike.is_empty() {
+        // Whoever names no account has `default`: it says nothing of who he is.
+        if alike.is_empty() && (account != "default" || labels.is_empty()) {
             let subject = (account, BTreeMap::new());
             plan.subjects.entry(subject).or_default().push(pod);
         } else if labels.len() > 16 || alike.iter().any(|other| has_all(other)) {

@@ -159,3 +159,87 @@ fn built_in() -> Metadata {
     }
     metadata
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MetadataEndpoint;
+
+    fn endpoint(addresses: &[&str], ports: Option<&[(Protocol, u16)]>) -> MetadataEndpoint {
+        MetadataEndpoint {
+            kind: EndpointKind::Service,
+            addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+            ports: ports.map(|ports| ports.iter().copied().collect()),
+        }
+    }
+
+    fn with(endpoints: &[(&str, MetadataEndpoint)]) -> Metadata {
+        let mut snapshot = Snapshot {
+            node_addresses: [[10, 9, 0, 1].into(), [10, 9, 0, 2].into()].into(),
+            ..Snapshot::default()
+        };
+        let endpoints = endpoints.iter().cloned();
+        let firewall = MetadataFirewall {
+            endpoints: endpoints.map(|(name, it)| (name.into(), it)).collect(),
+            ..MetadataFirewall::default()
+        };
+        snapshot.firewalls.insert("default".into(), firewall);
+        Metadata::of(&snapshot)
+    }
+
+    fn denies(metadata: &Metadata, address: &str, port: Option<(Protocol, u16)>) -> Option<String> {
+        let (_, denied) = metadata.at(address.parse().unwrap())?;
+        denied.is_denied(port).then(|| denied.endpoint.to_string())
+    }
+
+    #[test]
+    fn what_the_catalogue_denies_stays_denied_whatever_is_added() {
+        let web = Some((Protocol::Tcp, 80));
+        let dns = Some((Protocol::Udp, 53));
+        let metadata = with(&[
+            (
+                "mine",
+                endpoint(&["169.254.169.254"], Some(&[(Protocol::Tcp, 1)])),
+            ),
+            (
+                "azure",
+                endpoint(&["168.63.129.16"], Some(&[(Protocol::Tcp, 443)])),
+            ),
+            ("imds", endpoint(&["10.0.0.1"], None)),
+        ]);
+        for (address, port, expect) in [
+            ("169.254.169.254", web, Some("mine")),
+            ("169.254.169.254", None, Some("mine")),
+            ("169.254.169.254", dns, None),
+            ("::ffff:169.254.169.254", web, Some("mine")),
+            ("64:ff9b::a9fe:a9fe", web, Some("mine")),
+            ("168.63.129.16", web, Some("azure")),
+            ("168.63.129.16", Some((Protocol::Tcp, 443)), Some("azure")),
+            // Load balancers are answered.
+            ("168.63.129.16", Some((Protocol::Tcp, 50_000)), None),
+            ("168.63.129.16", None, None),
+            ("10.0.0.1", None, Some("imds")),
+            ("fd00:ec2::254", web, Some("imds")),
+            ("169.254.20.10", dns, None),
+            ("169.254.170.23", web, None),
+        ] {
+            let found = denies(&metadata, address, port);
+            assert_eq!(found.as_deref(), expect, "{address} {port:?}");
+        }
+        assert!(metadata.endpoints.contains_key("ecs-task"));
+    }
+
+    #[test]
+    fn a_proxy_without_addresses_is_at_the_nodes_own() {
+        let proxy = MetadataEndpoint {
+            kind: EndpointKind::Proxy(["imds".into()].into()),
+            ..endpoint(&[], Some(&[(Protocol::Tcp, 8181)]))
+        };
+        let metadata = with(&[("kube2iam", proxy)]);
+        for address in ["10.9.0.1", "10.9.0.2"] {
+            let at = |port| denies(&metadata, address, Some((Protocol::Tcp, port)));
+            assert_eq!(at(8181).as_deref(), Some("kube2iam"));
+            assert_eq!(at(10_250), None);
+        }
+    }
+}
