@@ -18,8 +18,8 @@ use tokio::sync::broadcast::error::RecvError;
 use super::{
     Shared,
     api::{
-        Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
-        Unplaced,
+        Connection, Count, DeviceRow, DiagnosticRow, Endpoint, LayerRow, List, Object, Refusal,
+        Status, Unplaced,
     },
     metadata::{self, Metadata},
     pods,
@@ -27,7 +27,7 @@ use super::{
     tcp,
 };
 use crate::{
-    dataplane::ConnectionView,
+    dataplane::{ConnectionView, Kernel},
     observe::{
         self,
         flow::{Flow, protocol_number, timestamp},
@@ -69,14 +69,19 @@ impl From<AskError> for Refused {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refused> {
     // An agent that waits for its sources or its programs still tells how it is.
-    let (lost_events, endpoints) = if shared.kernel.is_open() {
-        shared
-            .kernel
-            .ask(|kernel| Ok((kernel.counters()?.lost_events, pods(kernel)?)))
-            .await?
+    let (lost_events, endpoints, programs) = if shared.kernel.is_open() {
+        let told = |kernel: &mut dyn Kernel| {
+            Ok((
+                kernel.counters()?.lost_events,
+                pods(kernel)?,
+                kernel.programs()?,
+            ))
+        };
+        shared.kernel.ask(told).await?
     } else {
-        (0, 0)
+        (0, 0, Vec::new())
     };
+    let layers = tcp::layers(&shared, &programs);
     let faults: Vec<String> = probes::checks(&shared)
         .into_iter()
         .filter_map(|check| {
@@ -113,6 +118,11 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         }).collect(),
         policies: placed.as_ref().map_or(0, |placed| placed.snapshot.policies.len()),
         network_policy: config.network_policy.1.clone(),
+        metadata_layers: layers.into_iter().map(|layer| LayerRow {
+            name: layer.name.to_owned(),
+            stands: layer.stands,
+            why: layer.why.to_owned(),
+        }).collect(),
         socket_hooks: config.cgroup_root.as_ref().map_or_else(
             || "none: start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned(),
             |root| root.display().to_string(),

@@ -4,27 +4,21 @@
 //! whole range: NodeLocal DNS (169.254.20.10), EKS Pod Identity (169.254.170.23) and the addresses of some clouds'
 //! pods are link-local too. What is in it, and where that is written, is in `catalogue.yaml`.
 
+mod layers;
+
 use std::{net::IpAddr, sync::LazyLock};
 
-use ringfence_common::metadata::layers;
 use serde::Deserialize;
 
 use crate::model::Protocol;
+
+pub use layers::{LAYERS, Layer, standing};
 
 /// Annotation by which a pod asks for metadata access.
 pub const ACCESS_ANNOTATION: &str = "metadata.ringfence.dev/access";
 
 /// Names that the catalogue may have: as many more may come from a `MetadataFirewall`, and one bit is nobody's.
 pub const MAX_NAMES: usize = 15;
-
-/// The layers that the firewall stands in, by the words of flags, metrics and status, and their bits in the kernel's configuration.
-pub const LAYERS: [(&str, u32); 5] = [
-    ("from-pod", layers::FROM_POD),
-    ("to-host", layers::TO_HOST),
-    ("lo", layers::LO),
-    ("socket-packets", layers::SOCKET_PACKETS),
-    ("sockets", layers::SOCKETS),
-];
 
 /// The built-in catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
