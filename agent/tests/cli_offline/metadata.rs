@@ -159,13 +159,13 @@ fn a_report_has_what_manifests_say_and_grants_for_whom_kube2iam_serves() {
       description: served by kube2iam or kiam before
       endpointNames:
       - kube2iam
+      podAnnotation: Ignored
       subjects:
       - namespaceSelector:
           matchLabels:
             kubernetes.io/metadata.name: shop
         serviceAccountNames:
         - default
-      podAnnotation: Ignored
     ---
     ");
     let (_, err, code) = say(&["metadata", "report", "--endpoint", "imds"]);

@@ -9,8 +9,8 @@ use std::{
     process::ExitCode,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use regex::Regex;
+use serde_json::{Value, json};
 
 use super::{
     super::{
@@ -21,7 +21,6 @@ use super::{
     files,
 };
 use crate::{
-    api,
     args::{Manifests, MetadataReportArgs, Switch},
     index::{Details, IamRoles},
     metadata::ACCESS_ANNOTATION,
@@ -196,7 +195,7 @@ fn write_plan(
         }
         say_pods(text, &pods);
         let name = format!("kube2iam-{namespace}{suffix}");
-        document(text, &name, list, api::PodAnnotation::Ignored, endpoints)?;
+        document(text, &name, list, "Ignored", endpoints)?;
     }
     let mut list = Vec::new();
     let mut pods = Vec::new();
@@ -218,8 +217,7 @@ fn write_plan(
         if at == 0 {
             say_pods(text, &pods);
         }
-        let required = api::PodAnnotation::Required;
-        document(text, &name, part.to_vec(), required, endpoints)?;
+        document(text, &name, part.to_vec(), "Required", endpoints)?;
     }
     Ok(())
 }
@@ -235,38 +233,36 @@ fn say_pods(text: &mut String, pods: &[&Pod]) {
     }
 }
 
-fn subject(namespace: &str, account: &str, labels: &BTreeMap<String, String>) -> api::Workloads {
-    let matching = |labels: BTreeMap<String, String>| LabelSelector {
-        match_labels: Some(labels),
-        match_expressions: None,
-    };
-    let name = (
-        "kubernetes.io/metadata.name".to_owned(),
-        namespace.to_owned(),
-    );
-    api::Workloads {
-        namespace_selector: matching([name].into()),
-        pod_selector: (!labels.is_empty()).then(|| matching(labels.clone())),
-        service_account_names: Some(vec![account.to_owned()]),
+fn subject(namespace: &str, account: &str, labels: &BTreeMap<String, String>) -> Value {
+    let mut subject = json!({
+        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
+        "serviceAccountNames": [account],
+    });
+    if !labels.is_empty() {
+        subject["podSelector"] = json!({ "matchLabels": labels });
     }
+    subject
 }
 
 fn document(
     text: &mut String,
     name: &str,
-    subjects: Vec<api::Workloads>,
-    pod_annotation: api::PodAnnotation,
+    subjects: Vec<Value>,
+    pod_annotation: &str,
     endpoints: &[String],
 ) -> Result<(), Failure> {
     let names: BTreeSet<&String> = endpoints.iter().collect();
-    let spec = api::MetadataAccessSpec {
-        description: Some("served by kube2iam or kiam before".to_owned()),
-        endpoint_names: Some(names.into_iter().cloned().collect()),
-        subjects,
-        pod_annotation,
-        expiration_time: None,
-    };
-    let object = api::MetadataAccess::new(name, spec);
+    let object = json!({
+        "apiVersion": "ringfence.dev/v1alpha1",
+        "kind": "MetadataAccess",
+        "metadata": { "name": name },
+        "spec": {
+            "description": "served by kube2iam or kiam before",
+            "endpointNames": names,
+            "subjects": subjects,
+            "podAnnotation": pod_annotation,
+        },
+    });
     let yaml = serde_saphyr::to_string(&object)
         .map_err(|error| Failure::new(format!("cannot write YAML: {error}")))?;
     text.push_str(yaml.trim_end());
