@@ -5,6 +5,7 @@ mod edits;
 mod example;
 mod first;
 mod hosts;
+mod layers;
 mod life;
 mod limits;
 mod metadata;
