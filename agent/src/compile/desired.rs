@@ -95,8 +95,20 @@ impl Table {
             && self.looks_at_networks == other.looks_at_networks
             && self.ports == other.ports
             && self.rows.len() >= other.rows.len()
-            && (self.rows.ptr_eq(&other.rows)
-                || self.rows.iter().zip(&other.rows).all(|(a, b)| a == b))
+            && (self.has_rows_of(other) || self.rows.iter().zip(&other.rows).all(|(a, b)| a == b))
+    }
+
+    /// Rows are only ever put behind others, so tables that share the first one share all that both have.
+    fn has_rows_of(&self, other: &Self) -> bool {
+        match (self.rows.front(), other.rows.front()) {
+            (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
+            _ => false,
+        }
+    }
+
+    /// The rows from this one on.
+    pub fn rows_from(&self, first: usize) -> impl Iterator<Item = &Row> + Clone {
+        (first..self.rows.len()).filter_map(|at| self.rows.get(at))
     }
 }
 

@@ -39,8 +39,8 @@ pub(super) struct Built {
     most: usize,
 }
 
-/// How many rows a table may get besides twice those that it was built with.
-const SPARE_ROWS: usize = 64;
+/// How many rows a table may get besides four times those that it was built with.
+const SPARE_ROWS: usize = 256;
 
 impl Built {
     /// The table of a ruleset.
@@ -98,7 +98,7 @@ impl Built {
         let rows: Rows = rows.into_iter().map(Row::from).collect();
         let places = rows.iter().cloned().zip(0..).collect();
         let fingerprint = rows.iter().fold(0, fingerprint);
-        let most = 2 * rows.len() + SPARE_ROWS;
+        let most = 4 * rows.len() + SPARE_ROWS;
         let table = Table {
             columns: columns.len(),
             ports: runs(&points, &column_of),

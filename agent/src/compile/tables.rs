@@ -183,7 +183,7 @@ impl Tables {
             return;
         }
         let old = std::mem::replace(&mut known.fingerprint, fingerprint);
-        let rows = table.rows.iter().skip(before.rows.len());
+        let rows = table.rows_from(before.rows.len());
         let fresh: BTreeSet<NameId> = names_in(rows).difference(&known.names).copied().collect();
         known.names.extend(&fresh);
         strike_out(&mut self.alike, old, id);

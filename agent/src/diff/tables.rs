@@ -238,7 +238,7 @@ impl Builder<'_> {
         if rows <= state.rows {
             return rows == state.rows;
         }
-        let fresh = table.rows.iter().skip(state.rows as usize);
+        let fresh = table.rows_from(state.rows as usize);
         let at = state.table.cells + occupied(&state);
         let end = state.table.cells + rows * u32::from(state.table.columns);
         let is_taken = |(other, it): (&u32, &TableState)| {
@@ -260,9 +260,10 @@ impl Builder<'_> {
     }
 }
 
-/// The number of rows that a table with so many is given room for.
+/// The number of rows that a table with so many is given room for: whoever labels namespaces one by one is to find it there.
 fn with_room(rows: u32) -> u32 {
-    rows.saturating_add(1)
+    rows.saturating_mul(2)
+        .saturating_add(64)
         .next_power_of_two()
         .min(1 << 16)
         .max(rows)
