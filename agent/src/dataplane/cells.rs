@@ -117,11 +117,17 @@ fn columns(pages: &[Page], count: u16) -> Vec<Vec<PortRun>> {
     }
     for (protocol, directory) in Protocol::ALL.into_iter().zip(0..) {
         let mut runs: Vec<(u16, PortRun)> = Vec::new();
-        for port in 0..=u16::MAX {
-            let column = column(pages, directory, port);
-            match runs.last_mut() {
-                Some((of, run)) if *of == column => run.last = port,
-                _ => runs.push((column, PortRun::new(protocol, port))),
+        for high in 0..=u8::MAX {
+            for (low, column, count) in stretches(pages, directory, high) {
+                let port = u16::from_be_bytes([high, low]);
+                match runs.last_mut() {
+                    Some((of, run)) if *of == column => run.last = port + (count - 1),
+                    _ => {
+                        let mut run = PortRun::new(protocol, port);
+                        run.last += count - 1;
+                        runs.push((column, run));
+                    }
+                }
             }
         }
         for (column, run) in runs {
@@ -133,15 +139,18 @@ fn columns(pages: &[Page], count: u16) -> Vec<Vec<PortRun>> {
     columns
 }
 
-/// The column of a port, as the programs find it.
-fn column(pages: &[Page], directory: usize, port: u16) -> u16 {
-    let [high, low] = port.to_be_bytes();
-    let at = |page: usize, of: u8| pages.get(page).map(|page| page.0[usize::from(of)]);
-    match at(directory, high) {
-        None => 0,
-        Some(entry) if entry & UNIFORM != 0 => entry & !UNIFORM,
-        Some(leaf) => at(usize::from(leaf), low).unwrap_or(0),
+/// The columns of the ports with this high byte: from which low byte on, which column, how many ports.
+fn stretches(pages: &[Page], directory: usize, high: u8) -> Vec<(u8, u16, u16)> {
+    let Some(directory) = pages.get(directory) else {
+        return vec![(0, 0, 256)];
+    };
+    let entry = directory.0[usize::from(high)];
+    if entry & UNIFORM != 0 {
+        return vec![(0, entry & !UNIFORM, 256)];
     }
+    let leaf = pages.get(usize::from(entry));
+    let column = |low: u8| leaf.map_or(0, |leaf| leaf.0[usize::from(low)]);
+    (0..=u8::MAX).map(|low| (low, column(low), 1)).collect()
 }
 
 #[cfg(test)]
