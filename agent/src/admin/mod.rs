@@ -3,11 +3,14 @@
 //! **Invariant.** What changes anything, and what names pods or addresses, is on the socket only (mode 0600).
 
 pub mod api;
+mod cell;
 mod probes;
 mod serve;
 mod socket;
 mod tcp;
 mod unix;
+
+pub use cell::CellRow;
 
 use std::{
     future::Future,

@@ -55,7 +55,9 @@ use crate::model::{Diagnostic, Host, Located, Snapshot};
 pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Question, ask};
 pub use census::{Census, census};
 pub use compiler::Compiler;
-pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
+pub use desired::{
+    Desired, DesiredCell, Endpoint, Row, Rows, Signature, Table, Translated, is_pod,
+};
 pub use metadata::AnnotatedPods;
 pub use owned::{NetworkPolicy, owned_by_cni, without_network_policy};
 pub use service::{resolve_service, service_at};

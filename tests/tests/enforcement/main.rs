@@ -1,6 +1,7 @@
 //! The real agent in a lab of network namespaces: real sockets, real policies, real crashes.
 
 mod bridge;
+mod cells;
 mod edits;
 mod example;
 mod first;
