@@ -176,6 +176,9 @@ pub struct ClusterArgs {
 /// Flags of `ringfence endpoints`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct EndpointsArgs {
+    /// Show what the kernel holds for this pod: for whom, on which ports, what verdict, by which rule.
+    #[arg(value_name = "NAMESPACE/NAME")]
+    pub pod: Option<String>,
     /// Where the agent is and how to print.
     #[command(flatten)]
     pub read: ReadArgs,

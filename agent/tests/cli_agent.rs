@@ -232,6 +232,21 @@ async fn data_is_printed_as_asked() {
         "/sys/fs/bpf/ringfence/v1/maps/CELLS  array  96/1024  8.8K  118\n"
     );
 
+    let table = text(run_dir, &["endpoints", "shop/web"]).await;
+    assert_eq!(
+        table,
+        "DIRECTION  PEERS                 PORTS    VERDICT  STAGED  TIER           RULE\n\
+         ingress    everybody else        443/tcp  deny             NetworkPolicy\n\
+         ingress    10.0.0.8,10.1.0.0/16  443/tcp  allow    deny    NetworkPolicy  NetworkPolicy/shop/web\n"
+    );
+    let table = text(run_dir, &["bpf", "show", "--cell", "17", "--no-headers"]).await;
+    assert_eq!(
+        table,
+        "17  4  1  shop/web  ingress  443/tcp  allow  deny  NetworkPolicy  NetworkPolicy/shop/web\n"
+    );
+    let none = json(run_dir, &["endpoints", "shop/nobody", "-o", "json"]).await;
+    assert_eq!(none["items"], serde_json::json!([]));
+
     let table = text(run_dir, &["ct", "list", "--port", "3306"]).await;
     assert_eq!(
         table,

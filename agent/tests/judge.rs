@@ -6,9 +6,11 @@ use ringfence_agent::dataplane::fake::FakeMaps;
 use ringfence_common::{
     Hook,
     cell::{Cell, Tier, Verdict},
-    endpoint::{EndpointRecord, EndpointWord},
+    endpoint::{EndpointRecord, EndpointWord, SourceWord},
     event::Reason,
-    judge::{Context, Outcome, judge},
+    judge::{Context, LOOPBACK, Outcome, Socket, firewall, judge},
+    mark::{MarkLayout, Stamp},
+    metadata::{Grants, MetadataWord, layers, mapped},
     table::{NO_PAGES, TableRef},
 };
 
@@ -146,4 +148,110 @@ proptest! {
         let own = frame.get(26..30).is_some_and(|source| source == POD) || frame.get(12..14).unwrap() != [8, 0];
         prop_assert!(sent.verdict == Verdict::Deny || own, "{sent:?}");
     }
+}
+
+const IMDS: [u8; 4] = [169, 254, 169, 254];
+/// The pod's place in `SOURCES`.
+const PLACE: Stamp = Stamp(3);
+/// A device that leads to pods, and is none's.
+const BRIDGE: u32 = 9;
+/// A cgroup below the pods'.
+const CGROUP: u64 = 4711;
+
+/// TCP to this address, port 80, as it is behind the frame.
+fn segment(to: [u8; 4]) -> Vec<u8> {
+    let mut packet = vec![0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0];
+    packet.extend(POD);
+    packet.extend(to);
+    packet.extend([
+        0x0f, 0xa0, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0,
+    ]);
+    packet
+}
+
+/// A pod that was granted this, with a metadata service that is endpoint 0.
+fn with_metadata(grants: Grants) -> FakeMaps {
+    let mut maps = maps(None);
+    let key = mapped(&IMDS);
+    maps.metadata.insert(key, MetadataWord::new(&key, 0, 0, 0));
+    let record = maps.records.get_mut(&1).expect("it is there");
+    record.grants = grants.0;
+    record.source = PLACE.0;
+    maps.sources.insert(PLACE.0, SourceWord::new(IFINDEX, 0));
+    maps.bridges.insert(BRIDGE);
+    maps
+}
+
+fn asks(maps: &FakeMaps, hook: Hook, ingress: u32, stamp: Stamp) -> Verdict {
+    let context = Context {
+        hook,
+        ifindex: 7,
+        ingress,
+        mark: MarkLayout::DEFAULT.stamped(0, stamp),
+    };
+    let bytes = segment(IMDS);
+    firewall(maps, bytes.as_slice(), &context, Some(0x0800)).verdict
+}
+
+#[test]
+fn a_forwarded_packet_passes_by_its_device_or_by_a_mark_that_a_pods_hook_wrote() {
+    let granted = with_metadata(Grants::new(1, 0));
+    for (ingress, stamp, expect) in [
+        (IFINDEX, Stamp::NONE, Verdict::Allow),
+        (BRIDGE, PLACE, Verdict::Allow),
+        (BRIDGE, Stamp::NONE, Verdict::Deny),
+        (BRIDGE, Stamp::FINAL, Verdict::Deny),
+        (7, PLACE, Verdict::Deny),
+        (LOOPBACK, PLACE, Verdict::Deny),
+    ] {
+        let found = asks(&granted, Hook::ToHost, ingress, stamp);
+        assert_eq!(found, expect, "{ingress}, {stamp:?}");
+    }
+    for (grants, what) in [
+        (Grants::NONE, "none"),
+        (Grants::new(0, 1), "asks, and does not reach"),
+        (Grants::new(2, 0), "another"),
+    ] {
+        let maps = with_metadata(grants);
+        for ingress in [IFINDEX, BRIDGE] {
+            let found = asks(&maps, Hook::ToHost, ingress, PLACE);
+            assert_eq!(found, Verdict::Deny, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_packet_of_this_machine_passes_by_its_socket() {
+    let mut maps = with_metadata(Grants::ALL);
+    for (socket, grants, reaches, may_ask) in [
+        (Socket::NOBODY, Grants::ALL, Verdict::Deny, Verdict::Deny),
+        (Socket::NODE, Grants::NONE, Verdict::Allow, Verdict::Deny),
+        (Socket(CGROUP), Grants::NONE, Verdict::Deny, Verdict::Deny),
+        (
+            Socket(CGROUP),
+            Grants::new(0, 1),
+            Verdict::Deny,
+            Verdict::Allow,
+        ),
+        (
+            Socket(CGROUP),
+            Grants::new(1, 0),
+            Verdict::Allow,
+            Verdict::Allow,
+        ),
+    ] {
+        maps.socket = socket;
+        maps.catalogue.grants = [(CGROUP, grants.0)].into_iter().collect();
+        for stamp in [Stamp::NONE, PLACE] {
+            for hook in [Hook::ToHost, Hook::Lo] {
+                assert_eq!(asks(&maps, hook, 0, stamp), reaches, "{socket:?}, {hook:?}");
+            }
+            let found = asks(&maps, Hook::SocketPackets, 0, stamp);
+            assert_eq!(found, may_ask, "{socket:?}");
+        }
+    }
+    maps.config.metadata_layers = layers::ALL & !layers::TO_HOST;
+    maps.socket = Socket::NOBODY;
+    assert_eq!(asks(&maps, Hook::ToHost, 0, Stamp::NONE), Verdict::Allow);
+    assert_eq!(asks(&maps, Hook::Lo, 0, Stamp::NONE), Verdict::Deny);
 }

@@ -378,12 +378,20 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__bpf__subcmd__show)
-            opts="-o -h -V --run-dir --output --no-headers --help --version"
+            opts="-o -h -V --endpoint --cell --run-dir --output --no-headers --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --endpoint)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cell)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --run-dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then

@@ -258,7 +258,9 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_
 complete -c ringfence -n "__fish_ringfence_using_subcommand ct; and __fish_seen_subcommand_from flush" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -s V -l version -d 'Print version'
-complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -f -a "show" -d 'Show pins: type, entries, memory, id. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and not __fish_seen_subcommand_from show" -f -a "show" -d 'Show pins: type, entries, memory, id; or elements of CELLS and their rules. Needs: a running agent'
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l endpoint -d 'The elements of CELLS that this pod\'s packets can meet' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l cell -d 'This element of CELLS, of every pod that meets it' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand bpf; and __fish_seen_subcommand_from show" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'

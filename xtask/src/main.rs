@@ -77,6 +77,9 @@ enum Verb {
     Image(image::Args),
     /// Install image and chart into the cluster that KUBECONFIG names and run Ringfence's own tests there
     E2e(Box<e2e::Args>),
+    /// The hosts outside of the cluster in `e2e`; told what to do on standard input
+    #[command(hide = true)]
+    E2eOutsider,
     /// Generate man pages, shell completions and docs/cli.md from the binary, the kustomize base from the chart
     Codegen(codegen::Args),
 }
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Image(args) => image::run(&args),
         Verb::E2e(args) => e2e::run(&args),
+        Verb::E2eOutsider => e2e::outsider::run().map(|()| ExitCode::SUCCESS),
         Verb::Codegen(args) => codegen::run(args),
     };
     result.unwrap_or_else(|error| {

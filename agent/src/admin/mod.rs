@@ -3,12 +3,15 @@
 //! **Invariant.** What changes anything, and what names pods or addresses, is on the socket only (mode 0600).
 
 pub mod api;
+mod cell;
 pub mod metadata;
 mod probes;
 mod serve;
 mod socket;
 mod tcp;
 mod unix;
+
+pub use cell::CellRow;
 
 use std::{
     future::Future,

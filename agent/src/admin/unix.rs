@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    Shared,
+    CellRow, Shared,
     api::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, LayerRow, List, Object, Refusal,
         Status, Unplaced,
@@ -27,7 +27,7 @@ use super::{
     tcp,
 };
 use crate::{
-    dataplane::{ConnectionView, Kernel},
+    dataplane::{CellView, ConnectionView, Kernel},
     observe::{
         self,
         flow::{Flow, protocol_number, timestamp},
@@ -41,6 +41,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(tcp::metrics))
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
+        .route("/v1/cells", get(cells))
         .route("/v1/metadata", get(metadata))
         .route("/v1/connections", get(connections).delete(flush))
         .route("/v1/objects", get(objects))
@@ -175,6 +176,33 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Result<Json<Metadata>, R
         .ask(|kernel| Ok((kernel.endpoints()?, kernel.connections()?)))
         .await?;
     Ok(Json(metadata::of_agent(&shared, &views, &connections)))
+}
+
+/// Whose cells, as in the query string.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CellQuery {
+    /// `namespace/name`; absent: every endpoint's.
+    #[serde(default)]
+    endpoint: Option<String>,
+    /// Element of `CELLS`.
+    #[serde(default)]
+    element: Option<u32>,
+}
+
+async fn cells(
+    State(shared): State<Arc<Shared>>,
+    Query(query): Query<CellQuery>,
+) -> Result<Json<List<CellRow>>, Refused> {
+    let cells = shared
+        .kernel
+        .ask(move |kernel| kernel.cells(query.endpoint.as_deref()))
+        .await?;
+    let wanted = |cell: &CellView| query.element.is_none_or(|element| cell.element == element);
+    let items = cells.iter().filter(|cell| wanted(cell)).map(CellRow::from);
+    Ok(Json(List {
+        items: items.collect(),
+    }))
 }
 
 async fn objects(State(shared): State<Arc<Shared>>) -> Result<Json<List<Object>>, Refused> {

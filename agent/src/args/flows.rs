@@ -124,6 +124,16 @@ pub struct BpfArgs {
 /// What to look at in the kernel.
 #[derive(Clone, Debug, Subcommand)]
 pub enum BpfVerb {
-    /// Show pins: type, entries, memory, id. Needs: a running agent.
-    Show(ReadArgs),
+    /// Show pins: type, entries, memory, id; or elements of CELLS and their rules. Needs: a running agent.
+    Show {
+        /// The elements of CELLS that this pod's packets can meet.
+        #[arg(long, value_name = "NAMESPACE/NAME")]
+        endpoint: Option<String>,
+        /// This element of CELLS, of every pod that meets it.
+        #[arg(long, value_name = "ELEMENT")]
+        cell: Option<u32>,
+        /// Where the agent is and how to print.
+        #[command(flatten)]
+        read: ReadArgs,
+    },
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{client::Client, failure::Outcome, output};
+use super::{cells, client::Client, failure::Outcome, output};
 use crate::{
     admin::api::{List, Object},
     args::{BpfArgs, BpfVerb, ReadArgs},
@@ -10,7 +10,16 @@ use crate::{
 
 pub(super) fn run(args: BpfArgs) -> Outcome {
     match args.verb {
-        BpfVerb::Show(args) => show(&args),
+        BpfVerb::Show {
+            endpoint: None,
+            cell: None,
+            read,
+        } => show(&read),
+        BpfVerb::Show {
+            endpoint,
+            cell,
+            read,
+        } => cells::elements(&read, endpoint, cell),
     }
 }
 

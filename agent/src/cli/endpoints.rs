@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{client::Client, failure::Outcome, output};
+use super::{cells, client::Client, failure::Outcome, output};
 use crate::{
     admin::api::{Endpoint, List},
     args::EndpointsArgs,
@@ -21,6 +21,9 @@ pub(super) const HEADER: [&str; 8] = [
 ];
 
 pub(super) fn run(args: &EndpointsArgs) -> Outcome {
+    if let Some(pod) = &args.pod {
+        return cells::of_pod(&args.read, pod);
+    }
     let args = &args.read;
     let list: List<Endpoint> = Client::new(&args.at)?.get("/v1/endpoints")?;
     output::print(&args.output, "EndpointList", &list, |out| {

@@ -16,6 +16,7 @@ pub mod failure;
 mod agent;
 mod bpf;
 mod can;
+mod cells;
 mod check;
 mod client;
 mod cluster;

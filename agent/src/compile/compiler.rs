@@ -273,7 +273,7 @@ pub(super) fn canonical(desired: Desired) -> Desired {
     let table_of = places(order.iter().copied());
     let tables = order.iter().filter_map(|id| desired.tables.get(id));
     let tables = tables.map(|table| {
-        let mut rows = table.rows.to_vec();
+        let mut rows: Vec<Vec<_>> = table.rows.iter().map(|row| row.to_vec()).collect();
         for cell in rows.iter_mut().flatten() {
             cell.rule = cell.rule.map(|rule| rule_of[&rule]);
         }

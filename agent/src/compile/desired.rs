@@ -77,6 +77,12 @@ pub fn is_pod(signature: &Signature) -> bool {
     signature.iter().any(|fact| **fact == *POD)
 }
 
+/// What one class of peers gets, column by column.
+pub type Row = Arc<[DesiredCell]>;
+
+/// Rows by class. A clone is a few pointers.
+pub type Rows = imbl::Vector<Row>;
+
 /// One decision table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -86,7 +92,7 @@ pub struct Table {
     /// run begins at port 0, and neighbouring runs differ. Same order as [`Protocol::ALL`].
     pub ports: [Vec<(u16, usize)>; Protocol::ALL.len()],
     /// Rows: classes of peers, `columns` cells each, no two alike. Row 0 is that of unlisted addresses.
-    pub rows: Arc<[Vec<DesiredCell>]>,
+    pub rows: Rows,
     /// The row of each signature, by its number; row 0 if it is not listed.
     pub classes: OrdMap<usize, usize>,
     /// True if an address that is no pod's must be looked up among the networks.
@@ -100,13 +106,27 @@ impl Table {
         self.classes.get(&signature).copied().unwrap_or(0)
     }
 
-    /// True if cells and ports are the same; signatures may have other rows.
+    /// True if this is `other` with more rows behind its own, or with as many.
     #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub fn grew_from(&self, other: &Self) -> bool {
         self.columns == other.columns
             && self.looks_at_networks == other.looks_at_networks
-            && (Arc::ptr_eq(&self.rows, &other.rows) || self.rows == other.rows)
             && self.ports == other.ports
+            && self.rows.len() >= other.rows.len()
+            && (self.has_rows_of(other) || self.rows.iter().zip(&other.rows).all(|(a, b)| a == b))
+    }
+
+    /// Rows are only ever put behind others, so tables that share the first one share all that both have.
+    fn has_rows_of(&self, other: &Self) -> bool {
+        match (self.rows.front(), other.rows.front()) {
+            (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
+            _ => false,
+        }
+    }
+
+    /// The rows from this one on.
+    pub fn rows_from(&self, first: usize) -> impl Iterator<Item = &Row> + Clone {
+        (first..self.rows.len()).filter_map(|at| self.rows.get(at))
     }
 }
 

@@ -55,7 +55,9 @@ use crate::model::{Diagnostic, Host, Located, Snapshot};
 pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Question, ask};
 pub use census::{Census, census};
 pub use compiler::Compiler;
-pub use desired::{Desired, DesiredCell, Endpoint, HostPod, Signature, Table, Translated, is_pod};
+pub use desired::{
+    Desired, DesiredCell, Endpoint, HostPod, Row, Rows, Signature, Table, Translated, is_pod,
+};
 pub use metadata::{
     Access, AnnotatedPods, Because, Denied, Grantor, Metadata, grants_of, is_of_this_node, missing,
 };

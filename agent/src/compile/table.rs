@@ -3,12 +3,15 @@
 //! Everything here is in an order that depends on content only: columns by the first
 //! port that has them, rows (after the first) by their cells.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+};
 
 use imbl::OrdMap;
 
 use super::{
-    DesiredCell, Table,
+    DesiredCell, Row, Rows, Table,
     fact::{Fact, FactId, Facts},
     ruleset::{Peers, Port, PortSet, Rule, Ruleset},
     signature::Signatures,
@@ -24,9 +27,20 @@ pub(super) struct Built {
     pub(super) asked: Vec<FactId>,
     /// Names that stand for ports of the peer.
     pub(super) names: BTreeSet<(Protocol, String)>,
+    /// A number that tables with other rows hardly have.
+    pub(super) fingerprint: u64,
     /// The row of those of whom exactly these of the asked facts hold.
     rows: HashMap<Vec<FactId>, usize>,
+    /// Where each row is.
+    places: HashMap<Row, usize>,
+    /// One port of each run that no rule can tell apart, and its column.
+    points: Vec<(Port, usize)>,
+    /// How many rows it may have: then those that nobody is in any more are left behind, by building it anew.
+    most: usize,
 }
+
+/// How many rows a table may get besides four times those that it was built with.
+const SPARE_ROWS: usize = 256;
 
 impl Built {
     /// The table of a ruleset.
@@ -81,10 +95,14 @@ impl Built {
             .map(|(signature, row)| (signature, renumbered[row]))
             .filter(|&(_, row)| row != 0)
             .collect();
+        let rows: Rows = rows.into_iter().map(Row::from).collect();
+        let places = rows.iter().cloned().zip(0..).collect();
+        let fingerprint = rows.iter().fold(0, fingerprint);
+        let most = 4 * rows.len() + SPARE_ROWS;
         let table = Table {
             columns: columns.len(),
             ports: runs(&points, &column_of),
-            rows: rows.into(),
+            rows,
             classes,
             looks_at_networks: asked.iter().any(|&fact| is_network(facts.get(fact))),
         };
@@ -92,17 +110,66 @@ impl Built {
             table,
             asked,
             names,
+            fingerprint,
             rows: by_peer,
+            places,
+            points: points.into_iter().zip(column_of).collect(),
+            most,
         }
+    }
+
+    /// The row of a signature with these facts, behind the others if there is none like it yet; `None` if the table must be
+    /// built anew, since it does not tell all ports apart that matter to this signature.
+    pub(super) fn grow(
+        &mut self,
+        ruleset: &Ruleset,
+        facts: &Facts,
+        signature: &[FactId],
+    ) -> Option<usize> {
+        let peer = self.peer(signature);
+        let facing = ruleset.facing(facts, &peer);
+        let mut row: Vec<Option<DesiredCell>> = vec![None; self.table.columns];
+        for &(point, column) in &self.points {
+            let cell = facing.decide(point);
+            if *row.get_mut(column)?.get_or_insert(cell) != cell {
+                return None;
+            }
+        }
+        let row: Row = row.into_iter().collect::<Option<_>>()?;
+        let place = match self.places.get(&row) {
+            Some(&place) => place,
+            None if self.table.rows.len() == self.most => return None,
+            None => {
+                self.fingerprint = fingerprint(self.fingerprint, &row);
+                self.table.rows.push_back(Row::clone(&row));
+                self.places.insert(row, self.table.rows.len() - 1);
+                self.table.rows.len() - 1
+            }
+        };
+        self.rows.insert(peer, place);
+        Some(place)
     }
 
     /// The row of a signature with these facts; `None` if the table has none yet.
     pub(super) fn row(&self, facts: &[FactId]) -> Option<usize> {
+        self.rows.get(&self.peer(facts)).copied()
+    }
+
+    /// What of these facts is asked, sorted.
+    fn peer(&self, facts: &[FactId]) -> Vec<FactId> {
         let asked = |fact: &FactId| self.asked.binary_search(fact).is_ok();
         let mut peer: Vec<FactId> = facts.iter().copied().filter(asked).collect();
         peer.sort_unstable();
-        self.rows.get(&peer).copied()
+        peer
     }
+}
+
+/// The fingerprint of rows and one more.
+fn fingerprint(of_others: u64, row: &Row) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of_others.hash(&mut hasher);
+    row.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The table with these rows in place of its own, in their order, and other numbers of signatures.
@@ -114,7 +181,7 @@ pub(super) fn renumbered(
     let (rows, places) = sort_rows(rows);
     let classes = table.classes.iter();
     Table {
-        rows: rows.into(),
+        rows: rows.into_iter().map(Row::from).collect(),
         classes: classes
             .map(|(&it, &row)| (signature(it), places[row]))
             .collect(),

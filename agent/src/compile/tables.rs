@@ -1,12 +1,9 @@
 //! The tables of all rulesets, kept up to date.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    DesiredCell, Table,
+    Row, Table,
     evaluator::{Evaluator, Touched},
     fact::FactId,
     names::RuleNames,
@@ -28,9 +25,9 @@ pub(super) struct Tables {
     /// [`super::Desired::rules`].
     pub(super) rules: Objects<NameId, String>,
     built: HashMap<RulesetId, (Built, TableId)>,
-    users: HashMap<TableId, usize>,
-    /// For finding an equal one.
-    by_rows: HashMap<Arc<[Vec<DesiredCell>]>, Vec<TableId>>,
+    known: HashMap<TableId, Known>,
+    /// By fingerprint, for finding an equal one.
+    alike: HashMap<u64, Vec<TableId>>,
     /// For each fact the rulesets that ask for it.
     asking: HashMap<FactId, BTreeSet<RulesetId>>,
     /// For each port's name the rulesets that ask peers for it.
@@ -38,6 +35,17 @@ pub(super) struct Tables {
     /// How many tables name a rule.
     named: HashMap<NameId, usize>,
     next: TableId,
+}
+
+/// What is kept of a table besides itself.
+#[derive(Debug)]
+struct Known {
+    /// How many rulesets have it.
+    users: usize,
+    /// [`Built::fingerprint`].
+    fingerprint: u64,
+    /// Rules that its cells name.
+    names: BTreeSet<NameId>,
 }
 
 impl Tables {
@@ -68,11 +76,7 @@ impl Tables {
         }
         for (signature, facts) in born {
             for ruleset in self.asked_by(facts) {
-                match self
-                    .built
-                    .get(&ruleset)
-                    .and_then(|(built, _)| built.row(facts))
-                {
+                match self.row(ruleset, facts, evaluator) {
                     Some(row) => classes.entry(ruleset).or_default().push((*signature, row)),
                     None => {
                         rebuild.insert(ruleset);
@@ -81,10 +85,17 @@ impl Tables {
             }
         }
         let mut renumbered = false;
+        let mut changed: BTreeMap<TableId, Vec<RulesetId>> = BTreeMap::new();
         for (ruleset, classes) in classes {
-            if !rebuild.contains(&ruleset) && !leaving.contains(&ruleset) {
-                renumbered |= self.reclass(ruleset, &classes, &mut evaluator.names);
+            if !rebuild.contains(&ruleset)
+                && !leaving.contains(&ruleset)
+                && let Some(id) = self.reclass(ruleset, &classes)
+            {
+                changed.entry(id).or_default().push(ruleset);
             }
+        }
+        for (id, rulesets) in changed {
+            renumbered |= self.follow(id, &rulesets, &mut evaluator.names);
         }
         for ruleset in rebuild {
             let Some(rules) = evaluator.rulesets.get(ruleset) else {
@@ -107,43 +118,82 @@ impl Tables {
         asking.flatten().copied().collect()
     }
 
-    /// Gives signatures other rows; row 0 is that of signatures that are gone, too.
-    fn reclass(
+    /// The row of a signature with these facts, which may be a new one behind the others.
+    fn row(
         &mut self,
         ruleset: RulesetId,
-        classes: &[(usize, usize)],
-        names: &mut RuleNames,
-    ) -> bool {
-        let Some((built, before)) = self.built.get_mut(&ruleset) else {
-            return false;
-        };
+        facts: &[FactId],
+        evaluator: &Evaluator,
+    ) -> Option<usize> {
+        let (built, _) = self.built.get_mut(&ruleset)?;
+        built
+            .row(facts)
+            .or_else(|| built.grow(evaluator.rulesets.get(ruleset)?, &evaluator.facts, facts))
+    }
+
+    /// Gives signatures other rows; row 0 is that of signatures that are gone, too. The number of the table that says so no
+    /// more, if it does not.
+    fn reclass(&mut self, ruleset: RulesetId, classes: &[(usize, usize)]) -> Option<TableId> {
+        let (built, id) = self.built.get_mut(&ruleset)?;
+        let mut changed = false;
         for &(signature, row) in classes {
-            if row == 0 {
-                built.table.classes.remove(&signature);
+            changed |= if row == 0 {
+                built.table.classes.remove(&signature).is_some()
             } else {
-                built.table.classes.insert(signature, row);
+                built.table.classes.insert(signature, row) != Some(row)
+            };
+        }
+        changed.then_some(*id)
+    }
+
+    /// Lets a table be what these rulesets' has become; true if one of them has another number now.
+    fn follow(&mut self, id: TableId, rulesets: &[RulesetId], names: &mut RuleNames) -> bool {
+        let users = self.known.get(&id).map_or(0, |known| known.users);
+        let mut tables = rulesets.iter().filter_map(|it| self.built.get(it));
+        let first = tables.next();
+        if let Some((built, _)) = first
+            && users == rulesets.len()
+            && tables.all(|(other, _)| other.table == built.table)
+        {
+            let (table, fingerprint) = (built.table.clone(), built.fingerprint);
+            self.refile(id, &table, fingerprint, names);
+            self.tables.insert(id, table);
+            return false;
+        }
+        for ruleset in rulesets {
+            let Some((built, _)) = self.built.get(ruleset) else {
+                continue;
+            };
+            let (table, fingerprint) = (built.table.clone(), built.fingerprint);
+            let fresh = self.take(table, fingerprint, names);
+            self.give_up(id, names);
+            if let Some((_, current)) = self.built.get_mut(ruleset) {
+                *current = fresh;
             }
-        }
-        let before = *before;
-        if self.tables.get(&before) == Some(&built.table) {
-            return false;
-        }
-        let table = built.table.clone();
-        if self.users.get(&before) == Some(&1) {
-            self.tables.insert(before, table);
-            return false;
-        }
-        let id = self.take(table, names);
-        self.give_up(before, names);
-        if let Some((_, current)) = self.built.get_mut(&ruleset) {
-            *current = id;
         }
         true
     }
 
+    /// A table that keeps its number may have got more rows.
+    fn refile(&mut self, id: TableId, table: &Table, fingerprint: u64, names: &mut RuleNames) {
+        let (Some(before), Some(known)) = (self.tables.get(&id), self.known.get_mut(&id)) else {
+            return;
+        };
+        if known.fingerprint == fingerprint {
+            return;
+        }
+        let old = std::mem::replace(&mut known.fingerprint, fingerprint);
+        let rows = table.rows_from(before.rows.len());
+        let fresh: BTreeSet<NameId> = names_in(rows).difference(&known.names).copied().collect();
+        known.names.extend(&fresh);
+        strike_out(&mut self.alike, old, id);
+        self.alike.entry(fingerprint).or_default().push(id);
+        self.name(&fresh, names);
+    }
+
     fn put(&mut self, ruleset: RulesetId, built: Built, names: &mut RuleNames) -> bool {
         self.file(ruleset, &built);
-        let id = self.take(built.table.clone(), names);
+        let id = self.take(built.table.clone(), built.fingerprint, names);
         match self.built.insert(ruleset, (built, id)) {
             Some((before, old)) => {
                 self.unfile_unless(ruleset, &before);
@@ -155,48 +205,42 @@ impl Tables {
     }
 
     /// The number of a table that says this, used once more.
-    fn take(&mut self, table: Table, names: &mut RuleNames) -> TableId {
-        let alike = self.by_rows.entry(Arc::clone(&table.rows)).or_default();
+    fn take(&mut self, table: Table, fingerprint: u64, names: &mut RuleNames) -> TableId {
+        let alike = self.alike.entry(fingerprint).or_default();
         if let Some(&id) = alike.iter().find(|id| self.tables.get(*id) == Some(&table)) {
-            *self.users.entry(id).or_default() += 1;
+            if let Some(known) = self.known.get_mut(&id) {
+                known.users += 1;
+            }
             return id;
         }
         let id = self.next;
         self.next += 1;
         alike.push(id);
-        self.users.insert(id, 1);
-        for name in names_in(&table) {
-            let users = self.named.entry(name).or_default();
-            *users += 1;
-            if *users == 1 {
-                names.keep(name);
-                let text = names.get(name).unwrap_or_default().to_owned();
-                self.rules.insert(name, text);
-            }
-        }
+        let known = Known {
+            users: 1,
+            fingerprint,
+            names: names_in(table.rows.iter()),
+        };
+        self.name(&known.names, names);
+        self.known.insert(id, known);
         self.tables.insert(id, table);
         id
     }
 
     fn give_up(&mut self, id: TableId, names: &mut RuleNames) {
-        let Some(users) = self.users.get_mut(&id) else {
+        let Some(known) = self.known.get_mut(&id) else {
             return;
         };
-        *users -= 1;
-        if *users > 0 {
+        known.users -= 1;
+        if known.users > 0 {
             return;
         }
-        self.users.remove(&id);
-        let Some(table) = self.tables.remove(&id) else {
+        let Some(known) = self.known.remove(&id) else {
             return;
         };
-        if let Some(alike) = self.by_rows.get_mut(&table.rows) {
-            alike.retain(|&it| it != id);
-            if alike.is_empty() {
-                self.by_rows.remove(&table.rows);
-            }
-        }
-        for name in names_in(&table) {
+        self.tables.remove(&id);
+        strike_out(&mut self.alike, known.fingerprint, id);
+        for name in known.names {
             if let Some(users) = self.named.get_mut(&name) {
                 *users -= 1;
                 if *users == 0 {
@@ -204,6 +248,19 @@ impl Tables {
                     self.rules.remove(&name);
                     names.release(name);
                 }
+            }
+        }
+    }
+
+    /// One more table names these rules.
+    fn name(&mut self, rules: &BTreeSet<NameId>, names: &mut RuleNames) {
+        for &rule in rules {
+            let users = self.named.entry(rule).or_default();
+            *users += 1;
+            if *users == 1 {
+                names.keep(rule);
+                let text = names.get(rule).unwrap_or_default().to_owned();
+                self.rules.insert(rule, text);
             }
         }
     }
@@ -257,7 +314,17 @@ fn strike<K: std::hash::Hash + Eq>(
     }
 }
 
-fn names_in(table: &Table) -> BTreeSet<NameId> {
-    let cells = table.rows.iter().flatten();
+/// The table has another fingerprint, or is gone.
+fn strike_out(alike: &mut HashMap<u64, Vec<TableId>>, fingerprint: u64, id: TableId) {
+    if let Some(ids) = alike.get_mut(&fingerprint) {
+        ids.retain(|&it| it != id);
+        if ids.is_empty() {
+            alike.remove(&fingerprint);
+        }
+    }
+}
+
+fn names_in<'a>(rows: impl Iterator<Item = &'a Row>) -> BTreeSet<NameId> {
+    let cells = rows.flat_map(|row| row.iter());
     cells.filter_map(|cell| cell.rule).collect()
 }

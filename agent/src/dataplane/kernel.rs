@@ -20,11 +20,11 @@ use ringfence_common::{
 };
 
 use super::{
-    Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
-    ProgramView,
+    Applied, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
+    ObjectView, ProgramView,
     attach::Attacher,
     audit::{Auditor, Turn},
-    clock, events, host, installed,
+    cells, clock, events, host, installed,
     maps::Maps,
     objects::{self, Places},
     pins::Pins,
@@ -249,6 +249,10 @@ impl Kernel for Dataplane {
 
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError> {
         views::connections(&self.maps, clock::jiffies(&self.ebpf)?)
+    }
+
+    fn cells(&self, endpoint: Option<&str>) -> Result<Vec<CellView>, KernelError> {
+        cells::cells(&self.maps, self.installed(), &self.names, endpoint)
     }
 
     fn flush(&mut self, doomed: &dyn Fn(&ConnectionView) -> bool) -> Result<usize, KernelError> {

@@ -4,6 +4,7 @@
 mod attach;
 mod attached;
 mod audit;
+mod cells;
 mod clock;
 mod events;
 pub mod fake;
@@ -28,6 +29,6 @@ pub use kernel::{Dataplane, detach, open};
 pub use objects::pinned;
 pub use options::{Attach, Firewall, Options};
 pub use view::{
-    Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
-    ProgramView,
+    Applied, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
+    ObjectView, PortRun, ProgramView,
 };

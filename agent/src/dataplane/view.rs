@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use ringfence_common::{
     Direction, Hook,
     cell::{RuleId, Tier, Verdict},
@@ -13,7 +14,10 @@ use ringfence_common::{
 };
 
 use super::Drift;
-use crate::{compile::Desired, model::HostDevice};
+use crate::{
+    compile::Desired,
+    model::{HostDevice, Protocol},
+};
 
 /// The kernel's tables. One thread owns them (namespaces are per thread, and so are locks that are not needed).
 pub trait Kernel: Send {
@@ -37,6 +41,10 @@ pub trait Kernel: Send {
 
     /// Endpoints as the maps have them.
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError>;
+
+    /// The cells of all tables that endpoints have, or of this endpoint's (`namespace/name`): endpoint by endpoint, direction
+    /// by direction, row by row.
+    fn cells(&self, endpoint: Option<&str>) -> Result<Vec<CellView>, KernelError>;
 
     /// Tracked connections, in no order.
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError>;
@@ -146,6 +154,63 @@ pub struct EndpointView {
     pub metadata_granted: bool,
     /// Names of those that it may reach, as far as they are known.
     pub metadata_endpoints: Vec<String>,
+}
+
+/// One cell of a decision table, met by an endpoint's packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellView {
+    /// `namespace/name` of the pod.
+    pub endpoint: String,
+    /// Direction that it decides about.
+    pub direction: Direction,
+    /// Number of the table; endpoints may share it.
+    pub table: u32,
+    /// Element of `CELLS`.
+    pub element: u32,
+    /// Class of the peers that it is for; 0: everybody who is in no other.
+    pub class: u32,
+    /// Addresses and networks in that class; none of 0's.
+    pub peers: Vec<IpNet>,
+    /// Ports that it is for.
+    pub ports: Vec<PortRun>,
+    /// What counts; `None` for a cell that nobody wrote, which denies.
+    pub live: Option<Verdict>,
+    /// What would count with everything in audit enforced.
+    pub staged: Option<Verdict>,
+    /// Tier that decided.
+    pub tier: Option<Tier>,
+    /// Name of the rule that decided, where one did.
+    pub rule: Option<String>,
+}
+
+/// Ports that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRun {
+    /// Protocol; `None`: all that have no ports.
+    pub protocol: Option<Protocol>,
+    /// First port.
+    pub first: u16,
+    /// Last port.
+    pub last: u16,
+}
+
+impl PortRun {
+    /// All protocols without ports.
+    pub const OTHER: Self = Self {
+        protocol: None,
+        first: 0,
+        last: 0,
+    };
+
+    /// A run of one port.
+    #[must_use]
+    pub const fn new(protocol: Protocol, port: u16) -> Self {
+        Self {
+            protocol: Some(protocol),
+            first: port,
+            last: port,
+        }
+    }
 }
 
 /// One tracked connection, from the pod's side.

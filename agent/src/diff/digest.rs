@@ -3,7 +3,7 @@
 use ringfence_common::table::LOOKS_AT_NETWORKS;
 use sha2::{Digest as _, Sha256};
 
-use crate::compile::{Desired, Signature, Table};
+use crate::compile::{Desired, Row, Signature, Table};
 
 /// First 16 bytes of a SHA-256.
 pub type Digest = [u8; 16];
@@ -41,18 +41,27 @@ pub fn table(desired: &Desired, table: &Table) -> Digest {
         }
     }
     hash.update((table.columns as u64).to_le_bytes());
-    for cell in table.rows.iter().flatten() {
-        hash.update([
-            cell.live as u8,
-            cell.staged as u8,
-            cell.tier as u8,
-            u8::from(cell.binds_own_node),
-            u8::from(cell.would_bind_own_node),
-        ]);
-        text(
-            &mut hash,
-            cell.rule.map_or("", |rule| &desired.rules[&rule]),
-        );
-    }
-    finish(hash)
+    grown(desired, finish(hash), table.rows.iter())
+}
+
+/// The digest of a table with this one, and with more rows behind its own.
+pub fn grown<'a>(desired: &Desired, before: Digest, rows: impl Iterator<Item = &'a Row>) -> Digest {
+    rows.fold(before, |before, row| {
+        let mut hash = Sha256::new();
+        hash.update(before);
+        for cell in row.iter() {
+            hash.update([
+                cell.live as u8,
+                cell.staged as u8,
+                cell.tier as u8,
+                u8::from(cell.binds_own_node),
+                u8::from(cell.would_bind_own_node),
+            ]);
+            text(
+                &mut hash,
+                cell.rule.map_or("", |rule| &desired.rules[&rule]),
+            );
+        }
+        finish(hash)
+    })
 }

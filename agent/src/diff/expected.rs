@@ -41,7 +41,7 @@ impl Planner {
                 if state.pages > 0 {
                     ops.push(Op::Pages(state.table.pages, tables::pages(table)));
                 }
-                let cells = tables::cells(&desired, table, &known.rules);
+                let cells = tables::cells(&desired, table.rows.iter(), &known.rules);
                 ops.push(Op::Cells(state.table.cells, cells));
             }
             ops.into_iter().map(move |op| Expected {

@@ -1,4 +1,5 @@
-//! From one state to the next by what differs: the same plan as [`super::diff`] makes, without looking at the rest.
+//! From one state to the next by what differs: the same plan as [`super::diff`] makes, without looking at the rest. Only
+//! tables that get more rows are left where they lie, which [`super::diff`] lays out anew.
 //!
 //! It builds on what the plan before remembered: which number of a table, signature or rule lies where. Numbers that mean
 //! something else than before, and states that were not put in force whole, are left to [`super::diff`].
@@ -132,7 +133,7 @@ impl Step<'_> {
         };
         let mut known = self.memory.tables.clone();
         for table in before.tables.differences(&desired.tables) {
-            let stays = matches!((table.old, table.new), (Some(old), Some(new)) if continues(old, new, before, desired));
+            let stays = matches!((table.old, table.new), (Some(old), Some(new)) if continues(old, new, before, desired) && self.grow(*table.key, desired, new));
             if !stays {
                 known.remove(table.key);
             }
@@ -176,6 +177,12 @@ impl Step<'_> {
             self.builder.limits.tables,
         )?;
         Ok(ids)
+    }
+
+    /// Lets a table have the rows that it has got, where it lies.
+    fn grow(&mut self, number: usize, desired: &Desired, table: &Table) -> bool {
+        let id = self.memory.tables.get(&number);
+        id.is_some_and(|&id| self.builder.grow(id, desired, table))
     }
 
     /// Gives addresses their identities; and the identities that nobody has then.
@@ -279,12 +286,12 @@ impl Step<'_> {
     }
 }
 
-/// True if a table goes on: the same cells and ports, and no signature that was and is known has another row.
+/// True if a table goes on: the same cells and ports, but for rows behind those that it had, and no signature that was and is known has another row.
 fn continues(old: &Table, new: &Table, before: &Desired, desired: &Desired) -> bool {
     let known = |signature: &usize| {
         before.signatures.contains_key(signature) && desired.signatures.contains_key(signature)
     };
-    old.is_like(new)
+    new.grew_from(old)
         && old.classes.diff(&new.classes).all(|item| match item {
             DiffItem::Add(signature, _) | DiffItem::Remove(signature, _) => !known(signature),
             DiffItem::Update { .. } => false,

@@ -15,7 +15,7 @@ use super::{
     installed::TableState,
     plan::{Builder, Full, Op, fits},
 };
-use crate::compile::{Desired, Endpoint, Table};
+use crate::compile::{Desired, Endpoint, Row, Table};
 
 /// The wanted tables' ids, by their number in [`Desired::tables`], and those that go.
 pub(super) struct TableIds {
@@ -146,21 +146,28 @@ impl Builder<'_> {
         table: &Table,
         digest: Digest,
     ) -> Result<u32, Full> {
-        let cells = cells(desired, table, &self.after.rules);
+        let cells = cells(desired, table.rows.iter(), &self.after.rules);
         let pages = pages(table);
+        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let columns = u16::try_from(table.columns).unwrap_or(u16::MAX);
         let taken = self.after.tables.iter().map(|(_, state)| state);
-        let cells_at = place(
-            taken.clone().map(|state| {
-                (
-                    state.table.cells,
-                    state.rows * u32::from(state.table.columns),
-                )
-            }),
-            cells.len(),
-            "CELLS",
-            "--cell-entries",
+        let spacious = allocate::find(
+            taken.clone().map(|it| (it.table.cells, reserved(it))),
+            0,
+            with_room(narrow(table.rows.len())) * u32::from(columns),
             self.limits.cells,
-        )?;
+        );
+        let cells_at = match spacious {
+            Some(at) => at,
+            // Room to grow is the first thing to go without.
+            None => place(
+                taken.clone().map(|it| (it.table.cells, occupied(it))),
+                cells.len(),
+                "CELLS",
+                "--cell-entries",
+                self.limits.cells,
+            )?,
+        };
         let pages_at = if pages.is_empty() {
             NO_PAGES
         } else {
@@ -187,9 +194,7 @@ impl Builder<'_> {
                 });
             }
         }
-        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let (rows, page_count) = (narrow(table.rows.len()), narrow(pages.len()));
-        let columns = u16::try_from(table.columns).unwrap_or(u16::MAX);
         self.after.last.table += 1;
         let id = self.after.last.table;
         let flags = if table.looks_at_networks {
@@ -220,6 +225,60 @@ impl Builder<'_> {
     }
 }
 
+impl Builder<'_> {
+    /// Writes rows that a table has got behind its own, where it lies; false if there is no room for them. Nobody is in them
+    /// yet: who will be is told afterwards.
+    pub(super) fn grow(&mut self, id: u32, desired: &Desired, table: &Table) -> bool {
+        let Some(mut state) = self.after.tables.get(&id).copied() else {
+            return false;
+        };
+        let Ok(rows) = u32::try_from(table.rows.len()) else {
+            return false;
+        };
+        if rows <= state.rows {
+            return rows == state.rows;
+        }
+        let fresh = table.rows_from(state.rows as usize);
+        let at = state.table.cells + occupied(&state);
+        let end = state.table.cells + rows * u32::from(state.table.columns);
+        let is_taken = |(other, it): (&u32, &TableState)| {
+            *other != id && it.table.cells < end && it.table.cells + occupied(it) > at
+        };
+        if rows > with_room(state.rows)
+            || end > self.limits.cells
+            || self.after.tables.iter().any(is_taken)
+        {
+            return false;
+        }
+        let cells = cells(desired, fresh.clone(), &self.after.rules);
+        self.beside.push(Op::Cells(at, cells));
+        state.rows = rows;
+        state.digest = digest::grown(desired, state.digest, fresh);
+        self.after.tables.insert(id, state);
+        self.beside.push(Op::Table(id, state));
+        true
+    }
+}
+
+/// The number of rows that a table with so many is given room for: whoever labels namespaces one by one is to find it there.
+fn with_room(rows: u32) -> u32 {
+    rows.saturating_mul(2)
+        .saturating_add(64)
+        .next_power_of_two()
+        .min(1 << 16)
+        .max(rows)
+}
+
+/// The cells that a table has.
+fn occupied(state: &TableState) -> u32 {
+    state.rows * u32::from(state.table.columns)
+}
+
+/// The cells that others leave to it while there are enough.
+fn reserved(state: &TableState) -> u32 {
+    with_room(state.rows) * u32::from(state.table.columns)
+}
+
 /// Finds room in an array, or says how much it would take.
 fn place(
     taken: impl Iterator<Item = (u32, u32)> + Clone,
@@ -240,10 +299,14 @@ fn place(
         })
 }
 
-/// A table's cells, row by row, with the numbers that rules have.
-pub(super) fn cells(desired: &Desired, table: &Table, rules: &OrdMap<String, RuleId>) -> Vec<Cell> {
+/// The cells of rows, with the numbers that rules have.
+pub(super) fn cells<'a>(
+    desired: &Desired,
+    rows: impl Iterator<Item = &'a Row>,
+    rules: &OrdMap<String, RuleId>,
+) -> Vec<Cell> {
     let rule = |number| rules.get(desired.rules.get(number)?).copied();
-    let cells = table.rows.iter().flatten();
+    let cells = rows.flat_map(|row| row.iter());
     cells
         .map(|cell| {
             let rule = cell.rule.as_ref().and_then(rule).unwrap_or(0);

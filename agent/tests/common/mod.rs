@@ -13,11 +13,11 @@ use ringfence_agent::{
     compile::Desired,
     config::Config,
     dataplane::{
-        Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
-        ObjectView, ProgramView,
+        Applied, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
+        ObjectView, PortRun, ProgramView,
     },
     locate::World,
-    model::HostDevice,
+    model::{HostDevice, Protocol},
     run::{self, Parts},
 };
 use ringfence_common::{
@@ -92,6 +92,34 @@ impl Kernel for FakeKernel {
             metadata_granted: false,
             metadata_endpoints: Vec::new(),
         }])
+    }
+
+    fn cells(&self, endpoint: Option<&str>) -> Result<Vec<CellView>, KernelError> {
+        let cell = |class, live, rule: Option<&str>| CellView {
+            endpoint: "shop/web".to_owned(),
+            direction: Direction::Ingress,
+            table: 4,
+            element: 16 + class,
+            class,
+            peers: if class == 0 {
+                Vec::new()
+            } else {
+                ["10.0.0.8/32", "10.1.0.0/16"]
+                    .map(|it| it.parse().unwrap())
+                    .into()
+            },
+            ports: vec![PortRun::new(Protocol::Tcp, 443)],
+            live: Some(live),
+            staged: Some(Verdict::Deny),
+            tier: Some(Tier::NetworkPolicy),
+            rule: rule.map(str::to_owned),
+        };
+        let mut cells: Vec<CellView> = vec![
+            cell(0, Verdict::Deny, None),
+            cell(1, Verdict::Allow, Some("NetworkPolicy/shop/web")),
+        ];
+        cells.retain(|it| endpoint.is_none_or(|wanted| it.endpoint == wanted));
+        Ok(cells)
     }
 
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError> {

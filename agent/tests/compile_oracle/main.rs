@@ -146,7 +146,13 @@ fn check_invariants(desired: &Desired) -> Result<(), TestCaseError> {
             prop_assert_eq!(runs[0].0, 0);
             prop_assert!(runs.is_sorted_by(|one, other| one.0 < other.0 && one.1 != other.1));
         }
-        named.extend(table.rows.iter().flatten().filter_map(|cell| cell.rule));
+        named.extend(
+            table
+                .rows
+                .iter()
+                .flat_map(|row| row.iter())
+                .filter_map(|cell| cell.rule),
+        );
     }
     prop_assert!(
         named.into_iter().eq(0..desired.rules.len()),

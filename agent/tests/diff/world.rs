@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use proptest::{collection::vec, prelude::*, sample::select};
 use ringfence_agent::{
-    compile::{Desired, DesiredCell, Endpoint, Table},
+    compile::{Desired, DesiredCell, Endpoint, Row, Table},
     dataplane::fake::FakeMaps,
     model::{Located, PodKey},
 };
@@ -164,7 +164,7 @@ pub(super) fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) 
     Table {
         columns: 2,
         ports: [ports.clone(), ports.clone(), ports],
-        rows: distinct.into(),
+        rows: distinct.into_iter().map(Row::from).collect(),
         classes: classes.into_iter().collect(),
         looks_at_networks: true,
     }

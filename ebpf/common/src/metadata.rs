@@ -273,25 +273,16 @@ mod tests {
         ] {
             let whole: Ipv6Addr = prefix.parse().unwrap();
             let address: Ipv6Addr = address.parse().unwrap();
-            let prefix = Nat64 {
-                prefix: whole.octets()[..12].try_into().unwrap(),
-                bytes,
+            let prefix = Nat64::new(&whole.octets(), bytes);
+            let embedded = |address: Ipv6Addr| {
+                let (first, second) = halves(&address.octets());
+                embedded_by(&prefix, first, second)
             };
-            let inner = mapped(&[192, 0, 2, 33]);
-            assert_eq!(
-                embedded_by(&prefix, &address.octets()),
-                Some(inner),
-                "{address}"
-            );
+            assert_eq!(embedded(address), Some(0xc000_0221), "{address}");
             let other: Ipv6Addr = "2001:db9::192.0.2.33".parse().unwrap();
-            assert_eq!(
-                embedded_by(&prefix, &other.octets()),
-                None,
-                "{whole}/{bytes}"
-            );
+            assert_eq!(embedded(other), None, "{whole}/{bytes}");
         }
-        let none = Nat64::default();
-        assert_eq!(embedded_by(&none, &[0; 16]), None);
+        assert_eq!(embedded_by(&Nat64::default(), 0, 0), None);
     }
 
     #[test]

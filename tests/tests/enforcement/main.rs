@@ -1,11 +1,13 @@
 //! The real agent in a lab of network namespaces: real sockets, real policies, real crashes.
 
 mod bridge;
+mod cells;
 mod edits;
 mod example;
 mod first;
 mod grants;
 mod hosts;
+mod layers;
 mod life;
 mod limits;
 mod metadata;

@@ -1,6 +1,6 @@
 //! The metadata firewall: sockets are refused at once, packets are dropped, grants come and go.
 
-use std::{fs, net::IpAddr, process::Command};
+use std::{fs, net::IpAddr, path::Path, process::Command};
 
 use ringfence_agent::lab::{
     Actor, Lab, LabSpec, Outcome, OutsideHost, OutsidePort, names,
@@ -15,7 +15,7 @@ use super::{PATIENT, attempt, flows_on, pod, pod_manifest, reaches, stands_still
 
 const GRANT: &str = ", metadata.ringfence.dev/access: imds";
 
-fn endpoints() -> [IpAddr; 2] {
+pub(super) fn endpoints() -> [IpAddr; 2] {
     ["169.254.169.254", "fd00:ec2::254"].map(|address| address.parse().expect("an address"))
 }
 
@@ -24,7 +24,7 @@ fn lab(name: &str) -> Lab {
     Lab::up(&lab_spec(name)).expect("a lab")
 }
 
-fn lab_spec(name: &str) -> LabSpec {
+pub(super) fn lab_spec(name: &str) -> LabSpec {
     let mut spec: LabSpec = small(name, &["a", "b"], &[80]);
     spec.outside.push(OutsideHost {
         name: "metadata".to_owned(),
@@ -38,7 +38,7 @@ fn lab_spec(name: &str) -> LabSpec {
     spec
 }
 
-fn world(grant_to_a: bool) -> String {
+pub(super) fn world(grant_to_a: bool) -> String {
     "apiVersion: v1\nkind: Namespace\nmetadata: { name: t, labels: { trusted: \"true\" } }\n"
         .to_owned()
         + &pod_manifest("a", "a", 1, if grant_to_a { GRANT } else { "" })
@@ -58,7 +58,7 @@ fn may_ask(lab: &Lab, who: &str) -> bool {
     }
 }
 
-fn visitors(lab: &Lab) -> usize {
+pub(super) fn visitors(lab: &Lab) -> usize {
     lab.served(&Actor::outside("metadata"))
         .expect("the lab obeys")
         .visits
@@ -145,12 +145,18 @@ fn whose_annotations_count_is_configuration() {
 
 /// Asks for the metadata service with `/dev/tcp` from a process of its own in this cgroup and namespace; what the
 /// shell says.
-fn shell(lab: &Lab, pod: &str, cgroup: &std::path::Path, to: &str) -> String {
+fn shell(lab: &Lab, pod: &str, cgroup: &Path, to: &str) -> String {
+    let netns = format!("{}{pod}", names::netns_prefix(lab.name()));
+    shell_in(&netns, cgroup, to)
+}
+
+/// The same in the namespace of this name.
+pub(super) fn shell_in(netns: &str, cgroup: &Path, to: &str) -> String {
     let output = Command::new(binary())
         .args(["lab", "enter", "--cgroup"])
         .arg(cgroup)
         .args(["--", "ip", "netns", "exec"])
-        .arg(format!("{}{pod}", names::netns_prefix(lab.name())))
+        .arg(netns)
         .args([
             "timeout",
             "5",

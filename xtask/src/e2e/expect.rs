@@ -1,9 +1,10 @@
 //! What policy says of the cluster's own objects: asked offline of the binary under test.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     io::Write as _,
+    net::IpAddr,
     process::{Command, Stdio},
 };
 
@@ -110,7 +111,10 @@ fn trim(object: &Value) -> Value {
                 .flatten()
                 .map(|container| pick(container, &["name", "image", "ports"]))
                 .collect();
-            let mut spec = pick(&object["spec"], &["nodeName", "hostNetwork"]);
+            let mut spec = pick(
+                &object["spec"],
+                &["nodeName", "hostNetwork", "serviceAccountName"],
+            );
             spec["containers"] = json!(containers);
             trimmed["spec"] = spec;
             trimmed["status"] = pick(&object["status"], &["phase", "podIP", "podIPs"]);
@@ -166,9 +170,50 @@ pub fn pods(objects: &[Value], namespaces: &[String]) -> Vec<Pod> {
     pods
 }
 
-/// What policy says of every way.
+/// Zones, rules, tenants and grants of the cluster, as manifests.
+pub fn rules(cluster: &Cluster) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for kind in super::rules::KINDS {
+        let list = cluster.kubectl.json(&["get", kind])?;
+        all.extend(items(&list).iter().map(|object| {
+            let metadata = pick(&object["metadata"], &["name", "annotations"]);
+            let mut rule = pick(object, &["apiVersion", "kind", "spec"]);
+            rule["metadata"] = metadata;
+            if let Some(annotations) = rule["metadata"]["annotations"].as_object_mut() {
+                annotations.retain(|name, _| name.starts_with("ringfence.dev/"));
+            }
+            rule
+        }));
+    }
+    Ok(all)
+}
+
+/// What policy says of every way between pods.
 pub fn matrix(objects: &[Value]) -> Result<Matrix> {
-    let answer = ringfence(&["matrix", "-f", "-", "-o", "json"], objects)?;
+    matrix_of(&["matrix", "-f", "-", "-o", "json"], objects)
+}
+
+/// What policy says of every way on these ports of TCP, with these hosts outside.
+pub fn matrix_with(
+    objects: &[Value],
+    outside: &[(String, IpAddr)],
+    ports: &BTreeSet<u64>,
+) -> Result<Matrix> {
+    let mut words: Vec<String> = ["matrix", "-f", "-", "-o", "json"]
+        .map(str::to_owned)
+        .into();
+    for (name, address) in outside {
+        words.extend(["--outside".to_owned(), format!("{name}={address}")]);
+    }
+    for port in ports {
+        words.extend(["--port".to_owned(), format!("{port}/tcp")]);
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    matrix_of(&words, objects)
+}
+
+fn matrix_of(words: &[&str], objects: &[Value]) -> Result<Matrix> {
+    let answer = ringfence(words, objects)?;
     let mut expected = Matrix::new();
     for row in items(&answer) {
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();

@@ -21,7 +21,9 @@ mod example;
 mod expect;
 mod install;
 mod kubectl;
+pub mod outsider;
 mod probe;
+mod rules;
 mod stream;
 
 use cluster::Cluster;
@@ -35,7 +37,8 @@ pub struct Args {
     /// Restarts kubelet and container runtime of a node: a shell command, `{}` is the node's name
     #[arg(long, value_name = "COMMAND")]
     restart_node: Option<String>,
-    /// Runs a command outside the cluster, from where node ports can be reached: what stands before `curl ...`
+    /// Runs a command outside the cluster, from where node ports can be reached: what stands before `curl ...`. It takes
+    /// the addresses of the hybrid-cloud example's hosts for a while, as root; the cluster must send what is for them there
     #[arg(long, value_name = "COMMAND")]
     outside: Option<String>,
     /// Name of Ringfence's image; without it the chart's default

@@ -17,6 +17,7 @@ mod first;
 mod nodes;
 mod pods;
 mod release;
+mod rules;
 mod services;
 pub mod ways;
 
@@ -28,7 +29,7 @@ enum End {
 
 type Case = (&'static str, fn(&Cluster) -> Result<End>);
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 14] = [
     ("every agent is ready and knows its pods", agents::status),
     ("pods reach each other as policy says", ways::every),
     (
@@ -44,6 +45,7 @@ const CASES: [Case; 13] = [
         "node ports are judged by who asks from outside",
         services::outside,
     ),
+    ("the ten rules hold, as in the lab", rules::ten),
     ("probes pass under default deny", pods::probes),
     ("metadata is refused at once", pods::metadata),
     ("a pod's first instruction is judged", first::instruction),

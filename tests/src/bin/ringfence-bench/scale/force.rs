@@ -17,7 +17,7 @@ use ringfence_tests::{desk, sandbox::sandbox};
 
 use super::{
     measure::{Figures, change_a_pod, count, edit_a_policy, percentile},
-    world,
+    world, zones,
 };
 
 /// What is measured, in order.
@@ -45,6 +45,61 @@ pub fn measure(snapshot: Snapshot, pods: u32, rounds: u32) -> Figures {
     };
     let names = NAMES.iter().map(|&name| name.to_owned());
     names.zip(figures).collect()
+}
+
+/// Measures edits of zones, if this user may.
+pub fn measure_zones(snapshot: Snapshot, zones: u32, rounds: u32) -> Figures {
+    let measured = if nix::unistd::geteuid().is_root() && zones > 0 {
+        sandbox(move |bpffs| with_zones(bpffs, snapshot, zones, rounds)).unwrap_or_else(|error| {
+            eprintln!("nothing is known of the kernel: {error:#}");
+            Vec::new()
+        })
+    } else {
+        Vec::new()
+    };
+    let mut measured = measured.into_iter();
+    let mut figures = Figures::new();
+    for (name, _) in zones::EDITS {
+        for part in ["p50", "p99"] {
+            let value = measured.next().unwrap_or(f64::NAN);
+            figures.push((format!("in force: {name} {part}, ms"), value));
+        }
+    }
+    figures
+}
+
+/// For each kind of edit the median and the 99th percentile.
+fn with_zones(
+    bpffs: std::path::PathBuf,
+    mut snapshot: Snapshot,
+    zones: u32,
+    rounds: u32,
+) -> Result<Vec<f64>> {
+    devices()?;
+    let mut kernel = dataplane::open(&dataplane::Options {
+        limits: zones::limits(),
+        ..desk::options(bpffs)
+    })?;
+    let mut compiler = Compiler::new(Options::default());
+    let mut in_force = |snapshot: &Snapshot| -> Result<f64> {
+        let start = Instant::now();
+        let (desired, _) = compiler.update(snapshot);
+        let compiled = start.elapsed();
+        let applied = kernel.apply(&desired)?;
+        Ok((compiled + applied.in_force).as_secs_f64() * 1e3)
+    };
+    in_force(&snapshot)?;
+    let mut figures = Vec::new();
+    for (_, edit) in zones::EDITS {
+        let mut took = Vec::new();
+        for round in 0..rounds {
+            // Other ones than before.
+            edit(&mut snapshot, zones, round + BEFORE + 1);
+            took.push(in_force(&snapshot)?);
+        }
+        figures.extend([percentile(took.clone(), 50), percentile(took, 99)]);
+    }
+    Ok(figures)
 }
 
 fn within(

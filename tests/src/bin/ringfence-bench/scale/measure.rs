@@ -140,7 +140,7 @@ fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
         snapshot,
         compiler: Compiler::new(Options::default()),
         planner: Planner::default(),
-        limits: Limits::default(),
+        limits: zones::limits(),
     };
     let (first, _) = agent.step()?;
     say("full compile, ms", millis(first.compile));
@@ -154,12 +154,7 @@ fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
         "pod event: compile and plan p99, ms",
         at(&events, 99, whole),
     );
-    type Edit = fn(&mut Snapshot, u32, u32);
-    let edits: [(&str, Edit); 2] = [
-        ("address book", zones::edit_networks),
-        ("namespace's label", zones::relabel),
-    ];
-    for (name, edit) in edits {
+    for (name, edit) in zones::EDITS {
         let mut took = Vec::new();
         for round in 0..rounds {
             if zones > 0 {
@@ -167,19 +162,27 @@ fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
                 took.push(agent.step()?.0);
             }
         }
-        for part in [50, 99] {
-            let value = if took.is_empty() {
-                f64::NAN
-            } else {
-                at(&took, part, whole)
-            };
-            say(&format!("{name}: compile and plan p{part}, ms"), value);
+        type Part = fn(&Took) -> Duration;
+        let parts: [(&str, Part); 2] = [("compile", |it| it.compile), ("plan", |it| it.plan)];
+        for (stage, of) in parts {
+            for part in [50, 99] {
+                let value = if took.is_empty() {
+                    f64::NAN
+                } else {
+                    at(&took, part, of)
+                };
+                say(&format!("{name}: {stage} p{part}, ms"), value);
+            }
         }
     }
     let installed = agent.planner.installed();
     say("identities", count(installed.identities.len()));
     say("tables", count(installed.tables.len()));
     say("cells", cells(installed));
+    say("classes", count(installed.classes.len()));
+    for (name, value) in force::measure_zones(agent.snapshot, zones, rounds / 5) {
+        say(&name, value);
+    }
     Ok(figures)
 }
 

@@ -5,11 +5,31 @@
 
 use std::net::Ipv4Addr;
 
+use ringfence_agent::diff::Limits;
 use ringfence_agent::model::{
     Enforcement, Expiry, IntraZone, Labels, Members, Openness, Operator, Origin, PortSpec, Ports,
     Protocol, Requirement, Selector, Snapshot, Workloads, Zone, ZoneAction, ZonePeer, ZonePolicy,
     ZoneRule,
 };
+
+/// An edit of a cluster with so many zones, in some round.
+pub type Edit = fn(&mut Snapshot, u32, u32);
+
+/// What changes of zones while they are in force.
+pub const EDITS: [(&str, Edit); 2] = [
+    ("address book", edit_networks),
+    ("namespace's label", relabel),
+];
+
+/// With 1,000 zones nearly every namespace is an identity of its own, and every table has a row for it: what
+/// `--class-entries` and `--cell-entries` are by default does not hold that many.
+pub fn limits() -> Limits {
+    Limits {
+        classes: 1 << 20,
+        cells: 1 << 21,
+        ..Limits::default()
+    }
+}
 
 /// The label that says in which zone a namespace is.
 const LABEL: &str = "ringfence.dev/zone";
@@ -110,19 +130,19 @@ fn label(snapshot: &mut Snapshot, namespace: &str, zone: u32) {
 }
 
 /// The address book of some zone changes.
-pub fn edit_networks(snapshot: &mut Snapshot, zones: u32, round: u32) {
+fn edit_networks(snapshot: &mut Snapshot, zones: u32, round: u32) {
     let number = round * 2 % zones + 1;
     let zone = zone(number, round + 1);
     snapshot.zones.insert(zone.name.clone(), zone);
 }
 
 /// A namespace, one of those with endpoints here now and then, moves to another zone.
-pub fn relabel(snapshot: &mut Snapshot, zones: u32, round: u32) {
+fn relabel(snapshot: &mut Snapshot, zones: u32, round: u32) {
     let at = (round * 7 % 1_000) as usize;
     let namespace = snapshot.namespaces.keys().nth(at).cloned();
     label(
         snapshot,
         &namespace.unwrap_or_default(),
-        (round * 2 + 2) % zones,
+        (round * 2 + 2 + round / 1_000 * 4) % zones,
     );
 }
