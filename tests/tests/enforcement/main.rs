@@ -16,6 +16,7 @@ mod packets;
 mod pods;
 mod roles;
 mod rollback;
+mod sdk;
 mod services;
 mod upgrade;
 mod vanish;
