@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use ringfence_common::{
-    cell::Verdict,
+    cell::{Tier, Verdict},
     metadata::{MetadataWord, embedded, mapped},
 };
 use serde::Serialize;
@@ -281,7 +281,10 @@ impl<'a> Oracle<'a> {
         };
         let mut because = match (&judgement.rule, judgement.live) {
             (Some(rule), _) => rule.clone(),
-            (None, Verdict::Allow) => "a pod to itself, or its own node to it".to_owned(),
+            (None, Verdict::Allow) if judgement.tier == Tier::Origin => {
+                "a pod to itself, or its own node to it".to_owned()
+            }
+            (None, Verdict::Allow) => "nothing decides about it: allowed by default".to_owned(),
             (None, Verdict::Deny) => "denied by default".to_owned(),
         };
         if !judgement.other_ports.is_empty() {
