@@ -90,7 +90,7 @@ pub static PAGES: Array<Page, 4096> = Array::new();
 
 /// Verdicts.
 #[btf_map]
-pub static CELLS: Array<Cell, 262_144> = Array::new();
+pub static CELLS: Array<Cell, 524_288> = Array::new();
 
 /// Tracked connections.
 #[btf_map]

@@ -22,6 +22,7 @@ mod lint;
 mod needs;
 mod packages;
 mod paths;
+mod sdk;
 mod setup;
 mod step;
 mod test;

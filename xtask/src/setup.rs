@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     envtest, linker,
     needs::{self, Need, Remedy, State, Weight},
-    packages, step,
+    packages, sdk, step,
 };
 
 /// Options of `setup`.
@@ -29,6 +29,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
         bail!("this machine cannot build Ringfence yet: see above");
     }
     envtest::prepare();
+    sdk::prepare();
     eprintln!(
         "setup: {}",
         if lacking.iter().any(Need::blocks) {

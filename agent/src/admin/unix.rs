@@ -27,7 +27,7 @@ use super::{
     tcp,
 };
 use crate::{
-    dataplane::{CellView, ConnectionView, Kernel},
+    dataplane::{CellFilter, ConnectionView, Kernel},
     observe::{
         self,
         flow::{Flow, protocol_number, timestamp},
@@ -182,7 +182,7 @@ async fn metadata(State(shared): State<Arc<Shared>>) -> Result<Json<Metadata>, R
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CellQuery {
-    /// `namespace/name`; absent: every endpoint's.
+    /// `namespace/name`.
     #[serde(default)]
     endpoint: Option<String>,
     /// Element of `CELLS`.
@@ -194,15 +194,19 @@ async fn cells(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<CellQuery>,
 ) -> Result<Json<List<CellRow>>, Refused> {
+    let CellQuery { endpoint, element } = query;
+    // All cells of all pods are more than anybody reads, and the thread that reads them has other things to do.
+    if endpoint.is_none() && element.is_none() {
+        let why = "name an endpoint or an element: endpoint=NAMESPACE/NAME, element=NUMBER";
+        return Err(Refused(StatusCode::BAD_REQUEST, why.to_owned()));
+    }
+    let wanted = CellFilter { endpoint, element };
     let cells = shared
         .kernel
-        .ask(move |kernel| kernel.cells(query.endpoint.as_deref()))
+        .ask(move |kernel| kernel.cells(&wanted))
         .await?;
-    let wanted = |cell: &CellView| query.element.is_none_or(|element| cell.element == element);
-    let items = cells.iter().filter(|cell| wanted(cell)).map(CellRow::from);
-    Ok(Json(List {
-        items: items.collect(),
-    }))
+    let items = cells.iter().map(CellRow::from).collect();
+    Ok(Json(List { items }))
 }
 
 async fn objects(State(shared): State<Arc<Shared>>) -> Result<Json<List<Object>>, Refused> {

@@ -5,7 +5,7 @@ mod metadata;
 
 use std::{collections::BTreeSet, fmt};
 
-use ringfence_common::cell::Verdict;
+use ringfence_common::cell::{Tier, Verdict};
 use serde::Serialize;
 
 use crate::{
@@ -206,7 +206,10 @@ impl<'a> Oracle<'a> {
         };
         let mut because = match (&judgement.rule, judgement.live) {
             (Some(rule), _) => rule.clone(),
-            (None, Verdict::Allow) => "a pod to itself, or its own node to it".to_owned(),
+            (None, Verdict::Allow) if judgement.tier == Tier::Origin => {
+                "a pod to itself, or its own node to it".to_owned()
+            }
+            (None, Verdict::Allow) => "nothing decides about it: allowed by default".to_owned(),
             (None, Verdict::Deny) => "denied by default".to_owned(),
         };
         if !judgement.other_ports.is_empty() {

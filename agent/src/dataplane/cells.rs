@@ -11,14 +11,13 @@ use ringfence_common::{
     table::{NO_PAGES, Page, UNIFORM},
 };
 
-use super::{CellView, KernelError, PortRun, kernel::Names, maps::Maps};
+use super::{CellFilter, CellView, KernelError, PortRun, kernel::Names, maps::Maps};
 use crate::{
     diff::{Installed, TableState},
     model::Protocol,
 };
 
-/// The cells of all tables that endpoints have, or of one endpoint's: each once for every endpoint, direction, row and
-/// column.
+/// Cells that endpoints' packets can meet: each once for every endpoint, direction, row and column.
 ///
 /// # Errors
 ///
@@ -27,7 +26,7 @@ pub fn cells(
     maps: &Maps,
     installed: &Installed,
     names: &Names,
-    endpoint: Option<&str>,
+    wanted: &CellFilter,
 ) -> Result<Vec<CellView>, KernelError> {
     let mut nets: BTreeMap<Identity, Vec<IpNet>> = BTreeMap::new();
     for (&net, &identity) in &installed.addresses {
@@ -37,14 +36,19 @@ pub fn cells(
     for state in installed.endpoints.values() {
         let name = names.endpoints.get(&state.record.endpoint);
         let name = name.cloned().unwrap_or_default();
-        if endpoint.is_some_and(|wanted| wanted != name) {
+        if wanted
+            .endpoint
+            .as_ref()
+            .is_some_and(|wanted| *wanted != name)
+        {
             continue;
         }
         for (direction, table) in [
             (Direction::Ingress, state.record.ingress),
             (Direction::Egress, state.record.egress),
         ] {
-            let Some(table) = installed.tables.get(&table.id) else {
+            let table = installed.tables.get(&table.id);
+            let Some(table) = table.filter(|it| wanted.is_in(it)) else {
                 continue;
             };
             let columns = columns(&pages(maps, table)?, table.table.columns);
@@ -53,6 +57,9 @@ pub fn cells(
                 for (column, ports) in (0..).zip(&columns) {
                     let element =
                         table.table.cells + class * u32::from(table.table.columns) + column;
+                    if wanted.element.is_some_and(|wanted| wanted != element) {
+                        continue;
+                    }
                     let cell = read(maps, element)?;
                     views.push(CellView {
                         endpoint: name.clone(),
@@ -72,6 +79,15 @@ pub fn cells(
         }
     }
     Ok(views)
+}
+
+impl CellFilter {
+    /// True if the element may be one of this table's.
+    fn is_in(&self, table: &TableState) -> bool {
+        let cells = table.rows * u32::from(table.table.columns);
+        let own = table.table.cells..table.table.cells + cells;
+        self.element.is_none_or(|element| own.contains(&element))
+    }
 }
 
 fn read(maps: &Maps, element: u32) -> Result<Cell, KernelError> {

@@ -20,8 +20,8 @@ use ringfence_common::{
 };
 
 use super::{
-    Applied, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
-    ObjectView, ProgramView,
+    Applied, CellFilter, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel,
+    KernelError, ObjectView, ProgramView,
     attach::Attacher,
     audit::{Auditor, Turn},
     cells, clock, events, host, installed,
@@ -251,8 +251,8 @@ impl Kernel for Dataplane {
         views::connections(&self.maps, clock::jiffies(&self.ebpf)?)
     }
 
-    fn cells(&self, endpoint: Option<&str>) -> Result<Vec<CellView>, KernelError> {
-        cells::cells(&self.maps, self.installed(), &self.names, endpoint)
+    fn cells(&self, wanted: &CellFilter) -> Result<Vec<CellView>, KernelError> {
+        cells::cells(&self.maps, self.installed(), &self.names, wanted)
     }
 
     fn flush(&mut self, doomed: &dyn Fn(&ConnectionView) -> bool) -> Result<usize, KernelError> {

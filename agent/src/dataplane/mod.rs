@@ -29,6 +29,6 @@ pub use kernel::{Dataplane, detach, open};
 pub use objects::pinned;
 pub use options::{Attach, Firewall, Options};
 pub use view::{
-    Applied, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
-    ObjectView, PortRun, ProgramView,
+    Applied, CellFilter, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel,
+    KernelError, ObjectView, PortRun, ProgramView,
 };

@@ -42,9 +42,8 @@ pub trait Kernel: Send {
     /// Endpoints as the maps have them.
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError>;
 
-    /// The cells of all tables that endpoints have, or of this endpoint's (`namespace/name`): endpoint by endpoint, direction
-    /// by direction, row by row.
-    fn cells(&self, endpoint: Option<&str>) -> Result<Vec<CellView>, KernelError>;
+    /// These cells of decision tables: endpoint by endpoint, direction by direction, row by row.
+    fn cells(&self, wanted: &CellFilter) -> Result<Vec<CellView>, KernelError>;
 
     /// Tracked connections, in no order.
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError>;
@@ -154,6 +153,15 @@ pub struct EndpointView {
     pub metadata_granted: bool,
     /// Names of those that it may reach, as far as they are known.
     pub metadata_endpoints: Vec<String>,
+}
+
+/// Which cells of decision tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CellFilter {
+    /// Those that this endpoint's packets can meet (`namespace/name`).
+    pub endpoint: Option<String>,
+    /// This element of `CELLS`.
+    pub element: Option<u32>,
 }
 
 /// One cell of a decision table, met by an endpoint's packets.

@@ -139,7 +139,7 @@ impl Default for Limits {
             addresses: 131_072,
             networks: 65_536,
             classes: 262_144,
-            cells: 262_144,
+            cells: 524_288,
             pages: 4096,
             endpoints: 4096,
             rules: 16_384,

@@ -151,23 +151,31 @@ impl Builder<'_> {
         let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let columns = u16::try_from(table.columns).unwrap_or(u16::MAX);
         let taken = self.after.tables.iter().map(|(_, state)| state);
+        // Room to grow is given in the first half only, and is the first thing to go without: what is packed close has the
+        // other half, and then whatever gaps there are.
+        let half = self.limits.cells / 2;
+        let wanted = narrow(cells.len());
+        let close = || taken.clone().map(|it| (it.table.cells, occupied(it)));
         let spacious = allocate::find(
             taken.clone().map(|it| (it.table.cells, reserved(it))),
             0,
-            with_room(narrow(table.rows.len())) * u32::from(columns),
-            self.limits.cells,
+            with_room(narrow(table.rows.len())).saturating_mul(columns.into()),
+            half,
         );
-        let cells_at = match spacious {
-            Some(at) => at,
-            // Room to grow is the first thing to go without.
-            None => place(
-                taken.clone().map(|it| (it.table.cells, occupied(it))),
-                cells.len(),
-                "CELLS",
-                "--cell-entries",
-                self.limits.cells,
-            )?,
-        };
+        let cells_at = spacious
+            .or_else(|| allocate::find(close(), half, wanted, self.limits.cells))
+            .map_or_else(
+                || {
+                    place(
+                        close(),
+                        cells.len(),
+                        "CELLS",
+                        "--cell-entries",
+                        self.limits.cells,
+                    )
+                },
+                Ok,
+            )?;
         let pages_at = if pages.is_empty() {
             NO_PAGES
         } else {
@@ -287,7 +295,11 @@ fn place(
     flag: &'static str,
     limit: u32,
 ) -> Result<u32, Full> {
-    let used: usize = taken.clone().map(|(_, length)| length as usize).sum();
+    // Behind everything there is room in any case.
+    let used = taken
+        .clone()
+        .map(|(start, length)| start as usize + length as usize);
+    let used = used.max().unwrap_or(0);
     u32::try_from(wanted)
         .ok()
         .and_then(|wanted| allocate::find(taken, 0, wanted, limit))

@@ -13,8 +13,8 @@ use ringfence_agent::{
     compile::Desired,
     config::Config,
     dataplane::{
-        Applied, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError,
-        ObjectView, PortRun, ProgramView,
+        Applied, CellFilter, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel,
+        KernelError, ObjectView, PortRun, ProgramView,
     },
     locate::World,
     model::{HostDevice, Protocol},
@@ -94,7 +94,7 @@ impl Kernel for FakeKernel {
         }])
     }
 
-    fn cells(&self, endpoint: Option<&str>) -> Result<Vec<CellView>, KernelError> {
+    fn cells(&self, wanted: &CellFilter) -> Result<Vec<CellView>, KernelError> {
         let cell = |class, live, rule: Option<&str>| CellView {
             endpoint: "shop/web".to_owned(),
             direction: Direction::Ingress,
@@ -118,7 +118,11 @@ impl Kernel for FakeKernel {
             cell(0, Verdict::Deny, None),
             cell(1, Verdict::Allow, Some("NetworkPolicy/shop/web")),
         ];
-        cells.retain(|it| endpoint.is_none_or(|wanted| it.endpoint == wanted));
+        cells.retain(|it| {
+            let endpoint = wanted.endpoint.as_ref();
+            endpoint.is_none_or(|wanted| it.endpoint == *wanted)
+                && wanted.element.is_none_or(|wanted| it.element == wanted)
+        });
         Ok(cells)
     }
 

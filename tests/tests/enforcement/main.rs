@@ -18,6 +18,7 @@ mod packets;
 mod pods;
 mod roles;
 mod rollback;
+mod sdk;
 mod services;
 mod upgrade;
 mod vanish;

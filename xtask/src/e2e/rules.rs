@@ -1,11 +1,12 @@
 //! The ten rules of the hybrid-cloud example as objects of a real cluster, and the world around it.
 //!
-//! Its namespaces are prefixed, for a cluster may have some of these names; nothing else of it is changed. Hosts outside are
+//! Its namespaces are prefixed, for a cluster may have some of these names. Its rules bind every pod of the cluster while they
+//! are there; a cluster that has one of the same name is refused. Hosts outside are
 //! one process's ([`super::outsider`]), and a control-plane node is itself, by a pod with its network.
 
-use std::{collections::BTreeMap, fs, net::IpAddr};
+use std::{fs, net::IpAddr};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -98,6 +99,7 @@ pub fn apply(cluster: &Cluster) -> Result<()> {
         let is = |it: &&Value| kinds.contains(&it["kind"].as_str().unwrap_or_default());
         documents.iter().filter(is).collect()
     };
+    refuse_others(cluster, &documents)?;
     let master = master(cluster)?;
     let mut objects: Vec<Value> = of(&["Namespace"]).into_iter().map(moved).collect();
     objects.extend(of(&["Pod"]).into_iter().filter_map(account));
@@ -136,21 +138,28 @@ pub fn apply(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Takes away what [`apply`] made.
-pub fn remove(cluster: &Cluster) -> Result<()> {
-    let mut objects: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    let documents = documents()?;
-    for document in &documents {
-        let kind = document["kind"].as_str().unwrap_or_default();
-        if let Some(kind) = KINDS.into_iter().find(|it| singular(it) == kind) {
-            let name = document["metadata"]["name"].as_str().unwrap_or_default();
-            objects.entry(kind).or_default().push(name.to_owned());
+/// Fails if somebody has rules of the same names: they are not ours to change.
+fn refuse_others(cluster: &Cluster, documents: &[Value]) -> Result<()> {
+    for kind in KINDS {
+        let found = cluster.kubectl.json(&["get", kind])?;
+        for object in items(&found) {
+            let name = &object["metadata"]["name"];
+            let has = |it: &Value| it["kind"] == singular(kind) && it["metadata"]["name"] == *name;
+            if object["metadata"]["labels"][LABEL].is_null() && documents.iter().any(has) {
+                bail!(
+                    "there is a {} {name} that this test did not make: use another cluster",
+                    singular(kind)
+                );
+            }
         }
     }
-    for (kind, names) in objects {
-        let mut words = vec!["delete", "--ignore-not-found", kind];
-        words.extend(names.iter().map(String::as_str));
-        cluster.kubectl.run(&words)?;
+    Ok(())
+}
+
+/// Takes away what [`apply`] made.
+pub fn remove(cluster: &Cluster) -> Result<()> {
+    for kind in KINDS {
+        cluster.kubectl.run(&["delete", kind, "-l", LABEL])?;
     }
     for namespace in made(cluster)? {
         cluster
@@ -214,6 +223,8 @@ fn moved(object: &Value) -> Value {
     };
     if object["kind"] == "Namespace" {
         prefix(&mut object["metadata"]["name"]);
+    }
+    if object["kind"] != "Pod" {
         object["metadata"]["labels"][LABEL] = json!("true");
     }
     if !object["metadata"]["namespace"].is_null() {
@@ -375,7 +386,9 @@ mod tests {
             json!({NAME_LABEL: "rules-acme"})
         );
         let zone = moved(find("SecurityZone", "db"));
-        assert_eq!(&zone, find("SecurityZone", "db"), "labels stay");
+        let theirs = find("SecurityZone", "db");
+        assert_eq!(zone["spec"], theirs["spec"], "labels stay");
+        assert_eq!(zone["metadata"]["labels"][LABEL], "true");
         assert!(hosts().expect("the lab").iter().any(|it| it.name == MASTER));
     }
 }

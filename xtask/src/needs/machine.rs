@@ -46,6 +46,7 @@ pub fn needs() -> Vec<Need> {
             "tests translate Services with it",
             Weight::Run,
         ),
+        python(),
         program(
             "c++",
             "g++",
@@ -190,6 +191,22 @@ fn program(name: &str, package: &str, why: &'static str, weight: Weight) -> Need
         name: name.into(),
         why,
         weight,
+        state,
+    }
+}
+
+/// Python that can make environments of its own.
+fn python() -> Need {
+    let mut python = Command::new("python3");
+    python.args(["-c", "import ensurepip, sys; print(sys.version.split()[0])"]);
+    let state = step::answer(python).map_or_else(
+        || State::Missing(Remedy::Packages(vec!["python3-venv".into()])),
+        |version| State::Found(version.trim().to_owned()),
+    );
+    Need {
+        name: "python3 with venv".into(),
+        why: "tests ask metadata services with the clouds' own client libraries",
+        weight: Weight::Optional,
         state,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{build, envtest, paths, setup, step};
+use crate::{build, envtest, paths, sdk, setup, step};
 
 mod report;
 
@@ -46,6 +46,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 fn tests(args: &Args, report: &mut Report) -> Result<()> {
     setup::for_lab()?;
     envtest::prepare();
+    sdk::prepare();
     let binary = build::all(false)?;
     let skips = Skips::create()?;
 
