@@ -71,6 +71,9 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d '
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-annotations -d 'Whose pods\' annotation `metadata.ringfence.dev/access` counts: `all`, `none`, or namespaces by a label selector such as `team=infra,env!=dev`' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-rate -d 'Packets a second that one pod with a grant may send to metadata endpoints; what is over is dropped and counted. 0 for any number' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nat64-prefix -d 'A prefix by which IPv6 reaches IPv4 here (NAT64, RFC 6052), besides 64:ff9b::/96: metadata addresses behind it are denied like others. May be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-layers -d 'Where the metadata firewall asks: for tests and measurements' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l network-policy -d 'Who enforces NetworkPolicy and ClusterNetworkPolicy: `on`, Ringfence; `off`, the container network, and Ringfence only zones, tenants and the metadata firewall; `auto`, the container network if that of --cni-dir is one that is known to do so when the agent starts' -r -f -a "on\t'Ringfence'
 off\t'The container network'
 auto\t'The container network if it is known to do so'"
