@@ -254,6 +254,7 @@ fn no_label_names_a_pod_an_address_a_port_or_a_node() {
         "error",
         "hook",
         "kind",
+        "layer",
         "le",
         "map",
         "program",
