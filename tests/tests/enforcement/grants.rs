@@ -74,7 +74,7 @@ fn is_refused(lab: &Lab, who: &str, to: &str) -> bool {
 fn an_endpoint_is_added_and_taken_away_while_traffic_flows_and_grants_open_what_they_name() {
     let lab = lab("router");
     let pods = world(&["a", "b"]);
-    let mut agent = Agent::start(&lab, &pods, &[]);
+    let agent = Agent::start(&lab, &pods, &[]);
     let b = pod("b");
     assert!(gets(&lab, "a", ROUTER) && gets(&lab, "b", ROUTER));
     let question = Stream {
@@ -174,8 +174,8 @@ fn on_the_node(lab: &Lab, cgroup: &Path) -> String {
 
 /// A pod with the node's network, and its cgroup.
 fn host_pod(lab: &Lab) -> (String, PathBuf) {
-    let cgroup = names::pods_cgroup(lab.name()).unwrap().join("host-pod");
-    fs::create_dir(&cgroup).unwrap();
+    let cgroup = names::pods_cgroup(lab.name()).expect("the lab has one").join("host-pod");
+    fs::create_dir(&cgroup).expect("it is new");
     let text = "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: h\n  namespace: t\n  labels: { app: h }\n  annotations: { \
                 ringfence.dev/cgroup: host-pod }\nspec: { nodeName: w1, hostNetwork: true, containers: [] }\nstatus: { phase: \
                 Running, podIPs: [ { ip: 10.0.9.1 } ] }\n";
@@ -187,7 +187,7 @@ fn pods_of_the_nodes_network_have_what_grants_say_until_these_end() {
     let lab = lab("host");
     let (host, cgroup) = host_pod(&lab);
     let pods = world(&["a", "b"]) + &host;
-    let mut agent = Agent::start(&lab, &pods, &[]);
+    let agent = Agent::start(&lab, &pods, &[]);
     let refused = || on_the_node(&lab, &cgroup).contains("Operation not permitted");
     let reached = || on_the_node(&lab, &cgroup).contains("reached");
     assert!(refused());
