@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::{
     Options,
     matrix::{Cell, Control, Matrix},
-    stage::Stage,
+    stage::{Stage, Tried},
 };
 
 /// The layers, as the agent calls them.
@@ -144,7 +144,7 @@ fn one(options: &Options, column: Column) -> Result<(Vec<Cell>, Vec<Control>)> {
         for &family in technique.families {
             let said = || format!("{} ({family:?})", technique.name);
             let before = stage.counters();
-            let mut tried = super::stage::Tried::default();
+            let mut tried = Tried::default();
             (technique.run)(&mut stage, family, &mut tried).with_context(said)?;
             stage.judge.fence(&stage.place.node()).with_context(said)?;
             if column == Column::None {
@@ -152,6 +152,7 @@ fn one(options: &Options, column: Column) -> Result<(Vec<Cell>, Vec<Control>)> {
                     if tried.awaited(&stage.judge, ARRIVAL) || tried.is_unsupported() {
                         break;
                     }
+                    tried = Tried::default();
                     (technique.run)(&mut stage, family, &mut tried).with_context(said)?;
                 }
                 tried.awaited(&stage.judge, ARRIVAL);

@@ -44,6 +44,8 @@ pub struct Cell {
     pub arrived: Vec<Arrival>,
     /// What the attacker got where the service is not its goal.
     pub otherwise: Vec<String>,
+    /// Attempts of it that did not arrive, by their order.
+    pub missed: Vec<usize>,
     /// Hooks and reasons that the agent counted meanwhile.
     pub by: Vec<String>,
     #[serde(skip)]
@@ -70,6 +72,7 @@ impl Cell {
             told: tried.told,
             arrived: Vec::new(),
             otherwise: tried.otherwise,
+            missed: Vec::new(),
             by,
             column,
             attempts: tried.attempts,
@@ -82,6 +85,11 @@ impl Cell {
             .attempts
             .iter()
             .flat_map(|attempt| judge.arrivals(*attempt))
+            .collect();
+        let each = self.attempts.iter().enumerate();
+        self.missed = each
+            .filter(|(_, attempt)| judge.arrivals(**attempt).is_empty())
+            .map(|(number, _)| number)
             .collect();
         self.verdict = if !self.arrived.is_empty() || !self.otherwise.is_empty() {
             Verdict::Reached
@@ -169,10 +177,12 @@ impl Matrix {
                     );
                     wrong.push(format!("{what} reached the service with all layers: {more}"));
                 }
-                (Column::None, Verdict::Refused | Verdict::Dropped) => {
-                    let told = format!("{:?}", cell.told);
+                (Column::None, Verdict::Reached)
+                    if cell.missed.is_empty() || !cell.otherwise.is_empty() => {}
+                (Column::None, verdict) if verdict != Verdict::Unsupported => {
                     wrong.push(format!(
-                        "{what} reaches nothing even without an agent ({told}): a broken test"
+                        "{what}: a broken test: without an agent the attempts {:?} do not arrive ({:?})",
+                        cell.missed, cell.told
                     ));
                 }
                 _ => {}

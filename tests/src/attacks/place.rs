@@ -19,6 +19,7 @@ use std::{
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -163,6 +164,28 @@ impl Place {
         Ok(())
     }
 
+    /// Removes the cgroups below one, which are empty by now.
+    pub fn prune(&self, cgroup: &Path) -> Result<()> {
+        let entries =
+            fs::read_dir(cgroup).with_context(|| format!("cannot read {}", cgroup.display()))?;
+        for entry in entries.flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let child = entry.path();
+                self.prune(&child)?;
+                // The kernel lets go of a process a moment after it has been waited for.
+                let deadline = Instant::now() + Duration::from_secs(5);
+                while let Err(error) = fs::remove_dir(&child) {
+                    if Instant::now() > deadline {
+                        return Err(error)
+                            .with_context(|| format!("cannot remove {}", child.display()));
+                    }
+                    std::thread::yield_now();
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Runs a command in a namespace, its words parted by spaces.
     pub fn run(&self, netns: &str, words: &str) -> Result<String> {
         run(netns, words)
@@ -270,6 +293,9 @@ impl Place {
             parameter(&netns, "net/ipv4/ping_group_range", "0 2147483647")?;
             parameter(&netns, "net/ipv4/tcp_fastopen", "5")?;
         }
+        // As by default routes, what the node sends to Services finds a way before it is translated.
+        self.on_node("ip route add 10.96.0.0/16 dev uplink0")?;
+        self.on_node("ip route add fd00:96::/112 dev uplink0")?;
         parameter(&node, "net/ipv4/ping_group_range", "0 2147483647")?;
         parameter(&node, "net/ipv4/tcp_fastopen", "5")?;
         let outside = self.netns("outside");

@@ -40,14 +40,14 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// Waits until something has arrived, or does not.
+    /// Waits until each attempt has arrived, or the attacker has what it wants otherwise.
     pub fn awaited(&self, judge: &Judge, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if !self.otherwise.is_empty() {
                 return true;
             }
-            if self.attempts.iter().any(|it| !judge.arrivals(*it).is_empty()) {
+            if self.attempts.iter().all(|it| !judge.arrivals(*it).is_empty()) {
                 return true;
             }
             thread::sleep(Duration::from_millis(5));

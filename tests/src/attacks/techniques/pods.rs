@@ -30,9 +30,9 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("nat64-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, SERVICE[2])),
     technique("6to4-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, SERVICE[3])),
     technique("before-attach", PLAIN, BOTH, before_attach),
-    technique("cgroup-nested", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "cgroup-nested")),
-    technique("cgroup-threaded", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "cgroup-threaded")),
-    technique("cgroup-namespace", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "cgroup-namespace")),
+    technique("cgroup-nested", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-nested")),
+    technique("cgroup-threaded", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-threaded")),
+    technique("cgroup-namespace", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-namespace")),
     technique("cgroup-left", "its cgroup's master", BOTH, cgroup_left),
     technique("user-namespace", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "user-namespace")),
     technique("second-interface", PLAIN, BOTH, second_interface),
@@ -96,6 +96,12 @@ fn before_attach(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result
             .extend(after.first().map(|arrival| format!("{arrival:?}")));
     }
     Ok(())
+}
+
+/// In a cgroup that the process makes below its own, as one may that has been given it.
+fn in_child(stage: &mut Stage, family: Family, tried: &mut Tried, call: &str) -> Result<()> {
+    plainly(stage, family, tried, call)?;
+    stage.place.prune(&stage.place.cgroup("b")?)
 }
 
 /// A process whose pod may write to the node's cgroups moves to one that is no pod's.

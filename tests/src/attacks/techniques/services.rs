@@ -87,7 +87,7 @@ impl Rules {
         format!(
             "table inet attack\ndelete table inet attack\ntable inet attack {{\n{mangle}\
              chain before {{ type nat hook prerouting priority dstnat\n{translate}}}\n\
-             chain local {{ type nat hook output priority dstnat\n{translate}}}\n\
+             chain local {{ type nat hook output priority -100\n{translate}}}\n\
              chain after {{ type nat hook postrouting priority srcnat\n{masquerade}}}\n}}\n"
         )
     }

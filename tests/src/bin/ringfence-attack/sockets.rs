@@ -99,7 +99,8 @@ fn connected(socket: &Socket, to: &SockAddr) -> io::Result<Option<()>> {
 
 /// Says the token and listens.
 fn converse(mut socket: &Socket, attack: &Attack) -> io::Result<Outcome> {
-    socket.write_all(&attack.token)?;
+    // The service answers lines.
+    socket.write_all(&[&attack.token[..], b"\n"].concat())?;
     listen(socket)
 }
 
