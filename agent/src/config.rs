@@ -1,5 +1,6 @@
 //! The agent's flags as values, checked once.
 
+mod firewall;
 mod flags;
 mod host;
 mod mark;
@@ -17,7 +18,7 @@ use crate::{
     args::{AgentArgs, LogFormat, Nri, NriFail, Switch, Tcx},
     cli::failure::Failure,
     compile::{self, AnnotatedPods, NetworkPolicy},
-    dataplane::Attach,
+    dataplane::{Attach, Firewall},
     diff::Limits,
     model::Host,
     nri,
@@ -68,6 +69,8 @@ pub struct Config {
     pub metadata_annotations: AnnotatedPods,
     /// The IAM role annotation counts too.
     pub iam_role_annotation: bool,
+    /// How the metadata firewall asks.
+    pub firewall: Firewall,
     /// Who enforces `NetworkPolicy`, and why he.
     pub network_policy: (NetworkPolicy, String),
     /// Sizes of maps.
@@ -119,6 +122,9 @@ impl Config {
             http,
             metadata_annotations,
             iam_role_annotation,
+            metadata_rate,
+            nat64_prefix,
+            metadata_layers,
             network_policy,
             cni_dir,
             connection_entries,
@@ -217,6 +223,7 @@ impl Config {
             http: parse_http(&http)?,
             metadata_annotations: parse_annotations(&metadata_annotations)?,
             iam_role_annotation,
+            firewall: firewall::parse(&metadata_layers, metadata_rate, &nat64_prefix)?,
             network_policy: parse_network_policy(network_policy, &cni_dir),
             limits: Limits {
                 connections: at_least_one("--connection-entries", connection_entries)?,

@@ -16,7 +16,7 @@ use ringfence_common::{
     event::{COUNTERS as COUNTER_COUNT, DENIED_BYTES as DENIED_BYTE_COUNT, Event, RateState},
     identity::{Identity, IdentityWord},
     mark::MAX_SOURCES,
-    metadata::{MetadataWord, SIEVE_WORDS},
+    metadata::{MetadataWord, PortKey, SIEVE_WORDS},
     packet::Packet,
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
@@ -151,7 +151,11 @@ pub static METADATA: HashMap<V6, MetadataWord, 1024> = HashMap::new();
 #[btf_map]
 pub static METADATA_SIEVE: Array<u64, SIEVE_WORDS> = Array::new();
 
-/// Cgroup id -> metadata endpoints that its processes may reach.
+/// Ports of metadata endpoints that have others too.
+#[btf_map]
+pub static METADATA_PORTS: HashMap<PortKey, u32, 4096> = HashMap::new();
+
+/// Cgroup id -> [`ringfence_common::metadata::Grants`] of its processes.
 #[btf_map]
 pub static GRANTS: HashMap<u64, u64, 4096> = HashMap::new();
 

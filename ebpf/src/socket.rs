@@ -8,8 +8,8 @@ use ringfence_common::{
     Hook, V6,
     cell::Verdict,
     event::{Event, Reason},
-    judge::{Outcome, Tables as _},
-    metadata::{embedded, mapped},
+    judge::{Asked, Outcome, Tables as _},
+    metadata::{Grants, embedded, halves, layers, mapped},
 };
 
 use crate::{
@@ -68,15 +68,13 @@ fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
     if !tables.may_be_metadata(address) {
         return PASS;
     }
-    let Some(word) = tables.metadata(address) else {
-        return PASS;
-    };
     let port = u16::from_be(port as u16);
-    let own = word.is_of(address);
-    if own && word.is_open(protocol as u8, Some(port)) {
+    let (first, second) = halves(address);
+    let needed = tables.endpoint_at(first, second, Asked::new(protocol as u8, Some(port)));
+    if needed == 0 || !tables.config().has_layer(layers::SOCKETS) {
         return PASS;
     }
-    let granted = own && word.granted(grants());
+    let granted = needed & !grants().ask() == 0;
     let outcome = if granted {
         Outcome::allow(Reason::Granted)
     } else {
@@ -111,7 +109,7 @@ fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
 
 /// The grants of the process' cgroup and of those above it. A cgroup that nobody has written down has none.
 #[inline(always)]
-fn grants() -> u64 {
+fn grants() -> Grants {
     let mut grants = 0;
     for level in 1..LEVELS {
         // SAFETY: the helper takes a level and answers 0 where there is no such ancestor.
@@ -125,5 +123,5 @@ fn grants() -> u64 {
             grants |= *granted;
         }
     }
-    grants
+    Grants(grants)
 }

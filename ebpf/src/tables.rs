@@ -7,8 +7,8 @@ use ringfence_common::{
     config::Config,
     endpoint::{EndpointRecord, EndpointWord, LocalWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
-    judge::{self, Context, Outcome, Reach, Seen, Tables, look_again},
-    metadata::{MetadataWord, sieve_bit},
+    judge::{self, Asked, Context, Outcome, Reach, Seen, Tables, look_again},
+    metadata::{MetadataWord, PortKey, sieve_bit},
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord},
 };
@@ -126,6 +126,22 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
+    fn is_metadata_port(&self, key: &PortKey) -> bool {
+        // SAFETY: nothing of the value is read.
+        unsafe { maps::METADATA_PORTS.get(key) }.is_some()
+    }
+
+    #[inline(always)]
+    fn endpoint_at(&self, first: u64, second: u64, asked: Asked) -> u32 {
+        endpoint_at(first, second, asked.0) as u32
+    }
+
+    #[inline(always)]
+    fn endpoint_behind(&self, first: u64, second: u64, asked: Asked) -> u32 {
+        endpoint_behind(first, second, asked.0) as u32
+    }
+
+    #[inline(always)]
     fn node(&self, address: &V6) -> u8 {
         // SAFETY: as in `endpoint`.
         let look = || unsafe { maps::NODE_ADDRESSES.get(address) }.map_or(0, |word| read(word).0);
@@ -207,6 +223,26 @@ extern "C" fn reach(address: *const V6) -> u64 {
     // SAFETY: the only caller has a reference.
     let address = unsafe { &*address };
     judge::reach(address) as u64
+}
+
+/// [`judge::endpoint_at`] as a global function: the verifier checks it once, by itself, with any arguments.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn endpoint_at(first: u64, second: u64, asked: u64) -> u64 {
+    let Some(tables) = Maps::new(0) else {
+        return u64::MAX;
+    };
+    u64::from(judge::endpoint_at(&tables, first, second, Asked(asked)))
+}
+
+/// [`judge::endpoint_behind`], likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn endpoint_behind(first: u64, second: u64, asked: u64) -> u64 {
+    let Some(tables) = Maps::new(0) else {
+        return u64::MAX;
+    };
+    u64::from(judge::endpoint_behind(&tables, first, second, Asked(asked)))
 }
 
 /// Reads a word once, whatever happens to it at the same time.

@@ -14,7 +14,7 @@ use ringfence_common::{
     endpoint::{EndpointRecord, EndpointWord, Generation, SourceWord, flags},
     identity::{Identity, POD},
     judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
-    metadata::{MetadataWord, open},
+    metadata::{Grants, MetadataWord, PortKey, open},
     service::{ANY_NODE_ADDRESS, node},
     table::{ClassKey, DIRECTORIES, LOOKS_AT_NETWORKS, TableRef, UNIFORM},
 };
@@ -135,7 +135,7 @@ impl World {
                 hardware_address: HARDWARE,
                 addresses4: [own4.octets(), [0; 4]],
                 addresses6: [own6.octets(), [0; 16], [0; 16], [0; 16]],
-                grants: u64::from(granted),
+                grants: Grants::new(u32::from(granted), 0).0,
                 source: PLACE,
                 born: 1,
                 ..EndpointRecord::default()
@@ -276,7 +276,11 @@ impl Tables for World {
 
     fn metadata(&self, address: &V6) -> Option<MetadataWord> {
         (world::peer(canonical(address)) == Peer::Metadata)
-            .then(|| MetadataWord::new(address, 0, open::DNS | open::NTP))
+            .then(|| MetadataWord::new(address, 0, open::DNS | open::NTP, 0))
+    }
+
+    fn is_metadata_port(&self, _key: &PortKey) -> bool {
+        false
     }
 
     fn node(&self, address: &V6) -> u8 {

@@ -8,7 +8,7 @@ use std::{fs, io::Write as _, path::PathBuf};
 use aya::{TestRun as _, TestRunOptions, programs::SchedClassifier};
 use ringfence_agent::{
     compile::{self, Desired},
-    dataplane::{self, Attach, Dataplane, EventView, Kernel as _, Options},
+    dataplane::{self, Attach, Dataplane, EventView, Firewall, Kernel as _, Options},
     diff::Limits,
     index,
     model::{Located, PodKey, Snapshot},
@@ -56,6 +56,7 @@ pub fn options(bpffs: PathBuf) -> Options {
         event_rate: 100_000,
         audit_interval: std::time::Duration::from_secs(180),
         attach: Attach::Auto,
+        firewall: Firewall::default(),
     }
 }
 

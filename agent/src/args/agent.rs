@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, ValueEnum, ValueHint};
+use ipnet::Ipv6Net;
 
 use super::{BPFFS, CNI_DIR, MARK_PROOF_MASK, MARK_SOURCE_MASK, RUN_DIR};
 use crate::{diff::Limits, nri::SOCKET};
@@ -101,6 +102,17 @@ pub struct AgentArgs {
     /// Count the annotation `iam.amazonaws.com/role` like `metadata.ringfence.dev/access`.
     #[arg(long)]
     pub iam_role_annotation: bool,
+    /// Packets a second that one pod with a grant may send to metadata endpoints; what is over is dropped and counted. 0 for any
+    /// number.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub metadata_rate: u32,
+    /// A prefix by which IPv6 reaches IPv4 here (NAT64, RFC 6052), besides 64:ff9b::/96: metadata addresses behind it are denied like
+    /// others. May be repeated.
+    #[arg(long, value_name = "PREFIX")]
+    pub nat64_prefix: Vec<Ipv6Net>,
+    /// Where the metadata firewall asks: for tests and measurements.
+    #[arg(long, value_name = "LAYER,...", value_delimiter = ',', hide = true)]
+    pub metadata_layers: Vec<String>,
     /// Who enforces NetworkPolicy and ClusterNetworkPolicy: `on`, Ringfence; `off`, the container network, and Ringfence
     /// only zones, tenants and the metadata firewall; `auto`, the container network if that of --cni-dir is one that is
     /// known to do so when the agent starts.

@@ -16,7 +16,7 @@ use tokio::{
 use super::failure::{Failure, Outcome};
 use crate::{
     args::{BPFFS, DetachArgs, STATE_DIR},
-    dataplane::{self, Attach},
+    dataplane::{self, Attach, Firewall},
     diff::Limits,
     run::directory,
     watch::kept,
@@ -65,6 +65,7 @@ pub(super) fn run(args: DetachArgs) -> Outcome {
         event_rate: 0,
         audit_interval: std::time::Duration::MAX,
         attach: Attach::Auto,
+        firewall: Firewall::default(),
     };
     let removed = dataplane::detach(&options)
         .map_err(|error| Failure::new(error.to_string()).at(place.clone()))?;

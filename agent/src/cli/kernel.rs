@@ -21,6 +21,7 @@ pub(super) fn options(config: &Config) -> dataplane::Options {
         event_rate: config.event_rate,
         audit_interval: config.audit_interval,
         attach: config.attach,
+        firewall: config.firewall,
     }
 }
 

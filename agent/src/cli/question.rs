@@ -188,7 +188,7 @@ impl<'a> Oracle<'a> {
     fn metadata(&self, from: &Party, to: IpAddr, port: Port) -> Option<Side> {
         let endpoint = self.metadata_endpoint(to)?;
         let key = self.pod(from)?;
-        let opening = MetadataWord::new(&[0; 16], 0, endpoint.open);
+        let opening = MetadataWord::new(&[0; 16], 0, endpoint.open, 0);
         let open =
             port.is_some_and(|(protocol, port)| opening.is_open(protocol.number(), Some(port)));
         let (verdict, because) = if open {

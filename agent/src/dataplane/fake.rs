@@ -4,7 +4,7 @@ mod tables;
 
 use std::{
     cell::{Cell as Shared, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     rc::Rc,
 };
@@ -18,7 +18,7 @@ use ringfence_common::{
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
     judge::{FamilyTables, Outcome, Seen},
-    metadata::MetadataWord,
+    metadata::{MetadataWord, PortKey},
     service::ServiceKey,
     table::{ClassKey, ClassWord, Page},
 };
@@ -60,6 +60,8 @@ pub struct FakeMaps {
     pub cells: BTreeMap<u32, Cell>,
     /// `METADATA`.
     pub metadata: BTreeMap<V6, MetadataWord>,
+    /// `METADATA_PORTS`.
+    pub metadata_ports: BTreeSet<PortKey>,
     /// The catalogues, as they are read back.
     pub catalogue: Installed,
     /// The last revision that came into force.

@@ -17,6 +17,7 @@ use ringfence_common::{
     cell::RuleId,
     config::Config,
     endpoint::{NODE_IFINDEX, SourceWord},
+    metadata::Grants,
 };
 
 use super::{
@@ -115,7 +116,7 @@ impl Dataplane {
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());
             if endpoint.metadata_granted {
-                grants.insert(found.ino(), u64::MAX);
+                grants.insert(found.ino(), Grants::ALL.0);
             }
         }
         grants

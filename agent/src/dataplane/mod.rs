@@ -26,7 +26,7 @@ pub use attached::{AttachedProgram, attached, is_absent, is_ours};
 pub use audit::{Drift, KINDS as DRIFT_KINDS};
 pub use kernel::{Dataplane, detach, open};
 pub use objects::pinned;
-pub use options::{Attach, Options};
+pub use options::{Attach, Firewall, Options};
 pub use view::{
     Applied, ConnectionView, Counters, EndpointView, EventView, Kernel, KernelError, ObjectView,
     ProgramView,

@@ -142,6 +142,7 @@ fn entries(maps: &Maps, name: &str) -> Option<usize> {
         "CONNECTIONS4" => maps.connections4.keys().count(),
         "CONNECTIONS6" => maps.connections6.keys().count(),
         "METADATA" => maps.metadata.keys().count(),
+        "METADATA_PORTS" => maps.metadata_ports.keys().count(),
         "GRANTS" => maps.grants.keys().count(),
         "RULES" => maps.rules.keys().count(),
         "NAMES" => maps.names.keys().count(),

@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use ringfence_common::mark::MarkLayout;
+use ringfence_common::{
+    config::{MAX_NAT64, Nat64},
+    mark::MarkLayout,
+    metadata::layers,
+};
 
 use crate::diff::Limits;
 
@@ -27,6 +31,29 @@ pub struct Options {
     pub audit_interval: Duration,
     /// How programs are attached to devices.
     pub attach: Attach,
+    /// How the metadata firewall asks.
+    pub firewall: Firewall,
+}
+
+/// How the metadata firewall asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Firewall {
+    /// Where: [`layers`].
+    pub layers: u32,
+    /// Packets a second that one pod with a grant may send to metadata endpoints; 0 for any number.
+    pub packets_per_second: u32,
+    /// Prefixes besides the well-known one by which IPv6 reaches IPv4.
+    pub nat64: [Nat64; MAX_NAT64],
+}
+
+impl Default for Firewall {
+    fn default() -> Self {
+        Self {
+            layers: layers::ALL,
+            packets_per_second: 0,
+            nat64: [Nat64::default(); MAX_NAT64],
+        }
+    }
 }
 
 /// How programs are attached to devices.

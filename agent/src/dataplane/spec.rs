@@ -11,7 +11,7 @@ use ringfence_common::{
     event::{COUNTERS, DENIED_BYTES, Event, RateState},
     identity::{Identity, IdentityWord},
     mark::MAX_SOURCES,
-    metadata::{MetadataWord, SIEVE_WORDS},
+    metadata::{MetadataWord, PortKey, SIEVE_WORDS},
     packet::Packet,
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord, Page},
@@ -104,6 +104,7 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         map::<V6, MetadataWord>("METADATA", Hash, 1024),
         #[expect(clippy::cast_possible_truncation, reason = "64")]
         map::<u32, u64>("METADATA_SIEVE", Array, SIEVE_WORDS as u32),
+        map::<PortKey, u32>("METADATA_PORTS", Hash, 4096),
         map::<u64, u64>("GRANTS", Hash, GRANTS),
         map::<(), ()>("EVENTS", RingBuf, RING_BYTES),
         map::<u32, Event>("EVENT", PerCpuArray, 1),

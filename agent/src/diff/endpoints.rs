@@ -13,6 +13,7 @@ use ringfence_common::{
         SourceWord, flags,
     },
     identity::Identity,
+    metadata::Grants,
     service::node,
     table::TableRef,
 };
@@ -311,7 +312,7 @@ impl Builder<'_> {
             ingress: reference(endpoint.ingress),
             egress: reference(endpoint.egress),
             grants: if endpoint.metadata_granted {
-                u64::MAX
+                Grants::ALL.0
             } else {
                 0
             },

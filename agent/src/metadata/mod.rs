@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use ringfence_common::metadata::open;
+use ringfence_common::metadata::{layers, open};
 
 /// Annotation by which a pod asks for metadata access.
 pub const ACCESS_ANNOTATION: &str = "metadata.ringfence.dev/access";
@@ -43,6 +43,15 @@ const CATALOGUE: &[(&str, &str, u8)] = &[
     ("fe80::a9fe:a9fe", "OpenStack, Hetzner", 0),
     ("169.254.42.42", "Scaleway", 0),
     ("fd00:42::42", "Scaleway", 0),
+];
+
+/// The layers that the firewall stands in, by the words of flags, metrics and status, and their bits in the kernel's configuration.
+pub const LAYERS: [(&str, u32); 5] = [
+    ("from-pod", layers::FROM_POD),
+    ("to-host", layers::TO_HOST),
+    ("lo", layers::LO),
+    ("socket-packets", layers::SOCKET_PACKETS),
+    ("sockets", layers::SOCKETS),
 ];
 
 /// The built-in catalogue.

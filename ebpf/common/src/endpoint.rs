@@ -75,7 +75,7 @@ pub struct EndpointRecord {
     pub ingress: TableRef,
     /// What decides about packets from the pod.
     pub egress: TableRef,
-    /// Metadata endpoints that it may reach, one bit each ([`crate::metadata`]).
+    /// Its [`crate::metadata::Grants`].
     pub grants: u64,
     /// IPv6 addresses that are its own; unused ones are zero.
     pub addresses6: [V6; MAX_ADDRESSES6],

@@ -7,7 +7,7 @@ use ringfence_common::{
     connection::{Connection, ConnectionWord},
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     judge::{ConnectionRef, Context, Outcome, Seen, Tables},
-    metadata::MetadataWord,
+    metadata::{MetadataWord, PortKey},
     service::ServiceKey,
     table::ClassKey,
 };
@@ -57,6 +57,10 @@ impl Tables for FakeMaps {
 
     fn metadata(&self, address: &V6) -> Option<MetadataWord> {
         self.metadata.get(address).copied()
+    }
+
+    fn is_metadata_port(&self, key: &PortKey) -> bool {
+        self.metadata_ports.contains(key)
     }
 
     fn node(&self, address: &V6) -> u8 {

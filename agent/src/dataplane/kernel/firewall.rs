@@ -29,7 +29,7 @@ pub(super) fn settle(maps: &mut Maps) -> Result<Vec<Wrong>, KernelError> {
         .zip(0_u8..)
         .map(|(endpoint, bit)| {
             let address = mapped(endpoint.address);
-            (address, MetadataWord::new(&address, bit, endpoint.open))
+            (address, MetadataWord::new(&address, bit, endpoint.open, 0))
         })
         .collect();
     let mut wrong = Vec::new();

@@ -1,6 +1,9 @@
 //! Opening: what earlier agents have pinned is taken over, or stands until our maps hold the first state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt as _,
+};
 
 use aya::Ebpf;
 use ringfence_common::config::Config;
@@ -129,6 +132,20 @@ pub fn detach(options: &Options) -> Result<usize, KernelError> {
     attach::detach(&Pins::at(&options.bpffs))
 }
 
+/// The id of the cgroup that all pods' are below, by which programs know sockets of pods; 0 if it is not known.
+fn pods_cgroup(options: &Options) -> Result<u64, KernelError> {
+    let Some(root) = &options.cgroup_root else {
+        return Ok(0);
+    };
+    let found = root.metadata().map_err(|error| {
+        KernelError::Other(format!(
+            "cannot look at the cgroup {}: {error}\n  help: --cgroup-root names a directory in a cgroup2 hierarchy (see /proc/self/mountinfo)",
+            root.display()
+        ))
+    })?;
+    Ok(found.ino())
+}
+
 /// Tells the programs what they must know. A jiffy is measured once: the pinned configuration keeps it.
 fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, KernelError> {
     let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
@@ -139,7 +156,11 @@ fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, 
     };
     let config = Config {
         tunnel_ports: before.tunnel_ports,
+        metadata_layers: options.firewall.layers,
+        nat64: options.firewall.nat64,
+        pods_cgroup: pods_cgroup(options)?,
         ..Config::for_hz(hz, options.mark, options.event_rate)
+            .with_metadata_rate(hz, options.firewall.packets_per_second)
     };
     maps.config.set(0, config, 0).map_err(trouble)?;
     Ok(config)

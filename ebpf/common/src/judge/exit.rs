@@ -13,6 +13,7 @@ use crate::{
     event::Reason,
     identity::POD,
     mark::Stamp,
+    metadata::Grants,
     packet::{self, Bytes, Fragment, Packet},
 };
 
@@ -206,8 +207,8 @@ fn aliased<T: Tables + FamilyTables<A>, A: Address>(
         None if context.ingress != 0 => sender_of(tables, context, packet),
         None => return None,
     };
-    let grants = place.map_or(0, |place| sender::grants(tables, place));
-    (needed & !grants != 0).then_some(Outcome::deny(Reason::Metadata))
+    let grants = place.map_or(Grants::NONE, |place| sender::grants(tables, place));
+    (needed & !grants.reach() != 0).then_some(Outcome::deny(Reason::Metadata))
 }
 
 /// The pod that sent a forwarded packet, whether or not there is anything to judge about it.

@@ -14,6 +14,7 @@ use crate::{
     connection::{ConnectionKey, NOBODY, verdict},
     endpoint::{EndpointRecord, SourceWord},
     mark::Stamp,
+    metadata::Grants,
     packet::{Bytes, Embedded, Packet},
 };
 
@@ -207,8 +208,8 @@ pub(super) fn number<T: Tables>(tables: &T, stamp: Stamp) -> u32 {
 
 /// The metadata grants of the pod at a place.
 #[inline(always)]
-pub(super) fn grants<T: Tables>(tables: &T, place: u16) -> u64 {
-    subject(tables, place).map_or(0, |subject| subject.record.grants)
+pub(super) fn grants<T: Tables>(tables: &T, place: u16) -> Grants {
+    subject(tables, place).map_or(Grants::NONE, |subject| Grants(subject.record.grants))
 }
 
 /// The tuple by which a packet's sender is judged: its own, or that of the connection that an ICMP error is about, for it

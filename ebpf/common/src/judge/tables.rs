@@ -2,6 +2,7 @@
 
 use super::{
     Context, Outcome, Seen,
+    metadata::{Asked, endpoint_at, endpoint_behind},
     node::{Reach, reach},
     policy::{Judged, judged},
     sender::{Sender, by_device},
@@ -14,7 +15,7 @@ use crate::{
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentWord, Whole},
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
-    metadata::{MetadataWord, mapped},
+    metadata::{MetadataWord, PortKey, mapped},
     packet::{Bytes, Packet},
     service::node,
     table::ClassKey,
@@ -48,6 +49,20 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
 
     /// The metadata endpoint at this address.
     fn metadata(&self, address: &V6) -> Option<MetadataWord>;
+
+    /// True if the endpoints with this list have this port.
+    fn is_metadata_port(&self, key: &PortKey) -> bool;
+
+    /// The endpoint at the address with these halves of which this is asked: [`endpoint_at`], wherever that is best done. This and
+    /// the next are not on every packet's way.
+    fn endpoint_at(&self, first: u64, second: u64, asked: Asked) -> u32 {
+        endpoint_at(self, first, second, asked)
+    }
+
+    /// The endpoints behind configured prefixes: [`endpoint_behind`], likewise.
+    fn endpoint_behind(&self, first: u64, second: u64, asked: Asked) -> u32 {
+        endpoint_behind(self, first, second, asked)
+    }
 
     /// What the address (IPv4 mapped) is to nodes: [`node`] bits.
     fn node(&self, address: &V6) -> u8;
@@ -208,6 +223,9 @@ pub trait ConnectionRef: Copy {
 
 /// An address family.
 pub trait Address: Copy + PartialEq {
+    /// True for IPv6.
+    const IS_V6: bool;
+
     /// The address as IPv6, IPv4 mapped.
     fn mapped(&self) -> V6;
 
@@ -250,6 +268,8 @@ pub trait Address: Copy + PartialEq {
 }
 
 impl Address for V4 {
+    const IS_V6: bool = false;
+
     #[inline(always)]
     fn mapped(&self) -> V6 {
         mapped(self)
@@ -305,6 +325,8 @@ impl Address for V4 {
 }
 
 impl Address for V6 {
+    const IS_V6: bool = true;
+
     #[inline(always)]
     fn mapped(&self) -> V6 {
         *self
