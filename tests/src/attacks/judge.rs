@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use ringfence_agent::lab::inside_netns;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::place::{FENCE, SERVICE};
+use super::place::{FENCE, OTHER_CLOUDS, SERVICE, is_service};
 
 /// Source port of attempt 0; each has one of its own.
 const FIRST_PORT: u16 = 20_000;
@@ -261,7 +261,7 @@ fn arrival(frame: &[u8]) -> Option<Arrival> {
             ),
             _ => return None,
         };
-    if !SERVICE.contains(&destination) {
+    if !is_service(destination) {
         return None;
     }
     // Only the first part of a packet has ports.
@@ -279,10 +279,13 @@ fn arrival(frame: &[u8]) -> Option<Arrival> {
         (58, [133..=137, ..]) => return None,
         _ => None,
     };
-    // The resolver and the time server on the shared address are everybody's.
-    if matches!((protocol, ports), (6 | 17, Some((_, 53))) | (17, Some((_, 123))))
-        && destination == SERVICE[0]
-    {
+    // Resolvers and time servers on shared addresses are everybody's.
+    let shared = match (protocol, ports) {
+        (6 | 17, Some((_, 53))) => [SERVICE[0], OTHER_CLOUDS[2], OTHER_CLOUDS[7]].contains(&destination),
+        (17, Some((_, 123))) => [SERVICE[0], OTHER_CLOUDS[7]].contains(&destination),
+        _ => false,
+    };
+    if shared {
         return None;
     }
     let token = number_behind(packet, TOKEN).map(|number| Attempt(number).token());

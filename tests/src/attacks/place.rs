@@ -41,6 +41,45 @@ pub const SERVICE: [IpAddr; 5] = [
 pub const NAT64: IpAddr = IpAddr::V6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0xa9fe, 0xa9fe));
 /// The first as an address of the link.
 pub const LINK_LOCAL: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe));
+/// The first behind a prefix of NAT64 that the agent is told of.
+pub const CONFIGURED_NAT64: IpAddr =
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0xa9fe, 0xa9fe));
+/// That prefix.
+pub const NAT64_PREFIX: &str = "2001:db8:64::/96";
+/// Metadata services of other clouds.
+pub const OTHER_CLOUDS: [IpAddr; 10] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 252)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 0, 23)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 42, 42)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
+];
+/// Neighbours of theirs that are no metadata service and must stay reachable.
+pub const OPEN: [IpAddr; 6] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 20, 10)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 253)),
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 123)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x253)),
+];
+/// Another node of the cluster: what a pod sends into a tunnel of it comes out there.
+pub const OTHER_NODE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 9, 2));
+
+/// True for an address at which an arrival counts.
+#[must_use]
+pub fn is_service(address: IpAddr) -> bool {
+    SERVICE.contains(&address)
+        || OTHER_CLOUDS.contains(&address)
+        || address == CONFIGURED_NAT64
+        || address == OTHER_NODE
+}
+
 /// A host beside the service, which everybody may talk to.
 pub const FENCE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 /// The node's addresses.
@@ -267,6 +306,13 @@ impl Place {
             parameter(&self.node(), &format!("net/ipv4/conf/{name}/rp_filter"), "0")?;
             self.on_node(&format!("ip link set {name} up"))?;
         }
+        // One more over IPv6.
+        self.on_node(&format!(
+            "ip link add vx6 address {TUNNEL} type vxlan id 7 dstport 4790 local {} nolearning",
+            NODE[1]
+        ))?;
+        parameter(&self.node(), "net/ipv4/conf/vx6/rp_filter", "0")?;
+        self.on_node("ip link set vx6 up")?;
         Ok(())
     }
 
@@ -368,6 +414,10 @@ fn spec(name: &str) -> LabSpec {
         pods: pods.to_vec(),
         outside: vec![
             host("metadata", &SERVICE[..4], &service),
+            host("embedded", &[CONFIGURED_NAT64], &service),
+            host("other-clouds", &OTHER_CLOUDS, &service),
+            host("open", &OPEN, &service),
+            host("other-node", &[OTHER_NODE], &[]),
             host("fence", &[FENCE.into(), "2001:db8:9::9".parse().expect("an address")], &[(tcp, 80)]),
         ],
     }

@@ -17,7 +17,10 @@ use super::{
     judge::{Attempt, Judge},
     launch::{self, Attacker, Call, Rights, Running, Told},
     matrix::Control,
-    place::{Family, HOST_POD, NODE, PODS, Place, SERVICE, addresses},
+    place::{
+        Family, HOST_POD, NAT64_PREFIX, NODE, OPEN, OTHER_CLOUDS, OTHER_NODE, PODS, Place,
+        SERVICE, addresses,
+    },
     standins::StandIns,
 };
 use crate::agent::{Agent, get};
@@ -143,12 +146,9 @@ impl Stage {
         let attacker = Attacker::pod(&self.place, "b", Rights::Unprivileged)?;
         for &family in Family::BOTH {
             for technique in ["tcp-held", "udp-held"] {
-                let attempt = self.judge.prepare();
-                let mut running =
-                    Running::start(&self.program(), &attacker, family, attempt, &Call::new(technique))?;
-                if let Some(told) = running.held()? {
-                    anyhow::bail!("{technique} does not come up without an agent: {told:?}");
-                }
+                let (attempt, running) = self
+                    .held_now(&attacker, family, technique)?
+                    .with_context(|| format!("{technique} does not come up without an agent"))?;
                 self.held.push((family, attempt, running));
             }
         }
@@ -164,6 +164,7 @@ impl Stage {
     fn protect(&mut self, column: Column) -> Result<()> {
         let root = self.place.pods_cgroup()?.display().to_string();
         let mut more = vec!["--cgroup-root".to_owned(), root];
+        more.extend(["--nat64-prefix".to_owned(), NAT64_PREFIX.to_owned()]);
         if let Column::Only(layer) = column {
             more.extend(["--metadata-layers".to_owned(), layer.to_owned()]);
         }
@@ -177,7 +178,13 @@ impl Stage {
     #[must_use]
     pub fn manifests(&self) -> String {
         let [v4, v6] = NODE;
-        let mut text = "apiVersion: v1\nkind: Namespace\nmetadata: { name: t }\n".to_owned();
+        let mut text = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: t }}\n\
+             ---\napiVersion: v1\nkind: Node\nmetadata: {{ name: w1 }}\nstatus: {{ addresses: [ \
+             {{ type: InternalIP, address: {v4} }}, {{ type: InternalIP, address: \"{v6}\" }} ] }}\n\
+             ---\napiVersion: v1\nkind: Node\nmetadata: {{ name: w2 }}\nstatus: {{ addresses: [ \
+             {{ type: InternalIP, address: {OTHER_NODE} }} ] }}\n"
+        );
         // The kernel's half of the pod with the node's network: its cgroup is below the pods' root.
         write!(
             text,
@@ -231,6 +238,64 @@ impl Stage {
         tried.attempts.push(attempt);
         tried.told.push(running.finish()?);
         Ok(())
+    }
+
+    /// Starts an attack that holds a connection; `None` if none comes up.
+    pub fn held_now(
+        &self,
+        attacker: &Attacker,
+        family: Family,
+        technique: &str,
+    ) -> Result<Option<(Attempt, Running)>> {
+        let attempt = self.judge.prepare();
+        let call = Call::new(technique);
+        let mut running = Running::start(&self.program(), attacker, family, attempt, &call)?;
+        Ok(running.held()?.is_none().then_some((attempt, running)))
+    }
+
+    /// Has a held connection say something. Only that counts: how the connection came up is no news.
+    pub fn let_go(&self, tried: &mut Tried, attempt: Attempt, mut running: Running) -> Result<()> {
+        self.judge.resume(attempt);
+        let before = self.judge.arrivals(attempt).len();
+        running.go_on()?;
+        tried.told.push(running.finish()?);
+        self.judge.fence(&self.place.node())?;
+        let after: Vec<_> = self.judge.arrivals(attempt).into_iter().skip(before).collect();
+        let said = after.iter().find(|arrival| arrival.token.is_some());
+        tried
+            .otherwise
+            .extend(said.map(|arrival| format!("{arrival:?}")));
+        Ok(())
+    }
+
+    /// Gives a pod a grant or takes it, and waits until that is in force.
+    pub fn grant(&mut self, pod: &str, granted: bool) {
+        let mut changed = false;
+        for (_, _, its) in self.pods.iter_mut().filter(|(name, _, _)| name == pod) {
+            changed |= *its != granted;
+            *its = granted;
+        }
+        if changed {
+            self.apply();
+        }
+    }
+
+    /// Waits until the agent guards a device, if there is one.
+    pub fn guards(&self, device: &str) -> Result<()> {
+        let Some(agent) = &self.agent else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let shown = agent.ringfence(&["bpf", "show"]);
+            if String::from_utf8_lossy(&shown.stdout).contains(device) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                anyhow::bail!("the agent does not guard {device}");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What the agent has denied so far; empty without one.
@@ -293,6 +358,15 @@ impl Stage {
                 controls.push(Control::new(format!("{name}, {whom}"), when, passed));
             }
         }
+        for to in OPEN {
+            let call = Call::new("tcp").to(to);
+            let passed = self.control(&other, family_of(to), &call)?;
+            controls.push(Control::new(format!("{to}, no metadata service"), when, passed));
+        }
+        let resolver = OTHER_CLOUDS[2];
+        let call = Call::new("udp").to(resolver).with("port", 53);
+        let passed = self.control(&other, Family::V4, &call)?;
+        controls.push(Control::new(format!("DNS at {resolver}"), when, passed));
         let kubelet = host.in_cgroup(ringfence_agent::lab::names::host_cgroup(
             self.place.lab.name(),
         )?);
@@ -314,6 +388,12 @@ impl Stage {
         }
         Ok(false)
     }
+}
+
+/// The family of an address.
+#[must_use]
+pub const fn family_of(address: std::net::IpAddr) -> Family {
+    if address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
 /// The addresses that a load balancer makes the service's.

@@ -58,20 +58,24 @@ impl StandIns {
             let options = usize::from(buffer.first().copied().unwrap_or(0) & 0x3f) * 4;
             Ok((8 + options + 14, length))
         });
-        for number in PROTOCOLS {
-            let tunnel = device(node, &format!("tunnel{number}"))?;
-            let mut socket = inside_netns(node, || {
-                let protocol = Some(Protocol::from(number));
-                let socket = Socket::new(Domain::IPV4, Type::RAW, protocol)?;
-                socket.set_read_timeout(Some(TURN))?;
-                Ok(socket)
-            })?;
-            let behind = if number == 47 { 4 } else { 0 };
-            all.spawn(tunnel, move |buffer| {
-                let length = socket.read(buffer)?;
-                let header = usize::from(buffer.first().copied().unwrap_or(0) & 15) * 4;
-                Ok((header + behind, length))
-            });
+        for (domain, name) in [(Domain::IPV4, "tunnel"), (Domain::IPV6, "tunnelv6x")] {
+            for number in PROTOCOLS {
+                let tunnel = device(node, &format!("{name}{number}"))?;
+                let mut socket = inside_netns(node, || {
+                    let protocol = Some(Protocol::from(number));
+                    let socket = Socket::new(domain, Type::RAW, protocol)?;
+                    socket.set_read_timeout(Some(TURN))?;
+                    Ok(socket)
+                })?;
+                let behind = if number == 47 { 4 } else { 0 };
+                all.spawn(tunnel, move |buffer| {
+                    let length = socket.read(buffer)?;
+                    // Only raw sockets of IPv4 show the outer header.
+                    let words = buffer.first().copied().unwrap_or(0) & 15;
+                    let header = usize::from(words) * 4 * usize::from(domain == Domain::IPV4);
+                    Ok((header + behind, length))
+                });
+            }
         }
         all.translator(node)?;
         Ok(all)

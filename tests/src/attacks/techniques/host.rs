@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{BOTH, HOST, HOST_RAW, Technique, V6, technique};
 use crate::attacks::{
     launch::{Attacker, Call, Rights},
-    place::{Family, LINK_LOCAL, addresses},
+    place::{Family, LINK_LOCAL, addresses, parameter},
     stage::{Stage, Tried},
 };
 
@@ -21,6 +21,13 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("host-raw-header", HOST_RAW, BOTH, |s, f, t| rawly(s, f, t, "raw-header")),
     technique("host-packet", HOST_RAW, BOTH, |s, f, t| rawly(s, f, t, "packet")),
     technique("host-packet-spoofed", HOST_RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-spoofed")),
+    technique("host-tcp-marked", HOST_RAW, BOTH, |s, f, t| marked_sockets(s, f, t, "tcp-marked")),
+    technique("host-udp-marked", HOST_RAW, BOTH, |s, f, t| marked_sockets(s, f, t, "udp-marked")),
+    technique("host-raw-header-marked", HOST_RAW, BOTH, |s, f, t| {
+        marked_sockets(s, f, t, "raw-header-marked")
+    }),
+    technique("host-at-bridge", HOST_RAW, BOTH, at_bridge),
+    technique("host-new-uplink", HOST_RAW, BOTH, new_uplink),
     technique("host-marked-at-uplink", HOST_RAW, BOTH, marked_at_uplink),
     technique("host-marked-at-loopback", HOST_RAW, BOTH, marked_at_loopback),
     technique("host-unqueued-at-loopback", HOST_RAW, BOTH, unqueued_at_loopback),
@@ -32,16 +39,6 @@ pub const TECHNIQUES: &[Technique] = &[
         ..technique("host-unqueued-at-uplink", HOST_RAW, BOTH, unqueued_at_uplink)
     },
 ];
-
-/// Marks that may mean something: all ones; the proof of a grant, alone and with the places of pods.
-fn marks() -> impl Iterator<Item = u32> {
-    let proof = 0x4000_0000;
-    let places = (1..=16_u32).map(|place| place << 16);
-    [u32::MAX, proof, proof | 0x3fff_0000]
-        .into_iter()
-        .chain(places.clone())
-        .chain(places.map(move |place| proof | place))
-}
 
 fn plainly(stage: &Stage, family: Family, tried: &mut Tried, call: &str) -> Result<()> {
     let attacker = Attacker::host(&stage.place, Rights::Unprivileged)?;
@@ -61,6 +58,54 @@ fn link_local(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()
         stage.attack(tried, &attacker, family, &Call::new(technique).to(LINK_LOCAL))?;
     }
     Ok(())
+}
+
+fn marked_sockets(stage: &Stage, family: Family, tried: &mut Tried, call: &str) -> Result<()> {
+    let attacker = Attacker::host(&stage.place, Rights::NetRaw)?;
+    with_marks(stage, family, tried, &attacker, call)
+}
+
+/// At the bridge of pods, as if a granted pod of it had sent it: to the bridge's own address, which routes. A device's way out
+/// is not its way in, so that nothing arrives, with or without an agent; a pair of devices does lead in again.
+fn at_bridge(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
+    let place = &stage.place;
+    place.on_node("ip link add loop0 type veth peer name loop1")?;
+    let result = (|| {
+        parameter(&place.node(), "net/ipv4/conf/loop1/rp_filter", "0")?;
+        place.on_node("ip link set loop1 master cni0")?;
+        place.on_node("ip link set loop0 up")?;
+        place.on_node("ip link set loop1 up")?;
+        let bridge = place.hardware(&place.node(), "cni0")?;
+        let attacker = Attacker::host(place, Rights::NetRaw)?
+            .at("loop0", &bridge)
+            .with_addresses(addresses("c"));
+        with_marks(stage, family, tried, &attacker, "packet-marked")?;
+        stage.judge.fence(&place.node())
+    })();
+    place.on_node("ip link del loop0")?;
+    result
+}
+
+/// By a device that leads off the node and that was not there when the agent started.
+fn new_uplink(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
+    let place = &stage.place;
+    let outside = place.netns("outside");
+    place.on_node(&format!("ip link add uplink1 type veth peer name eth1 netns {outside}"))?;
+    let result = (|| {
+        place.run(&outside, "ip link set eth1 up")?;
+        place.on_node("ip link set uplink1 up")?;
+        let guarded = stage.guards("uplink1");
+        let next_hop = place.hardware(&outside, "eth1")?;
+        let attacker = Attacker::host(place, Rights::NetRaw)?.at("uplink1", &next_hop);
+        for technique in ["packet", "packet-spoofed"] {
+            let call = Call::new(technique).with("victim", family.of(addresses("a")));
+            stage.attack(tried, &attacker, family, &call)?;
+        }
+        guarded?;
+        stage.judge.fence(&place.node())
+    })();
+    place.on_node("ip link del uplink1")?;
+    result
 }
 
 fn marked_at_uplink(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
@@ -98,9 +143,8 @@ fn with_marks(
     attacker: &Attacker,
     technique: &str,
 ) -> Result<()> {
-    let marks: Vec<String> = marks().map(|mark| format!("{mark:x}")).collect();
     let call = Call::new(technique)
         .with("victim", family.of(addresses("a")))
-        .with("mark", marks.join(","));
+        .with("mark", super::marks());
     stage.attack(tried, attacker, family, &call)
 }

@@ -13,13 +13,33 @@ use crate::attacks::{
 };
 
 pub const TECHNIQUES: &[Technique] = &[
+    technique("grant-revoked", "granted before", BOTH, grant_revoked),
     technique("address-reused", PLAIN, BOTH, address_reused),
     technique("agent-killed", PLAIN, BOTH, agent_killed),
     technique("agent-killed-raw", RAW, BOTH, agent_killed_raw),
     technique("agent-killed-host", HOST, BOTH, agent_killed_host),
     technique("started-meanwhile", PLAIN, BOTH, started_meanwhile),
     technique("started-meanwhile-raw", RAW, BOTH, started_meanwhile_raw),
+    technique("started-meanwhile-on-bridge", RAW, BOTH, started_meanwhile_on_bridge),
 ];
+
+/// A granted pod loses its grant while it holds connections.
+fn grant_revoked(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
+    stage.grant("e", true);
+    let attacker = Attacker::pod(&stage.place, "e", Rights::Unprivileged)?;
+    let mut held = Vec::new();
+    for technique in ["tcp-held", "udp-held"] {
+        if let Some(running) = stage.held_now(&attacker, family, technique)? {
+            held.push(running);
+        }
+    }
+    stage.grant("e", false);
+    anyhow::ensure!(held.len() == 2, "a granted pod does not connect");
+    for (attempt, running) in held {
+        stage.let_go(tried, attempt, running)?;
+    }
+    stage.attack(tried, &attacker, family, &Call::new("udp"))
+}
 
 /// A granted pod is deleted, and another one that is not granted gets its address.
 fn address_reused(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
@@ -136,6 +156,28 @@ fn started_meanwhile(stage: &mut Stage, family: Family, tried: &mut Tried) -> Re
     }
     let call = Call::new("vxlan").into_tunnel(NODE[0], 4789);
     stage.attack(tried, &attacker, family, &call)
+}
+
+/// The same at a bridge where a granted pod is, with that pod's addresses, IP and hardware, for its own.
+fn started_meanwhile_on_bridge(
+    stage: &mut Stage,
+    family: Family,
+    tried: &mut Tried,
+) -> Result<()> {
+    let attacker = late(stage, Rights::NetRaw)?;
+    let place = &stage.place;
+    place.on_node(&format!("ip link set {LATE} master cni0"))?;
+    let bridge = place.hardware(&place.node(), "cni0")?;
+    let attacker = attacker.at("eth0", &bridge);
+    for technique in ["packet", "packet-spoofed", "packet-marked"] {
+        let call = Call::new(technique)
+            .with("victim", family.of(addresses("c")))
+            .with("mark", super::marks());
+        stage.attack(tried, &attacker, family, &call)?;
+    }
+    stage.judge.fence(&place.node())?;
+    place.on_node(&format!("ip link set {LATE} nomaster"))?;
+    Ok(())
 }
 
 fn started_meanwhile_raw(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {

@@ -86,3 +86,16 @@ fn rawly(stage: &Stage, family: Family, tried: &mut Tried, call: &str) -> Result
         .with("via", family.of(super::place::NODE));
     stage.attack(tried, &attacker, family, &call)
 }
+
+/// Marks that may mean something: all ones; the proof of a grant, alone and with the places of pods.
+fn marks() -> String {
+    let proof = 0x4000_0000;
+    let places = (1..=16_u32).map(|place| place << 16);
+    [u32::MAX, proof, proof | 0x3fff_0000]
+        .into_iter()
+        .chain(places.clone())
+        .chain(places.map(move |place| proof | place))
+        .map(|mark| format!("{mark:x}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}

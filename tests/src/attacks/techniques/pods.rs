@@ -8,8 +8,10 @@ use ringfence_agent::lab::names;
 use super::{BOTH, PLAIN, RAW, Technique, V4, V6, plainly, pod, rawly, technique};
 use crate::attacks::{
     launch::{Attacker, Call, Rights},
-    place::{BRIDGE, Family, SERVICE, addresses, parameter},
-    stage::{Stage, Tried},
+    place::{
+        BRIDGE, CONFIGURED_NAT64, FENCE, Family, NODE, OTHER_CLOUDS, SERVICE, addresses, parameter,
+    },
+    stage::{Stage, Tried, family_of},
 };
 
 pub const TECHNIQUES: &[Technique] = &[
@@ -22,6 +24,12 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("udp", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp")),
     technique("udp-connected", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-connected")),
     technique("udp-mapped", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-mapped")),
+    technique("tcp-source-route", PLAIN, V4, |s, f, t| by_way_of(s, f, t, "tcp-source-route", NODE[0])),
+    technique("udp-source-route", PLAIN, V4, |s, f, t| by_way_of(s, f, t, "udp-source-route", NODE[0])),
+    technique("udp-mapped-connected", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-mapped-connected")),
+    technique("udp-connected-elsewhere", PLAIN, V4, |s, f, t| {
+        by_way_of(s, f, t, "udp-elsewhere", FENCE.into())
+    }),
     technique("udp-fragments", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-fragments")),
     technique("udp-options", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-options")),
     technique("udp-device", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-device")),
@@ -29,6 +37,8 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("ping", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "ping")),
     technique("nat64-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, SERVICE[2])),
     technique("6to4-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, SERVICE[3])),
+    technique("nat64-configured-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, CONFIGURED_NAT64)),
+    technique("other-clouds", PLAIN, BOTH, other_clouds),
     technique("before-attach", PLAIN, BOTH, before_attach),
     technique("cgroup-nested", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-nested")),
     technique("cgroup-threaded", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-threaded")),
@@ -47,6 +57,8 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("packet-priority-tag", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-priority-tag")),
     technique("packet-bad-checksum", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-bad-checksum")),
     technique("packet-unqueued", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-unqueued")),
+    technique("packet-segmented", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-segmented")),
+    technique("packet-marked", RAW, BOTH, marked),
     technique("extension-hop-by-hop", RAW, V6, |s, f, t| rawly(s, f, t, "extension-hop-by-hop")),
     technique("extension-destination", RAW, V6, |s, f, t| rawly(s, f, t, "extension-destination")),
     technique("extension-atomic-fragment", RAW, V6, |s, f, t| {
@@ -58,6 +70,7 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("source-route-strict", RAW, V4, |s, f, t| rawly(s, f, t, "source-route-strict")),
     technique("segment-routing", RAW, V6, |s, f, t| rawly(s, f, t, "segment-routing")),
     technique("neighbour-takeover", RAW, BOTH, takeover),
+    technique("gateway-takeover", RAW, BOTH, gateway_takeover),
     technique("router-advertisement", RAW, V6, router_advertisement),
 ];
 
@@ -70,30 +83,47 @@ fn embedded(stage: &mut Stage, family: Family, tried: &mut Tried, to: IpAddr) ->
     Ok(())
 }
 
+/// With an address that everybody may talk to as a help.
+fn by_way_of(
+    stage: &mut Stage,
+    family: Family,
+    tried: &mut Tried,
+    call: &str,
+    via: IpAddr,
+) -> Result<()> {
+    let attacker = pod(stage, Rights::Unprivileged)?;
+    stage.attack(tried, &attacker, family, &Call::new(call).with("via", via))
+}
+
+/// The metadata services of other clouds than the one whose addresses all other techniques take.
+fn other_clouds(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
+    let attacker = pod(stage, Rights::Unprivileged)?;
+    for to in OTHER_CLOUDS.into_iter().filter(|to| family_of(*to) == family) {
+        for technique in ["tcp", "udp"] {
+            stage.attack(tried, &attacker, family, &Call::new(technique).to(to))?;
+        }
+    }
+    Ok(())
+}
+
+/// With marks that may mean something on the node.
+fn marked(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
+    let attacker = pod(stage, Rights::NetRaw)?;
+    let call = Call::new("packet-marked")
+        .with("victim", family.of(addresses("a")))
+        .with("mark", super::marks());
+    stage.attack(tried, &attacker, family, &call)
+}
+
 /// Sockets that were connected before the agent came say something now.
 fn before_attach(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let held = std::mem::take(&mut stage.held);
-    for (its, attempt, mut running) in held {
+    for (its, attempt, running) in held {
         if its != family {
             stage.held.push((its, attempt, running));
             continue;
         }
-        stage.judge.resume(attempt);
-        // What the connection itself took to come up is no news.
-        let before = stage.judge.arrivals(attempt).len();
-        running.go_on()?;
-        tried.told.push(running.finish()?);
-        stage.judge.fence(&stage.place.node())?;
-        let after: Vec<_> = stage
-            .judge
-            .arrivals(attempt)
-            .into_iter()
-            .skip(before)
-            .filter(|arrival| arrival.token.is_some())
-            .collect();
-        tried
-            .otherwise
-            .extend(after.first().map(|arrival| format!("{arrival:?}")));
+        stage.let_go(tried, attempt, running)?;
     }
     Ok(())
 }
@@ -180,6 +210,31 @@ fn takeover(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> 
         stage.place.on_node(&format!(
             "ip neigh replace {victim} lladdr {right} dev cni0 nud reachable"
         ))?;
+    }
+    Ok(())
+}
+
+/// A pod of the bridge says that it is the gateway: what a granted neighbour asks of the service comes to it.
+fn gateway_takeover(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
+    let place = &stage.place;
+    let (gateway, granted) = (family.of(BRIDGE), place.netns("c"));
+    // A neighbour that is in use is one that can be told something new.
+    let right = place.hardware(&place.node(), "cni0")?;
+    let set = format!("ip neigh replace {gateway} lladdr {right} dev eth0 nud stale");
+    place.run(&granted, &set)?;
+    let attacker = Attacker::pod(place, "d", Rights::NetRaw)?;
+    let call = Call::new("takeover")
+        .with("victim", gateway)
+        .with("via", family.of(addresses("c")));
+    stage.attack(tried, &attacker, family, &call)?;
+    stage.judge.fence(&place.node())?;
+    let own = place.hardware(&place.netns("d"), "eth0")?;
+    let neighbours = place.run(&granted, &format!("ip neigh show {gateway}"))?;
+    if neighbours.contains(&own) {
+        tried
+            .otherwise
+            .push(format!("a granted pod believes that {gateway} is at {own}"));
+        place.run(&granted, &set)?;
     }
     Ok(())
 }

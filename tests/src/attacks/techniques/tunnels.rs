@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{BOTH, PLAIN, RAW, Technique, pod, technique};
 use crate::attacks::{
     launch::{Call, Rights},
-    place::{Family, NODE, addresses},
+    place::{Family, NODE, OTHER_NODE, addresses},
     stage::{Stage, Tried},
     standins::GENEVE,
 };
@@ -21,9 +21,21 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("vxlan-to-gateway", PLAIN, BOTH, |s, f, t| {
         tunnel(s, f, t, "vxlan", [169, 254, 1, 1].into(), 4789)
     }),
-    technique("vxlan-through-service", PLAIN, BOTH, vxlan_through_service),
+    technique("vxlan-over-ipv6", PLAIN, BOTH, |s, f, t| tunnel(s, f, t, "vxlan", NODE[1], 4790)),
+    technique("vxlan-fragments", PLAIN, BOTH, |s, f, t| {
+        tunnel(s, f, t, "vxlan-fragments", NODE[0], 4789)
+    }),
+    technique("vxlan-to-other-node", PLAIN, BOTH, |s, f, t| {
+        tunnel(s, f, t, "vxlan", OTHER_NODE, 4789)
+    }),
+    technique("vxlan-through-service", PLAIN, BOTH, |s, f, t| through_service(s, f, t, NODE[0])),
+    technique("vxlan-to-other-node-service", PLAIN, BOTH, |s, f, t| {
+        through_service(s, f, t, OTHER_NODE)
+    }),
     technique("geneve", PLAIN, BOTH, |s, f, t| tunnel(s, f, t, "geneve", NODE[0], GENEVE)),
     technique("ip-in-ip", RAW, BOTH, |s, f, t| tunnel(s, f, t, "ip-in-ip", NODE[0], 0)),
+    technique("ip-in-ip-over-ipv6", RAW, BOTH, |s, f, t| tunnel(s, f, t, "ip-in-ip", NODE[1], 0)),
+    technique("gre-over-ipv6", RAW, BOTH, |s, f, t| tunnel(s, f, t, "gre", NODE[1], 0)),
     technique("gre", RAW, BOTH, |s, f, t| tunnel(s, f, t, "gre", NODE[0], 0)),
 ];
 
@@ -44,9 +56,13 @@ fn tunnel(
     stage.attack(tried, &attacker, family, &call)
 }
 
-/// A Service whose endpoint is the node's own tunnel.
-fn vxlan_through_service(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
-    let [node, _] = NODE;
+/// A Service whose endpoint is a node's tunnel.
+fn through_service(
+    stage: &mut Stage,
+    family: Family,
+    tried: &mut Tried,
+    node: IpAddr,
+) -> Result<()> {
     stage.place.rules(&format!(
         "table inet attack\ndelete table inet attack\ntable inet attack {{\n\
          chain before {{ type nat hook prerouting priority dstnat\n\

@@ -143,6 +143,17 @@ fn transport_sum(from: IpAddr, to: IpAddr, protocol: u8, payload: &[u8]) -> u16 
     checksum(&all)
 }
 
+/// The sum over the pseudo header alone, not complemented: what the kernel completes.
+pub fn pseudo_sum(from: IpAddr, to: IpAddr, protocol: u8, length: usize) -> u16 {
+    // Of a payload of zeros only the pseudo header counts.
+    !transport_sum(from, to, protocol, &vec![0; length])
+}
+
+/// A number in the machine's own order of bytes.
+pub fn native_short(number: usize) -> [u8; 2] {
+    u16::try_from(number).unwrap_or(u16::MAX).to_ne_bytes()
+}
+
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)

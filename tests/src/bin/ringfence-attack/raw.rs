@@ -17,6 +17,7 @@ use crate::{
 pub const TECHNIQUES: &[Technique] = &[
     ("raw-echo", raw_echo),
     ("raw-header", raw_header),
+    ("raw-header-marked", raw_header_marked),
     ("packet", packet_plain),
     ("packet-spoofed", packet_spoofed),
     ("packet-options", packet_options),
@@ -24,6 +25,7 @@ pub const TECHNIQUES: &[Technique] = &[
     ("packet-later-fragment", packet_later_fragment),
     ("packet-priority-tag", packet_priority_tag),
     ("packet-bad-checksum", packet_bad_checksum),
+    ("packet-segmented", packet_segmented),
     ("packet-marked", packet_marked),
     ("packet-unqueued", packet_unqueued),
 ];
@@ -90,13 +92,27 @@ fn raw_echo(attack: &Attack) -> io::Result<Outcome> {
 
 /// Whole packets through the kernel's routing.
 fn raw_header(attack: &Attack) -> io::Result<Outcome> {
-    send_whole(attack, &messages(attack, attack.from))
+    send_whole(&whole(attack)?, attack, &messages(attack, attack.from))
+}
+
+fn raw_header_marked(attack: &Attack) -> io::Result<Outcome> {
+    let socket = whole(attack)?;
+    let mut last = Ok(Outcome::Sent);
+    for &mark in &attack.marks {
+        socket.set_mark(mark)?;
+        last = send_whole(&socket, attack, &messages(attack, attack.from));
+    }
+    last
+}
+
+/// A raw socket for whole packets.
+fn whole(attack: &Attack) -> io::Result<Socket> {
+    let domain = Domain::for_address(attack.target());
+    Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))
 }
 
 /// Hands whole packets to the kernel's routing; the first error is told after all have been tried.
-pub fn send_whole(attack: &Attack, packets: &[Vec<u8>]) -> io::Result<Outcome> {
-    let domain = Domain::for_address(attack.target());
-    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(libc::IPPROTO_RAW)))?;
+fn send_whole(socket: &Socket, attack: &Attack, packets: &[Vec<u8>]) -> io::Result<Outcome> {
     let at: SockAddr = SocketAddr::new(attack.to, 0).into();
     let results: Vec<io::Result<usize>> = packets
         .iter()
@@ -219,6 +235,31 @@ fn packet_bad_checksum(attack: &Attack) -> io::Result<Outcome> {
     message.splice(16..18, [0xba, 0xd0]);
     let packet = packet::ip(attack.from, attack.to, protocol::TCP, &message);
     Frames::new(attack)?.send(&[packet])
+}
+
+/// One large segment that the kernel is to cut, most of it outside the buffer's linear part: not even the IP header is in it.
+fn packet_segmented(attack: &Attack) -> io::Result<Outcome> {
+    let frames = Frames::new(attack)?;
+    sys::set_number(&frames.socket, libc::SOL_PACKET, libc::PACKET_VNET_HDR, 1)?;
+    let mut payload = Vec::new();
+    while payload.len() < 6000 {
+        payload.extend(&attack.token);
+    }
+    let ends = ((attack.from, attack.source_port), (attack.to, attack.port));
+    let mut segment = packet::syn(ends.0, ends.1, &payload);
+    // Under way: an acknowledgement and a push. The sum is of the pseudo header, the kernel adds the rest.
+    segment.splice(12..14, [0x50, 0x18]);
+    let sum = packet::pseudo_sum(attack.from, attack.to, protocol::TCP, segment.len());
+    segment.splice(16..18, sum.to_be_bytes());
+    let packet = packet::ip(attack.from, attack.to, protocol::TCP, &segment);
+    let header = packet.len() - segment.len();
+    let frame = packet::frame(frames.to, frames.from, &packet);
+    // Flags (checksum needed), kind of segmentation, linear length, size of a segment, where the checksum is.
+    let kind = if attack.to.is_ipv4() { 1 } else { 4 };
+    let numbers = [14, 500, 14 + header, 16].map(packet::native_short);
+    let announced = [&[1, kind][..], numbers.as_flattened(), &frame].concat();
+    frames.send_frame(&announced)?;
+    Ok(Outcome::Sent)
 }
 
 /// With marks that may mean something to somebody: from the own address and from a granted pod's.

@@ -21,9 +21,15 @@ pub const TECHNIQUES: &[Technique] = &[
     ("tcp-options", tcp_options),
     ("tcp-device", tcp_device),
     ("tcp-held", tcp_held),
+    ("tcp-marked", tcp_marked),
+    ("tcp-source-route", tcp_source_route),
     ("udp", udp),
     ("udp-connected", udp_connected),
     ("udp-mapped", udp_mapped),
+    ("udp-mapped-connected", udp_mapped_connected),
+    ("udp-elsewhere", udp_elsewhere),
+    ("udp-marked", udp_marked),
+    ("udp-source-route", udp_source_route),
     ("udp-fragments", udp_fragments),
     ("udp-options", udp_options),
     ("udp-device", udp_device),
@@ -192,6 +198,64 @@ fn udp_connected(attack: &Attack) -> io::Result<Outcome> {
 fn udp_mapped(attack: &Attack) -> io::Result<Outcome> {
     let (socket, to) = mapped(attack, Type::DGRAM)?;
     datagram(&socket, attack, &to)
+}
+
+fn udp_mapped_connected(attack: &Attack) -> io::Result<Outcome> {
+    let (socket, to) = mapped(attack, Type::DGRAM)?;
+    socket.connect(&to)?;
+    converse(&socket, attack)
+}
+
+/// Connected to somebody whom everybody may talk to, and then sent elsewhere.
+fn udp_elsewhere(attack: &Attack) -> io::Result<Outcome> {
+    let socket = socket(attack, Type::DGRAM, None)?;
+    socket.connect(&SocketAddr::new(attack.needed_via()?, attack.port).into())?;
+    datagram(&socket, attack, &target(attack)?)
+}
+
+/// Sockets whose packets bear a mark.
+fn tcp_marked(attack: &Attack) -> io::Result<Outcome> {
+    marked(attack, Type::STREAM, stream)
+}
+
+fn udp_marked(attack: &Attack) -> io::Result<Outcome> {
+    marked(attack, Type::DGRAM, datagram)
+}
+
+fn marked(
+    attack: &Attack,
+    kind: Type,
+    speak: fn(&Socket, &Attack, &SockAddr) -> io::Result<Outcome>,
+) -> io::Result<Outcome> {
+    let mut last = Ok(Outcome::Sent);
+    for &mark in &attack.marks {
+        let socket = socket(attack, kind, None)?;
+        socket.set_mark(mark)?;
+        last = speak(&socket, attack, &target(attack)?);
+    }
+    last
+}
+
+/// By way of the node, as the socket's options say: the packets' first destination is the node.
+fn tcp_source_route(attack: &Attack) -> io::Result<Outcome> {
+    let socket = source_routed(attack, Type::STREAM)?;
+    stream(&socket, attack, &target(attack)?)
+}
+
+fn udp_source_route(attack: &Attack) -> io::Result<Outcome> {
+    let socket = source_routed(attack, Type::DGRAM)?;
+    datagram(&socket, attack, &target(attack)?)
+}
+
+fn source_routed(attack: &Attack, kind: Type) -> io::Result<Socket> {
+    let socket = socket(attack, kind, None)?;
+    let IpAddr::V4(via) = attack.needed_via()? else {
+        return Err(io::Error::other("this option is IPv4's"));
+    };
+    let [a, b, c, d] = via.octets();
+    let options = [131, 7, 4, a, b, c, d, 0];
+    sys::set(&socket, libc::IPPROTO_IP, libc::IP_OPTIONS, &options)?;
+    Ok(socket)
 }
 
 /// More than fits into one packet; the token is in each part.

@@ -11,11 +11,12 @@ use crate::{
     Technique,
     attack::{Attack, Outcome},
     packet::{self, protocol},
-    raw,
+    raw, sys,
 };
 
 pub const TECHNIQUES: &[Technique] = &[
     ("vxlan", vxlan),
+    ("vxlan-fragments", vxlan_fragments),
     ("geneve", geneve),
     ("ip-in-ip", ip_in_ip),
     ("gre", gre),
@@ -38,6 +39,13 @@ fn datagrams(attack: &Attack, payloads: &[Vec<u8>]) -> io::Result<Outcome> {
     let to: SocketAddr = (attack.needed_via()?, attack.via_port).into();
     let socket = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
     socket.set_broadcast(true)?;
+    // As large as the path allows is not asked: parts are welcome.
+    let (level, name) = if to.is_ipv4() {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
+    } else {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
+    };
+    sys::set_number(&socket, level, name, libc::IP_PMTUDISC_DONT)?;
     for payload in payloads {
         socket.send_to(payload, &to.into())?;
     }
@@ -45,7 +53,23 @@ fn datagrams(attack: &Attack, payloads: &[Vec<u8>]) -> io::Result<Outcome> {
 }
 
 fn vxlan(attack: &Attack) -> io::Result<Outcome> {
-    let payloads: Vec<Vec<u8>> = inner(attack)
+    in_vxlan(attack, &inner(attack))
+}
+
+/// So large that the outer packet comes in parts.
+fn vxlan_fragments(attack: &Attack) -> io::Result<Outcome> {
+    let mut payload = Vec::new();
+    while payload.len() < 1430 {
+        payload.extend(&attack.token);
+    }
+    let ends = ((attack.from, attack.source_port), (attack.to, attack.port));
+    let message = packet::udp(ends.0, ends.1, &payload);
+    let inside = packet::ip(attack.from, attack.to, protocol::UDP, &message);
+    in_vxlan(attack, &[inside])
+}
+
+fn in_vxlan(attack: &Attack, inside: &[Vec<u8>]) -> io::Result<Outcome> {
+    let payloads: Vec<Vec<u8>> = inside
         .iter()
         .map(|inside| {
             let frame = packet::frame(attack.next_hop, [2, 0, 0, 0, 0, 1], inside);
