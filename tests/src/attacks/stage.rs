@@ -280,15 +280,17 @@ impl Stage {
         }
     }
 
-    /// Waits until the agent guards a device, if there is one.
+    /// Waits until the agent guards the way out by a device, if there is an agent.
     pub fn guards(&self, device: &str) -> Result<()> {
+        let link = self.place.on_node(&format!("ip -o link show dev {device}"))?;
+        let pin = format!("{}-to_host", link.split(':').next().unwrap_or_default());
         let Some(agent) = &self.agent else {
             return Ok(());
         };
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let shown = agent.ringfence(&["bpf", "show"]);
-            if String::from_utf8_lossy(&shown.stdout).contains(device) {
+            if String::from_utf8_lossy(&shown.stdout).contains(&pin) {
                 return Ok(());
             }
             if Instant::now() > deadline {

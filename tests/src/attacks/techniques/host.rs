@@ -94,6 +94,7 @@ fn new_uplink(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()
     let result = (|| {
         place.run(&outside, "ip link set eth1 up")?;
         place.on_node("ip link set uplink1 up")?;
+        place.on_node("ip addr add 192.168.88.1/24 dev uplink1")?;
         let guarded = stage.guards("uplink1");
         let next_hop = place.hardware(&outside, "eth1")?;
         let attacker = Attacker::host(place, Rights::NetRaw)?.at("uplink1", &next_hop);

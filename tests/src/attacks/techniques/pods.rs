@@ -9,7 +9,7 @@ use super::{BOTH, PLAIN, RAW, Technique, V4, V6, plainly, pod, rawly, technique}
 use crate::attacks::{
     launch::{Attacker, Call, Rights},
     place::{
-        BRIDGE, CONFIGURED_NAT64, FENCE, Family, NODE, OTHER_CLOUDS, SERVICE, addresses, parameter,
+        BRIDGE, CONFIGURED_NAT64, FENCE, Family, OTHER_CLOUDS, SERVICE, addresses, parameter,
     },
     stage::{Stage, Tried, family_of},
 };
@@ -24,8 +24,8 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("udp", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp")),
     technique("udp-connected", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-connected")),
     technique("udp-mapped", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-mapped")),
-    technique("tcp-source-route", PLAIN, V4, |s, f, t| by_way_of(s, f, t, "tcp-source-route", NODE[0])),
-    technique("udp-source-route", PLAIN, V4, |s, f, t| by_way_of(s, f, t, "udp-source-route", NODE[0])),
+    technique("tcp-source-route", RAW, V4, |s, f, t| rawly(s, f, t, "tcp-source-route")),
+    technique("udp-source-route", RAW, V4, |s, f, t| rawly(s, f, t, "udp-source-route")),
     technique("udp-mapped-connected", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-mapped-connected")),
     technique("udp-connected-elsewhere", PLAIN, V4, |s, f, t| {
         by_way_of(s, f, t, "udp-elsewhere", FENCE.into())

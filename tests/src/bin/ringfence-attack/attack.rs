@@ -7,7 +7,7 @@ use std::{
 };
 
 /// How long an answer is waited for. Only what is said about it depends on this: the server knows who came.
-pub const PATIENCE: Duration = Duration::from_millis(250);
+pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// One attack.
 #[derive(Debug)]
