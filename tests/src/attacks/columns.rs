@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 const GRACE: Duration = Duration::from_millis(80);
 
 /// Which layers stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
     /// No agent at all.
     None,
@@ -122,7 +122,7 @@ pub fn run(options: &Options, told: &(impl Fn(&str) + Sync)) -> Result<Matrix> {
         result?;
     }
     let mut done = done.into_inner().map_err(|error| anyhow!("{error}"))?;
-    done.sort_by_key(|(column, _)| *column);
+    done.sort_by_key(|(column, _)| options.columns.iter().position(|asked| asked == column));
     Ok(Matrix::new(options.techniques().collect(), done))
 }
 
