@@ -11,6 +11,7 @@
 )]
 
 mod bytes;
+mod cgroup;
 mod family;
 mod maps;
 mod node;
@@ -79,6 +80,20 @@ pub fn from_tunnel(context: TcContext) -> i32 {
 #[inline(always)]
 pub fn from_tunnel_l3(context: TcContext) -> i32 {
     tc::from_tunnel_l3(&context)
+}
+
+/// TC egress of `lo`.
+#[classifier]
+#[inline(always)]
+pub fn to_lo(context: TcContext) -> i32 {
+    tc::to_lo(&context)
+}
+
+/// What a socket below the pods' cgroups sends.
+#[cgroup_skb(egress)]
+#[inline(always)]
+pub fn from_socket(context: SkBuffContext) -> i32 {
+    node::send(&context)
 }
 
 /// What a socket below the root of all cgroups is about to receive.

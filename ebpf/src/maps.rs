@@ -1,6 +1,7 @@
 //! Every map. Sizes are defaults: the agent sets `max_entries` when it loads them (a flag for each).
 //!
-//! User space writes all but `CONNECTIONS*`, `REVOKED*`, `FRAGMENTS*`, `EVENTS`, `COUNTERS`, `DENIED_BYTES` and `RATE`.
+//! User space writes all but `CONNECTIONS*`, `REVOKED*`, `FRAGMENTS*`, `EVENTS`, `COUNTERS`, `DENIED_BYTES`, `METADATA_RATES`
+//! and `RATE`.
 
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
@@ -154,6 +155,10 @@ pub static METADATA_SIEVE: Array<u64, SIEVE_WORDS> = Array::new();
 /// Ports of metadata endpoints that have others too.
 #[btf_map]
 pub static METADATA_PORTS: HashMap<PortKey, u32, 4096> = HashMap::new();
+
+/// What senders with a grant have sent in the current tick.
+#[btf_map]
+pub static METADATA_RATES: LruHashMap<u64, u64, 8192> = LruHashMap::new();
 
 /// Cgroup id -> [`ringfence_common::metadata::Grants`] of its processes.
 #[btf_map]

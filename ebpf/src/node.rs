@@ -1,4 +1,4 @@
-//! The hook in front of the node's own sockets.
+//! The hooks of packets at sockets: in front of the node's own, and behind those of pods.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -20,6 +20,9 @@ const PASS: i32 = 1;
 #[inline(always)]
 pub fn receive(context: &SkBuffContext) -> i32 {
     let skb: *mut __sk_buff = context.as_ptr().cast();
+    if firewall(skb, 0) == 0 {
+        return DROP;
+    }
     let passed = Passed(through(skb));
     let (length, _, at) = seen(skb);
     let Some(tables) = Maps::new(length) else {
@@ -34,6 +37,36 @@ pub fn receive(context: &SkBuffContext) -> i32 {
         unsafe { (*skb).mark = mark };
     }
     PASS
+}
+
+/// Asks about what a socket below the pods' cgroups sends.
+#[inline(always)]
+pub fn send(context: &SkBuffContext) -> i32 {
+    match firewall(context.as_ptr().cast(), SENT) {
+        0 => DROP,
+        _ => PASS,
+    }
+}
+
+/// What [`firewall`] is told of a packet that a socket sends; without it, one that a socket is about to receive.
+const SENT: u64 = 1;
+
+/// The metadata firewall in front of sockets; 0 for what may not pass.
+#[inline(never)]
+extern "C" fn firewall(skb: *mut __sk_buff, way: u64) -> u64 {
+    let (length, protocol, at) = seen(skb);
+    let (hook, sender) = if way == SENT {
+        (Hook::SocketPackets, skb)
+    } else {
+        // Its socket is the receiver's.
+        (Hook::ToNode, core::ptr::null_mut())
+    };
+    let Some(tables) = Maps::sent(length, sender) else {
+        return 0;
+    };
+    let bytes = Linear::of(&TcContext::new(skb));
+    let outcome = judge::firewall(&tables, &bytes, &Context { hook, ..at }, Some(protocol));
+    u64::from(!matches!(outcome.verdict, Verdict::Deny))
 }
 
 /// Judges who sends through the node. This and the next are functions of their own, with stacks of their own.

@@ -43,7 +43,13 @@ pub fn denied(hook: Hook, outcome: &Outcome, length: u32) {
 
 /// Sends an event about a packet.
 #[inline(always)]
-pub fn send(context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen, length: u32) {
+pub fn send(
+    context: &Context,
+    endpoint: u32,
+    outcome: &Outcome,
+    seen: &Seen,
+    (length, cgroup): (u32, u64),
+) {
     output(&Event {
         time: 0,
         cell: outcome.cell.0,
@@ -59,7 +65,7 @@ pub fn send(context: &Context, endpoint: u32, outcome: &Outcome, seen: &Seen, le
         reason: outcome.reason as u8,
         verdict: outcome.verdict as u8,
         _pad: 0,
-        cgroup: 0,
+        cgroup,
     });
 }
 

@@ -1,28 +1,21 @@
 //! The socket hooks: a process that may not reach a metadata endpoint learns it at once (EPERM).
 
-use aya_ebpf::{
-    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id},
-    programs::SockAddrContext,
-};
+use aya_ebpf::programs::SockAddrContext;
 use ringfence_common::{
     Hook, V6,
     cell::Verdict,
     event::{Event, Reason},
     judge::{Asked, Outcome, Tables as _},
-    metadata::{Grants, embedded, halves, layers, mapped},
+    metadata::{embedded, halves, layers, mapped},
 };
 
 use crate::{
-    maps, report,
+    cgroup, report,
     tables::{Maps, count},
 };
 
 const REFUSE: i32 = 0;
 const PASS: i32 = 1;
-
-/// Levels of the cgroup hierarchy that are searched for a grant: a pod's cgroup lies a few levels below the root,
-/// its containers' below that.
-const LEVELS: i32 = 12;
 
 /// `connect4` and `sendmsg4`.
 #[inline(always)]
@@ -74,7 +67,8 @@ fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
     if needed == 0 || !tables.config().has_layer(layers::SOCKETS) {
         return PASS;
     }
-    let granted = needed & !grants().ask() == 0;
+    let cgroup = cgroup::caller();
+    let granted = needed & !tables.grants_of(cgroup).ask() == 0;
     let outcome = if granted {
         Outcome::allow(Reason::Granted)
     } else {
@@ -100,28 +94,8 @@ fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
             reason: outcome.reason as u8,
             verdict: Verdict::Deny as u8,
             _pad: 0,
-            // SAFETY: the helper takes no arguments.
-            cgroup: unsafe { bpf_get_current_cgroup_id() },
+            cgroup,
         });
     }
     REFUSE
-}
-
-/// The grants of the process' cgroup and of those above it. A cgroup that nobody has written down has none.
-#[inline(always)]
-fn grants() -> Grants {
-    let mut grants = 0;
-    for level in 1..LEVELS {
-        // SAFETY: the helper takes a level and answers 0 where there is no such ancestor.
-        let id = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
-        if id == 0 {
-            break;
-        }
-        // SAFETY: the value is read at once; ids of cgroups are never used twice, and a recycled element belongs to
-        // another pod that was granted access in the same moment.
-        if let Some(granted) = unsafe { maps::GRANTS.get(id) } {
-            grants |= *granted;
-        }
-    }
-    Grants(grants)
 }

@@ -1,31 +1,42 @@
 //! [`Tables`] over the maps.
 
-use aya_ebpf::helpers::generated::bpf_jiffies64;
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_ANY},
+    helpers::generated::bpf_jiffies64,
+};
 use ringfence_common::{
     Hook, V6,
     cell::{Cell, Verdict},
     config::Config,
     endpoint::{EndpointRecord, EndpointWord, LocalWord, NEAR_IFINDEX, SourceWord},
     event::{COUNTERS as COUNTER_COUNT, REASONS},
-    judge::{self, Asked, Context, Outcome, Reach, Seen, Tables, look_again},
-    metadata::{MetadataWord, PortKey, sieve_bit},
+    judge::{self, Asked, Context, Outcome, RateWord, Reach, Seen, Socket, Tables, look_again},
+    metadata::{Grants, MetadataWord, PortKey, sieve_bit},
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord},
 };
 
-use crate::{maps, report};
+use crate::{cgroup, maps, report};
 
 /// The maps, the configuration and the time, as one program run sees them.
 pub struct Maps<'a> {
     config: &'a Config,
     now: u32,
     length: u32,
+    /// The packet, where a socket of this machine may have sent it.
+    skb: *mut __sk_buff,
 }
 
 impl Maps<'_> {
     /// Reads the clock once; `length` is the packet's, for events. `None` cannot happen: element 0 is there.
     #[inline(always)]
     pub fn new(length: u32) -> Option<Self> {
+        Self::sent(length, core::ptr::null_mut())
+    }
+
+    /// The same for a packet that a socket of this machine may have sent.
+    #[inline(always)]
+    pub fn sent(length: u32, skb: *mut __sk_buff) -> Option<Self> {
         let config = maps::CONFIG.get(0)?;
         // SAFETY: the helper takes no arguments and reads the kernel's jiffies.
         let jiffies = unsafe { bpf_jiffies64() };
@@ -33,6 +44,7 @@ impl Maps<'_> {
             config,
             now: (jiffies >> (config.tick_shift & 63)) as u32,
             length,
+            skb,
         })
     }
 }
@@ -132,6 +144,26 @@ impl Tables for Maps<'_> {
     }
 
     #[inline(always)]
+    fn socket(&self) -> Socket {
+        if self.skb.is_null() {
+            return Socket::NOBODY;
+        }
+        Socket(cgroup::sender(self.skb))
+    }
+
+    #[inline(always)]
+    fn grants_of(&self, cgroup: u64) -> Grants {
+        // SAFETY: the value is read at once; ids of cgroups are never used twice, and a recycled element belongs to
+        // another pod that was granted access in the same moment.
+        Grants(unsafe { maps::GRANTS.get(cgroup) }.map_or(0, read))
+    }
+
+    #[inline(always)]
+    fn take_metadata_packet(&self, sender: u64, limit: u32) -> bool {
+        take_metadata_packet(sender, u64::from(limit)) != 0
+    }
+
+    #[inline(always)]
     fn endpoint_at(&self, first: u64, second: u64, asked: Asked) -> u32 {
         endpoint_at(first, second, asked.0) as u32
     }
@@ -212,7 +244,11 @@ impl Tables for Maps<'_> {
             report::denied(context.hook, outcome, self.length);
         }
         if outcome.is_event() && report::may_send(self.config, self.now) {
-            report::send(context, endpoint, outcome, seen, self.length);
+            let cgroup = match self.socket() {
+                socket if socket.is_of_pods() => socket.0,
+                _ => 0,
+            };
+            report::send(context, endpoint, outcome, seen, (self.length, cgroup));
         }
     }
 }
@@ -223,6 +259,32 @@ extern "C" fn reach(address: *const V6) -> u64 {
     // SAFETY: the only caller has a reference.
     let address = unsafe { &*address };
     judge::reach(address) as u64
+}
+
+/// [`Tables::take_metadata_packet`] as a global function: the verifier checks it once, by itself, with any arguments.
+///
+/// Two CPUs that count at once may lose one of the other's packets: the rate is there to spare others, not to bill.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn take_metadata_packet(sender: u64, limit: u64) -> u64 {
+    let Some(tables) = Maps::new(0) else { return 0 };
+    let now = tables.now;
+    let Some(word) = maps::METADATA_RATES.get_ptr_mut(sender) else {
+        // If it is not remembered, the next packet is counted.
+        let _: Result<(), i32> =
+            maps::METADATA_RATES.insert(sender, RateWord::first(now).0, u64::from(BPF_ANY));
+        return 1;
+    };
+    // SAFETY: elements of a preallocated map are never unmapped; a word is read and written as a whole.
+    unsafe {
+        match RateWord(core::ptr::read_volatile(word)).next(now, limit as u32) {
+            Some(next) => {
+                core::ptr::write_volatile(word, next.0);
+                1
+            }
+            None => 0,
+        }
+    }
 }
 
 /// [`judge::endpoint_at`] as a global function: the verifier checks it once, by itself, with any arguments.

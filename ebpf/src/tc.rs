@@ -51,6 +51,10 @@ macro_rules! device {
         pub fn $name(context: &TcContext) -> i32 {
             gather(context);
             let skb = context.as_ptr().cast();
+            if matches!(Hook::$hook, Hook::ToHost) && firewall(skb, u64::from($frame) * FRAMED) == 0
+            {
+                return TC_ACT_SHOT;
+            }
             let passed = Passed($through(skb));
             let Some(tables) = Maps::new(context.len()) else {
                 return TC_ACT_SHOT;
@@ -98,6 +102,44 @@ device!(to_host_l3, to_host_l3_through, to_host_l3_own, ToHost, frame: false, tu
 device!(from_host_l3, from_host_l3_through, from_host_l3_own, FromHost, frame: false, tunnel: false);
 device!(from_tunnel, from_tunnel_through, from_tunnel_own, FromHost, frame: true, tunnel: true);
 device!(from_tunnel_l3, from_tunnel_l3_through, from_tunnel_l3_own, FromHost, frame: false, tunnel: true);
+
+/// What [`firewall`] is told besides: whether the packet has an Ethernet header.
+const FRAMED: u64 = 1;
+/// And that it is about to go over `lo`.
+const OF_LO: u64 = 2;
+
+/// The metadata firewall at devices of the node; 0 for what may not pass. A function of its own, with a stack of its own, that
+/// the verifier checks once for all of them.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn firewall(skb: *mut __sk_buff, place: u64) -> u64 {
+    let context = TcContext::new(skb);
+    let bytes = Linear::of(&context);
+    let Some(tables) = Maps::sent(context.len(), skb) else {
+        return 0;
+    };
+    let hook = if place & OF_LO == 0 {
+        Hook::ToHost
+    } else {
+        Hook::Lo
+    };
+    let layer3 = (place & FRAMED == 0).then(|| protocol_of(&context));
+    let outcome = judge::firewall(&tables, &bytes, &at(&context, hook), layer3);
+    u64::from(!matches!(outcome.verdict, Verdict::Deny))
+}
+
+/// What goes over `lo` loses our bits of the mark: nobody but a pod's own hook writes them for good.
+#[inline(always)]
+pub fn to_lo(context: &TcContext) -> i32 {
+    gather(context);
+    let Some(tables) = Maps::new(context.len()) else {
+        return TC_ACT_SHOT;
+    };
+    if firewall(context.as_ptr().cast(), FRAMED | OF_LO) == 0 {
+        return TC_ACT_SHOT;
+    }
+    stamp(context, &tables, Stamp::NONE)
+}
 
 /// What became of a packet, as one word that a function can answer: 0 if it may not pass, else 1 with its stamp in bits
 /// 16-31.

@@ -13,7 +13,7 @@ use ringfence_common::{
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
     endpoint::{EndpointRecord, EndpointWord, Generation, SourceWord, flags},
     identity::{Identity, POD},
-    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Tables},
+    judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Socket, Tables},
     metadata::{Grants, MetadataWord, PortKey, open},
     service::{ANY_NODE_ADDRESS, node},
     table::{ClassKey, DIRECTORIES, LOOKS_AT_NETWORKS, TableRef, UNIFORM},
@@ -281,6 +281,18 @@ impl Tables for World {
 
     fn is_metadata_port(&self, _key: &PortKey) -> bool {
         false
+    }
+
+    fn socket(&self) -> Socket {
+        Socket::NOBODY
+    }
+
+    fn grants_of(&self, _cgroup: u64) -> Grants {
+        Grants::NONE
+    }
+
+    fn take_metadata_packet(&self, _sender: u64, _limit: u32) -> bool {
+        true
     }
 
     fn node(&self, address: &V6) -> u8 {

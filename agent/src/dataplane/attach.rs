@@ -17,6 +17,7 @@ use aya::{
     programs::{SchedClassifier, TcAttachType},
     util::KernelVersion,
 };
+use ringfence_common::judge::LOOPBACK;
 
 use super::{
     Attach, KernelError, load,
@@ -28,49 +29,60 @@ use link::{clsact, tcx, update};
 pub use detach::detach;
 pub(super) use look::{is_of_pods, unreadable};
 
+/// The programs of one kind of device, and the side of it that each is on.
+pub(super) type Programs = &'static [(&'static str, TcAttachType)];
+
 /// The programs of a pod's host-side device, and the side of it that each is on: what the pod receives first, so that
 /// a pod that is being taken over can answer nobody whom it may not hear.
-const POD_PROGRAMS: [(&str, TcAttachType); 2] = [
+const POD_PROGRAMS: Programs = &[
     ("to_pod", TcAttachType::Egress),
     ("from_pod", TcAttachType::Ingress),
 ];
 
 /// The programs of a device that leads off the node.
-const HOST_PROGRAMS: [(&str, TcAttachType); 2] = [
+const HOST_PROGRAMS: Programs = &[
     ("to_host", TcAttachType::Egress),
     ("from_host", TcAttachType::Ingress),
 ];
 
 /// The same of a device without Ethernet.
-const HOST_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
+const HOST_PROGRAMS_L3: Programs = &[
     ("to_host_l3", TcAttachType::Egress),
     ("from_host_l3", TcAttachType::Ingress),
 ];
 
 /// The programs of a tunnel.
-const TUNNEL_PROGRAMS: [(&str, TcAttachType); 2] = [
+const TUNNEL_PROGRAMS: Programs = &[
     ("to_host", TcAttachType::Egress),
     ("from_tunnel", TcAttachType::Ingress),
 ];
 
 /// The same of a tunnel without Ethernet.
-const TUNNEL_PROGRAMS_L3: [(&str, TcAttachType); 2] = [
+const TUNNEL_PROGRAMS_L3: Programs = &[
     ("to_host_l3", TcAttachType::Egress),
     ("from_tunnel_l3", TcAttachType::Ingress),
 ];
 
 /// All programs of devices that lead off the node.
-const ALL_HOST_PROGRAMS: [[(&str, TcAttachType); 2]; 4] = [
+const ALL_HOST_PROGRAMS: [Programs; 4] = [
     HOST_PROGRAMS,
     HOST_PROGRAMS_L3,
     TUNNEL_PROGRAMS,
     TUNNEL_PROGRAMS_L3,
 ];
 
+/// The program of the node's `lo`.
+const LOOP_PROGRAMS: Programs = &[(load::LOOP_PROGRAM, TcAttachType::Egress)];
+
+/// The programs of every kind of device.
+fn kinds() -> impl Iterator<Item = Programs> {
+    let kinds = [POD_PROGRAMS, LOOP_PROGRAMS].into_iter();
+    kinds.chain(ALL_HOST_PROGRAMS)
+}
+
 /// Names of all programs that devices carry.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    let names = [POD_PROGRAMS].into_iter().chain(ALL_HOST_PROGRAMS);
-    let names: BTreeSet<&str> = names.flatten().map(|(name, _)| name).collect();
+    let names: BTreeSet<&str> = kinds().flatten().map(|&(name, _)| name).collect();
     names.into_iter()
 }
 
@@ -131,7 +143,7 @@ impl Attacher {
     /// What the kernel refused. What has been taken over by then stays so; calling it again goes on.
     pub fn take_over(&mut self, ebpf: &mut Ebpf, earlier: &Pins) -> Result<(), KernelError> {
         for (ifindex, programs) in guarded(earlier) {
-            for (name, _) in programs.into_iter().filter(|_| self.tcx) {
+            for &(name, _) in programs.iter().filter(|_| self.tcx) {
                 let link = format!("{ifindex}-{name}");
                 let (theirs, ours) = (earlier.link(&link), self.pins.link(&link));
                 if ours.exists() || !theirs.exists() {
@@ -186,21 +198,30 @@ impl Attacher {
         self.guard(ebpf, ifindex, programs)
     }
 
+    /// Guards the node's `lo`.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn lo(&mut self, ebpf: &mut Ebpf) -> Result<bool, KernelError> {
+        self.guard(ebpf, LOOPBACK, LOOP_PROGRAMS)
+    }
+
     fn guard(
         &mut self,
         ebpf: &mut Ebpf,
         ifindex: u32,
-        programs: [(&'static str, TcAttachType); 2],
+        programs: Programs,
     ) -> Result<bool, KernelError> {
         let Some(device) = device_name(ifindex) else {
             self.forget(ifindex)?;
             return Ok(false);
         };
-        let runs = |(name, _)| self.attached.contains(&(ifindex, name));
-        if programs.into_iter().all(runs) {
+        let runs = |&(name, _): &(&'static str, _)| self.attached.contains(&(ifindex, name));
+        if programs.iter().all(runs) {
             return Ok(true);
         }
-        for (name, side) in programs {
+        for &(name, side) in programs {
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
                 tcx(&self.pins, program, (&device, ifindex), side, name)
@@ -220,7 +241,7 @@ impl Attacher {
             }
         }
         self.attached
-            .extend(programs.map(|(name, _)| (ifindex, name)));
+            .extend(programs.iter().map(|&(name, _)| (ifindex, name)));
         Ok(true)
     }
 
@@ -264,20 +285,17 @@ fn device_name(ifindex: u32) -> Option<String> {
 }
 
 /// The devices that pinned links are on, and the programs that they carry.
-fn guarded(pins: &Pins) -> Vec<(u32, [(&'static str, TcAttachType); 2])> {
+fn guarded(pins: &Pins) -> Vec<(u32, Programs)> {
     let links = pins.link_names();
     let found = links.iter().filter_map(|link| {
         let (ifindex, program) = link.split_once('-')?;
-        let all = || [POD_PROGRAMS].into_iter().chain(ALL_HOST_PROGRAMS);
-        let carries = |programs: &[(&str, TcAttachType); 2]| {
-            programs.iter().any(|(name, _)| *name == program)
-        };
+        let carries = |programs: &Programs| programs.iter().any(|(name, _)| *name == program);
         // `to_host` is a tunnel's or another device's: the other link tells.
-        let are_there = |programs: &[(&str, TcAttachType); 2]| {
+        let are_there = |programs: &Programs| {
             let is_there = |(name, _): &(&str, _)| links.contains(&format!("{ifindex}-{name}"));
             carries(programs) && programs.iter().all(is_there)
         };
-        let programs = all().find(are_there).or_else(|| all().find(carries))?;
+        let programs = kinds().find(are_there).or_else(|| kinds().find(carries))?;
         Some(((ifindex.parse().ok()?, programs[0].0), programs))
     });
     let devices: BTreeMap<(u32, &str), _> = found.collect();

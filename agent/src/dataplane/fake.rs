@@ -17,7 +17,7 @@ use ringfence_common::{
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
-    judge::{FamilyTables, Outcome, Seen},
+    judge::{FamilyTables, Outcome, RateWord, Seen, Socket},
     metadata::{MetadataWord, PortKey},
     service::ServiceKey,
     table::{ClassKey, ClassWord, Page},
@@ -62,6 +62,12 @@ pub struct FakeMaps {
     pub metadata: BTreeMap<V6, MetadataWord>,
     /// `METADATA_PORTS`.
     pub metadata_ports: BTreeSet<PortKey>,
+    /// `METADATA_RATES`.
+    pub metadata_rates: RefCell<BTreeMap<u64, RateWord>>,
+    /// Who on this machine sends the packet that is judged.
+    pub socket: Socket,
+    /// Devices that are not in `UPLINKS`.
+    pub bridges: BTreeSet<u32>,
     /// The catalogues, as they are read back.
     pub catalogue: Installed,
     /// The last revision that came into force.

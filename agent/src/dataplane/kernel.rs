@@ -115,9 +115,13 @@ impl Dataplane {
                 continue;
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());
-            if endpoint.metadata_granted {
-                grants.insert(found.ino(), Grants::ALL.0);
-            }
+            // Of a pod without a grant it is known that it is this pod's: events name it.
+            let granted = if endpoint.metadata_granted {
+                Grants::ALL
+            } else {
+                Grants::NONE
+            };
+            grants.insert(found.ino(), granted.0);
         }
         grants
     }

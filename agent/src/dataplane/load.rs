@@ -13,7 +13,7 @@ use aya::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence.o"));
 
 /// Names of the TC programs.
-pub const CLASSIFIERS: [&str; 9] = [
+pub const CLASSIFIERS: [&str; 10] = [
     "from_pod",
     "to_pod",
     "from_host",
@@ -22,10 +22,17 @@ pub const CLASSIFIERS: [&str; 9] = [
     "to_host_l3",
     "from_tunnel",
     "from_tunnel_l3",
+    LOOP_PROGRAM,
     "clock",
 ];
 /// Names of the socket programs.
 pub const SOCKET_PROGRAMS: [&str; 4] = ["connect4", "connect6", "sendmsg4", "sendmsg6"];
+
+/// Name of the program behind the sockets of pods.
+pub const PACKETS_PROGRAM: &str = "from_socket";
+
+/// Name of the program on the node's `lo`.
+pub const LOOP_PROGRAM: &str = "to_lo";
 
 /// Name of the program in front of the node's sockets.
 pub const NODE_PROGRAM: &str = "to_node";
@@ -69,11 +76,13 @@ pub fn load(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelErro
             program.load().map_err(|error| rejected(name, &error))?;
         }
     }
-    if options.node_cgroup.is_some() {
-        let program: &mut CgroupSkb = program(&mut ebpf, NODE_PROGRAM)?;
-        program
-            .load()
-            .map_err(|error| rejected(NODE_PROGRAM, &error))?;
+    let wanted = [
+        (PACKETS_PROGRAM, options.cgroup_root.is_some()),
+        (NODE_PROGRAM, options.node_cgroup.is_some()),
+    ];
+    for (name, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+        let program: &mut CgroupSkb = program(&mut ebpf, name)?;
+        program.load().map_err(|error| rejected(name, &error))?;
     }
     Ok((ebpf, limits))
 }

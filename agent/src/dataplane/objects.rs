@@ -216,7 +216,7 @@ pub fn programs(ebpf: &Ebpf, places: Option<&Places<'_>>) -> Result<Vec<ProgramV
 }
 
 /// Every program that judges, and where.
-const PROGRAMS: [(&str, Hook); 13] = [
+const PROGRAMS: [(&str, Hook); 15] = [
     ("from_pod", Hook::FromPod),
     ("to_pod", Hook::ToPod),
     ("from_host", Hook::FromHost),
@@ -229,6 +229,8 @@ const PROGRAMS: [(&str, Hook); 13] = [
     ("connect6", Hook::Socket),
     ("sendmsg4", Hook::Socket),
     ("sendmsg6", Hook::Socket),
+    (load::PACKETS_PROGRAM, Hook::SocketPackets),
+    (load::LOOP_PROGRAM, Hook::Lo),
     (load::NODE_PROGRAM, Hook::ToNode),
 ];
 
@@ -238,7 +240,7 @@ fn is_attached(
     hook: Hook,
     id: u32,
 ) -> Result<Option<bool>, KernelError> {
-    if matches!(hook, Hook::Socket | Hook::ToNode) {
+    if matches!(hook, Hook::Socket | Hook::SocketPackets | Hook::ToNode) {
         let pin = places.pins.link(name);
         let state = sys::pinned_link(&pin).map_err(|error| unreadable(&pin, &error))?;
         return Ok(Some(

@@ -105,6 +105,7 @@ pub fn maps(limits: &Limits) -> Vec<MapSpec> {
         #[expect(clippy::cast_possible_truncation, reason = "64")]
         map::<u32, u64>("METADATA_SIEVE", Array, SIEVE_WORDS as u32),
         map::<PortKey, u32>("METADATA_PORTS", Hash, 4096),
+        map::<u64, u64>("METADATA_RATES", LruHash, 8192),
         map::<u64, u64>("GRANTS", Hash, GRANTS),
         map::<(), ()>("EVENTS", RingBuf, RING_BYTES),
         map::<u32, Event>("EVENT", PerCpuArray, 1),

@@ -302,7 +302,15 @@ const fn direction(hook: Hook, reason: Reason) -> Direction {
         // The sender's, judged at the receiver.
         (_, Reason::Egress) => Direction::Egress,
         (Hook::ToPod | Hook::FromHost, _) => Direction::Ingress,
-        (Hook::FromPod | Hook::ToHost | Hook::Socket | Hook::ToNode, _) => Direction::Egress,
+        (
+            Hook::FromPod
+            | Hook::ToHost
+            | Hook::Socket
+            | Hook::ToNode
+            | Hook::SocketPackets
+            | Hook::Lo,
+            _,
+        ) => Direction::Egress,
     }
 }
 
@@ -316,6 +324,8 @@ pub const fn hook_name(hook: Hook) -> &'static str {
         Hook::ToHost => "to_host",
         Hook::Socket => "socket",
         Hook::ToNode => "to_node",
+        Hook::SocketPackets => "socket_packets",
+        Hook::Lo => "lo",
     }
 }
 

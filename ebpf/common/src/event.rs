@@ -63,12 +63,14 @@ pub enum Reason {
     Egress = 29,
     /// The mark says that a pod sent it, and its source address says otherwise.
     ForgedMark = 30,
+    /// More packets to metadata endpoints than a pod with a grant may send.
+    MetadataRate = 32,
 }
 
 /// Number of counters for each hook: one for each possible [`Reason`].
-pub const REASONS: usize = 32;
+pub const REASONS: usize = 40;
 /// Number of hooks that count.
-pub const HOOKS: usize = 6;
+pub const HOOKS: usize = 8;
 /// Counters of the per-CPU array `COUNTERS`: `hook * REASONS * 2 + reason * 2 + (1 if denied)`, then the lost events.
 pub const COUNTERS: usize = HOOKS * REASONS * 2 + 1;
 /// Counters of the per-CPU array `DENIED_BYTES`: `hook * REASONS + reason`.
@@ -114,6 +116,7 @@ impl Reason {
             28 => Self::Encapsulation,
             29 => Self::Egress,
             30 => Self::ForgedMark,
+            32 => Self::MetadataRate,
             _ => return None,
         })
     }
@@ -149,6 +152,7 @@ impl Reason {
             Self::Encapsulation => "encapsulation",
             Self::Egress => "egress",
             Self::ForgedMark => "forged_mark",
+            Self::MetadataRate => "metadata_rate",
         }
     }
 }
@@ -185,7 +189,7 @@ pub struct Event {
     pub verdict: u8,
     /// Zero.
     pub _pad: u32,
-    /// Cgroup of the socket's process; 0 for packets.
+    /// Cgroup of the socket that sends, its pod's if that is known; 0 for packets of no socket.
     pub cgroup: u64,
 }
 

@@ -69,12 +69,16 @@ pub enum Hook {
     ToPod = 1,
     /// TC ingress of an uplink: what enters the node.
     FromHost = 2,
-    /// TC egress of an uplink, tunnel or `lo`: what leaves the node.
+    /// TC egress of an uplink or tunnel: what leaves the node.
     ToHost = 3,
     /// `connect4/6`, `sendmsg4/6` at the root of the pods' cgroup subtree.
     Socket = 4,
     /// `cgroup_skb/ingress` at the root of all cgroups: what ends in a socket of the node.
     ToNode = 5,
+    /// `cgroup_skb/egress` at the root of the pods' cgroup subtree: what pods' sockets send.
+    SocketPackets = 6,
+    /// TC egress of `lo`.
+    Lo = 7,
 }
 
 impl Hook {
@@ -88,6 +92,8 @@ impl Hook {
             3 => Self::ToHost,
             4 => Self::Socket,
             5 => Self::ToNode,
+            6 => Self::SocketPackets,
+            7 => Self::Lo,
             _ => return None,
         })
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use aya::{Ebpf, programs::SchedClassifier};
 
 use super::{
-    ALL_HOST_PROGRAMS, Attacher, POD_PROGRAMS,
+    Attacher,
     detach::detach_filters_of,
-    device_name,
+    device_name, kinds,
     link::{program_id, replace_filter, runs},
 };
 use crate::dataplane::{KernelError, load};
@@ -20,15 +20,16 @@ impl Attacher {
     /// What the kernel refused.
     pub fn audit(&mut self, ebpf: &mut Ebpf) -> Result<Vec<String>, KernelError> {
         let mut wrong = Vec::new();
-        for programs in [POD_PROGRAMS].into_iter().chain(ALL_HOST_PROGRAMS) {
+        for programs in kinds() {
             // Kinds of devices share programs: all of them tell which kind this is.
-            let [first, second] = programs.map(|(name, _)| self.carrying(name));
-            for &ifindex in first.intersection(&second) {
+            let carrying = programs.iter().map(|(name, _)| self.carrying(name));
+            let all = carrying.reduce(|one, other| &one & &other);
+            for ifindex in all.unwrap_or_default() {
                 let Some(device) = device_name(ifindex) else {
                     continue;
                 };
                 let mut found = Vec::new();
-                for (name, side) in programs {
+                for &(name, side) in programs {
                     let program: &mut SchedClassifier = load::program(ebpf, name)?;
                     let is_ours = if self.tcx {
                         let pin = self.pins.link(&format!("{ifindex}-{name}"));

@@ -24,6 +24,16 @@ fn open_cgroup(root: &Path, flag: &str) -> Result<fs::File, KernelError> {
     })
 }
 
+/// Attaches a program that judges packets of sockets. A link stands beside others' whatever the mode says, and takes no other.
+fn packets(
+    program: &mut CgroupSkb,
+    cgroup: &fs::File,
+    side: CgroupSkbAttachType,
+) -> anyhow::Result<FdLink> {
+    let id = program.attach(cgroup, side, CgroupAttachMode::Single)?;
+    Ok(program.take_link(id)?.try_into()?)
+}
+
 impl Attacher {
     /// The programs of cgroups that are no longer attached.
     ///
@@ -44,11 +54,12 @@ impl Attacher {
                 wrong.push(format!("{name} on its cgroup"));
             }
         }
-        if node {
-            let program: &mut CgroupSkb = load::program(ebpf, load::NODE_PROGRAM)?;
+        let packets = [(load::PACKETS_PROGRAM, sockets), (load::NODE_PROGRAM, node)];
+        for (name, _) in packets.into_iter().filter(|(_, wanted)| *wanted) {
+            let program: &mut CgroupSkb = load::program(ebpf, name)?;
             let id = program.info().map_err(|error| unknown(&error))?.id();
-            if !runs(&self.pins.link(load::NODE_PROGRAM), id, None)? {
-                wrong.push(format!("{} on its cgroup", load::NODE_PROGRAM));
+            if !runs(&self.pins.link(name), id, None)? {
+                wrong.push(format!("{name} on its cgroup"));
             }
         }
         Ok(wrong)
@@ -71,7 +82,10 @@ impl Attacher {
             };
             self.pin_over(name, attach(), root)?;
         }
-        Ok(())
+        let name = load::PACKETS_PROGRAM;
+        let side = CgroupSkbAttachType::Egress;
+        let link = packets(load::program(ebpf, name)?, &cgroup, side);
+        self.pin_over(name, link, root)
     }
 
     /// Guards the node's own sockets, below this cgroup. As [`Self::sockets`], the new link comes before the old one goes.
@@ -82,14 +96,9 @@ impl Attacher {
     pub fn node(&self, ebpf: &mut Ebpf, root: &Path) -> Result<(), KernelError> {
         let cgroup = open_cgroup(root, "--node-cgroup")?;
         let name = load::NODE_PROGRAM;
-        let program: &mut CgroupSkb = load::program(ebpf, name)?;
-        let mut attach = || -> anyhow::Result<FdLink> {
-            // A link stands beside others' whatever the mode says, and takes no other.
-            let mode = CgroupAttachMode::Single;
-            let id = program.attach(&cgroup, CgroupSkbAttachType::Ingress, mode)?;
-            Ok(program.take_link(id)?.try_into()?)
-        };
-        self.pin_over(name, attach(), root)
+        let side = CgroupSkbAttachType::Ingress;
+        let link = packets(load::program(ebpf, name)?, &cgroup, side);
+        self.pin_over(name, link, root)
     }
 
     /// Pins a link where an earlier agent's may be, which goes only then.

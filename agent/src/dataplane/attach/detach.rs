@@ -4,7 +4,7 @@
 
 use aya::programs::tc;
 
-use super::{HOST_PROGRAMS, HOST_PROGRAMS_L3, POD_PROGRAMS};
+use super::kinds;
 use crate::dataplane::{
     KernelError,
     pins::{Pins, remove},
@@ -52,8 +52,8 @@ fn detach_filters() -> usize {
 
 /// Removes our clsact filters from a device.
 pub(super) fn detach_filters_of(device: &str) -> usize {
-    let programs = [POD_PROGRAMS, HOST_PROGRAMS, HOST_PROGRAMS_L3];
-    let all = programs.into_iter().flatten();
+    // Kinds share programs, and a program may be there more than once: each is asked for as often as a kind has it.
+    let all = kinds().flatten();
     // An error says that there is none.
     all.filter(|(program, side)| tc::qdisc_detach_program(device, *side, program).is_ok())
         .count()

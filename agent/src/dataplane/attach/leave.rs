@@ -17,7 +17,7 @@ impl Attacher {
     ///
     /// If a pin cannot be removed.
     pub fn no_host(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        self.drop_programs(ifindex, ALL_HOST_PROGRAMS.into_iter().flatten())
+        self.drop_programs(ifindex, ALL_HOST_PROGRAMS.into_iter().flatten().copied())
     }
 
     /// Takes the programs of pods away from a device that is no pod's: it has become the node's own.
@@ -26,7 +26,7 @@ impl Attacher {
     ///
     /// If a pin cannot be removed.
     pub fn no_pod(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        self.drop_programs(ifindex, POD_PROGRAMS)
+        self.drop_programs(ifindex, POD_PROGRAMS.iter().copied())
     }
 
     fn drop_programs(
@@ -53,14 +53,14 @@ impl Attacher {
     #[must_use]
     pub fn hosts(&self) -> BTreeSet<u32> {
         let names = ALL_HOST_PROGRAMS.into_iter().flatten();
-        names.flat_map(|(name, _)| self.devices_of(name)).collect()
+        names.flat_map(|&(name, _)| self.devices_of(name)).collect()
     }
 
     /// Devices that are guarded as pods'.
     #[must_use]
     pub fn pods(&self) -> BTreeSet<u32> {
-        let names = POD_PROGRAMS.into_iter();
-        names.flat_map(|(name, _)| self.devices_of(name)).collect()
+        let names = POD_PROGRAMS.iter();
+        names.flat_map(|&(name, _)| self.devices_of(name)).collect()
     }
 
     /// Devices that run this program.

@@ -6,8 +6,8 @@ use ringfence_common::{
     config::Config,
     connection::{Connection, ConnectionWord},
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
-    judge::{ConnectionRef, Context, Outcome, Seen, Tables},
-    metadata::{MetadataWord, PortKey},
+    judge::{ConnectionRef, Context, Outcome, RateWord, Seen, Socket, Tables},
+    metadata::{Grants, MetadataWord, PortKey},
     service::ServiceKey,
     table::ClassKey,
 };
@@ -63,13 +63,31 @@ impl Tables for FakeMaps {
         self.metadata_ports.contains(key)
     }
 
+    fn socket(&self) -> Socket {
+        self.socket
+    }
+
+    fn grants_of(&self, cgroup: u64) -> Grants {
+        let known = self.catalogue.grants.get(&cgroup).copied();
+        Grants(known.unwrap_or(0))
+    }
+
+    fn take_metadata_packet(&self, sender: u64, limit: u32) -> bool {
+        let mut rates = self.metadata_rates.borrow_mut();
+        let next = match rates.get(&sender) {
+            Some(word) => word.next(self.now, limit),
+            None => Some(RateWord::first(self.now)),
+        };
+        next.map(|word| rates.insert(sender, word)).is_some()
+    }
+
     fn node(&self, address: &V6) -> u8 {
         let known = self.node_addresses.get(&unmapped(*address));
         known.copied().unwrap_or(0)
     }
 
-    fn is_uplink(&self, _ifindex: u32) -> bool {
-        true
+    fn is_uplink(&self, ifindex: u32) -> bool {
+        !self.bridges.contains(&ifindex)
     }
 
     fn is_service(&self, address: &V6, port: u16, protocol: u8) -> bool {

@@ -25,8 +25,14 @@ impl Dataplane {
         self.maps.execute(&Op::Source(state.record.source, word))
     }
 
+    /// Attaches where no pod and no device need be known: to the node's `lo` and to the cgroups.
+    pub(super) fn attach_always(&mut self) -> Result<(), KernelError> {
+        self.attacher.lo(&mut self.ebpf)?;
+        self.attach_cgroups()
+    }
+
     /// Attaches to the cgroups.
-    pub(super) fn attach_cgroups(&mut self) -> Result<(), KernelError> {
+    fn attach_cgroups(&mut self) -> Result<(), KernelError> {
         if let Some(root) = &self.cgroup_root {
             self.attacher.sockets(&mut self.ebpf, root)?;
         }
@@ -42,7 +48,7 @@ impl Dataplane {
             self.attacher.take_over(&mut self.ebpf, earlier)?;
         }
         self.attach(desired)?;
-        self.attach_cgroups()?;
+        self.attach_always()?;
         if let Some(devices) = self.waiting.take()
             && let Err(error) = self.guard_hosts(&devices)
         {

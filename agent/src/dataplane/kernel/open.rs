@@ -103,7 +103,7 @@ fn open_beside(
         names,
     };
     if dataplane.earlier.is_empty() {
-        dataplane.attach_cgroups()?;
+        dataplane.attach_always()?;
     } else {
         tracing::info!(
             from = versions_of(&dataplane.earlier),

@@ -3,7 +3,7 @@
 //! Most of it is no pod's, and none of our business: what cannot be read passes, unless a pod sent it.
 
 use super::{
-    Address, Context, FamilyTables, Outcome, Seen, Tables, is_opened_by_nodes, metadata,
+    Address, Context, FamilyTables, Outcome, Seen, Tables, is_opened_by_nodes,
     sender::{self, Sender},
     sent, whole,
 };
@@ -13,7 +13,6 @@ use crate::{
     event::Reason,
     identity::POD,
     mark::Stamp,
-    metadata::Grants,
     packet::{self, Bytes, Fragment, Packet},
 };
 
@@ -163,13 +162,6 @@ fn leave<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             known => known,
         }
     };
-    let place = match sender {
-        Sender::Judge(place) => Some(place),
-        Sender::Judged | Sender::Unknown => None,
-    };
-    if !ends_here && let Some(outcome) = aliased(tables, context, packet, place) {
-        return outcome;
-    }
     // Whoever it is from: what policy says of a tunnel's port it does not say of what is inside.
     if sender != Sender::Unknown
         && packet::is_tunnel(packet, &tables.config().tunnel_ports)
@@ -177,7 +169,7 @@ fn leave<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     {
         return Outcome::deny(Reason::Encapsulation);
     }
-    if let Some(place) = place
+    if let Sender::Judge(place) = sender
         && let Err(outcome) = sent::judge(tables, place, &key)
     {
         return outcome;
@@ -187,41 +179,6 @@ fn leave<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         tables.remember_fragment(&whole(context, packet), word);
     }
     Outcome::allow(Reason::PassedOn)
-}
-
-/// Refuses what has become a packet to a metadata endpoint on its way, unless its sender is a pod that was granted it.
-/// What the node itself generates is not asked here.
-#[inline(always)]
-fn aliased<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    context: &Context,
-    packet: &Packet<A>,
-    place: Option<u16>,
-) -> Option<Outcome> {
-    let needed = metadata::needed(tables, packet, &packet.destination.mapped());
-    if needed == 0 {
-        return None;
-    }
-    let place = match place {
-        Some(place) => Some(place),
-        None if context.ingress != 0 => sender_of(tables, context, packet),
-        None => return None,
-    };
-    let grants = place.map_or(Grants::NONE, |place| sender::grants(tables, place));
-    (needed & !grants.reach() != 0).then_some(Outcome::deny(Reason::Metadata))
-}
-
-/// The pod that sent a forwarded packet, whether or not there is anything to judge about it.
-#[inline(always)]
-fn sender_of<T: Tables + FamilyTables<A>, A: Address>(
-    tables: &T,
-    context: &Context,
-    packet: &Packet<A>,
-) -> Option<u16> {
-    match tables.record(tables.endpoint(context.ingress).slot()) {
-        Some(record) => Some(record.source),
-        None => tables.local(&packet.source.mapped()),
-    }
 }
 
 /// What answers a pod's connection passes only while the pod may still send on it.

@@ -7,6 +7,7 @@
 
 mod connection;
 mod exit;
+mod firewall;
 mod lifetime;
 mod metadata;
 mod neighbour;
@@ -18,6 +19,7 @@ mod sent;
 mod tables;
 
 pub use exit::{entering, leaving};
+pub use firewall::{LOOPBACK, RateWord, Socket, firewall};
 pub use lifetime::timeout;
 pub use metadata::{Asked, endpoint_at, endpoint_behind};
 pub use node::{Reach, is_judged as node_is_judged, of_node, reach};
@@ -115,7 +117,7 @@ impl Context {
     #[inline(always)]
     pub const fn direction(&self) -> Direction {
         match self.hook {
-            Hook::FromPod | Hook::ToHost => Direction::Egress,
+            Hook::FromPod | Hook::ToHost | Hook::SocketPackets | Hook::Lo => Direction::Egress,
             _ => Direction::Ingress,
         }
     }
@@ -250,12 +252,17 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         // All look the destination up in the same form, which is therefore made once: the stack is small.
         let destination = packet.destination.mapped();
         let needed = metadata::needed(tables, packet, &destination);
-        if needed & !Grants(subject.record.grants).ask() != 0
-            && tables.config().has_layer(layers::FROM_POD)
-        {
-            return Outcome::deny(Reason::Metadata);
+        if needed != 0 {
+            arrival.granted = needed & !Grants(subject.record.grants).ask() == 0;
+            if tables.config().has_layer(layers::FROM_POD) {
+                if !arrival.granted {
+                    return Outcome::deny(Reason::Metadata);
+                }
+                if !firewall::is_within_rate(tables, firewall::rate_key(subject.record.endpoint)) {
+                    return Outcome::deny(Reason::MetadataRate);
+                }
+            }
         }
-        arrival.granted = needed != 0;
         if !packet.source.is_own(subject.record)
             && !A::is_link_local_traffic(packet, subject.record)
         {

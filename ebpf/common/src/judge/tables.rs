@@ -2,6 +2,7 @@
 
 use super::{
     Context, Outcome, Seen,
+    firewall::Socket,
     metadata::{Asked, endpoint_at, endpoint_behind},
     node::{Reach, reach},
     policy::{Judged, judged},
@@ -15,7 +16,7 @@ use crate::{
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentWord, Whole},
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     identity::Identity,
-    metadata::{MetadataWord, PortKey, mapped},
+    metadata::{Grants, MetadataWord, PortKey, mapped},
     packet::{Bytes, Packet},
     service::node,
     table::ClassKey,
@@ -52,6 +53,15 @@ pub trait Tables: FamilyTables<V4> + FamilyTables<V6> {
 
     /// True if the endpoints with this list have this port.
     fn is_metadata_port(&self, key: &PortKey) -> bool;
+
+    /// Who on this machine sends the packet.
+    fn socket(&self) -> Socket;
+
+    /// What the processes of a cgroup were granted.
+    fn grants_of(&self, cgroup: u64) -> Grants;
+
+    /// Takes one packet to a metadata endpoint from what this sender may send in a tick; `false` if that is used up.
+    fn take_metadata_packet(&self, sender: u64, limit: u32) -> bool;
 
     /// The endpoint at the address with these halves of which this is asked: [`endpoint_at`], wherever that is best done. This and
     /// the next are not on every packet's way.

@@ -10,6 +10,7 @@ pub use v6::{
     Chain, ChainWord, MAX_EXTENSIONS, embedded_v6, nd_target, neighbour_options_are, v6,
     walk_extensions,
 };
+pub(crate) use v6::{address, extensions};
 
 /// Where a packet's bytes are.
 pub trait Bytes {

@@ -16,7 +16,7 @@ const AUTHENTICATION: u8 = 51;
 const DESTINATION: u8 = 60;
 
 #[inline(always)]
-fn address(bytes: &[u8; 40], at: usize) -> V6 {
+pub(crate) fn address(bytes: &[u8; 40], at: usize) -> V6 {
     let mut address = [0; 16];
     address.copy_from_slice(&bytes[at..at + 16]);
     address
@@ -139,7 +139,7 @@ const fn is_extension(next: u8) -> bool {
 
 /// Finds the first header from `next` at `offset` on that is no extension.
 #[inline(always)]
-fn extensions<B: Bytes + ?Sized>(
+pub(crate) fn extensions<B: Bytes + ?Sized>(
     bytes: &B,
     next: u8,
     offset: usize,
