@@ -21,7 +21,7 @@ use anyhow::{Context as _, Result, bail};
 use ringfence_agent::lab::inside_netns;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::place::{FENCE, OTHER_CLOUDS, SERVICE, is_service};
+use super::place::{AZURE, FENCE, GOOGLE, SERVICE, is_service};
 
 /// Source port of attempt 0; each has one of its own.
 const FIRST_PORT: u16 = 20_000;
@@ -281,8 +281,8 @@ fn arrival(frame: &[u8]) -> Option<Arrival> {
     };
     // Resolvers and time servers on shared addresses are everybody's.
     let shared = match (protocol, ports) {
-        (6 | 17, Some((_, 53))) => [SERVICE[0], OTHER_CLOUDS[2], OTHER_CLOUDS[7]].contains(&destination),
-        (17, Some((_, 123))) => [SERVICE[0], OTHER_CLOUDS[7]].contains(&destination),
+        (6 | 17, Some((_, 53))) => [SERVICE[0], AZURE, GOOGLE].contains(&destination),
+        (17, Some((_, 123))) => [SERVICE[0], GOOGLE].contains(&destination),
         _ => false,
     };
     if shared {

@@ -46,16 +46,20 @@ pub const CONFIGURED_NAT64: IpAddr =
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0xa9fe, 0xa9fe));
 /// That prefix.
 pub const NAT64_PREFIX: &str = "2001:db8:64::/96";
+/// Azure's, which is a resolver as well.
+pub const AZURE: IpAddr = IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16));
+/// Google Cloud's over IPv6, which is a resolver and a time server as well.
+pub const GOOGLE: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254));
 /// Metadata services of other clouds.
 pub const OTHER_CLOUDS: [IpAddr; 10] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 252)),
-    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    AZURE,
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 0, 23)),
     IpAddr::V4(Ipv4Addr::new(169, 254, 42, 42)),
-    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    GOOGLE,
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
 ];

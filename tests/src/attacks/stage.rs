@@ -18,7 +18,7 @@ use super::{
     launch::{self, Attacker, Call, Rights, Running, Told},
     matrix::Control,
     place::{
-        Family, HOST_POD, NAT64_PREFIX, NODE, OPEN, OTHER_CLOUDS, OTHER_NODE, PODS, Place,
+        AZURE, Family, GOOGLE, HOST_POD, NAT64_PREFIX, NODE, OPEN, OTHER_NODE, PODS, Place,
         SERVICE, addresses,
     },
     standins::StandIns,
@@ -365,10 +365,11 @@ impl Stage {
             let passed = self.control(&other, family_of(to), &call)?;
             controls.push(Control::new(format!("{to}, no metadata service"), when, passed));
         }
-        let resolver = OTHER_CLOUDS[2];
-        let call = Call::new("udp").to(resolver).with("port", 53);
-        let passed = self.control(&other, Family::V4, &call)?;
-        controls.push(Control::new(format!("DNS at {resolver}"), when, passed));
+        for to in [AZURE, GOOGLE] {
+            let call = Call::new("udp").to(to).with("port", 53);
+            let passed = self.control(&other, family_of(to), &call)?;
+            controls.push(Control::new(format!("DNS at {to}"), when, passed));
+        }
         let kubelet = host.in_cgroup(ringfence_agent::lab::names::host_cgroup(
             self.place.lab.name(),
         )?);

@@ -9,7 +9,7 @@ use super::{BOTH, PLAIN, RAW, Technique, V4, V6, plainly, pod, rawly, technique}
 use crate::attacks::{
     launch::{Attacker, Call, Rights},
     place::{
-        BRIDGE, CONFIGURED_NAT64, FENCE, Family, OTHER_CLOUDS, SERVICE, addresses, parameter,
+        AZURE, BRIDGE, CONFIGURED_NAT64, FENCE, Family, OTHER_CLOUDS, SERVICE, addresses, parameter,
     },
     stage::{Stage, Tried, family_of},
 };
@@ -99,7 +99,9 @@ fn by_way_of(
 fn other_clouds(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let attacker = pod(stage, Rights::Unprivileged)?;
     for to in OTHER_CLOUDS.into_iter().filter(|to| family_of(*to) == family) {
-        for technique in ["tcp", "udp"] {
+        // Only the ports of its own protocol are Azure's secrets.
+        let transports: &[&str] = if to == AZURE { &["tcp"] } else { &["tcp", "udp"] };
+        for technique in transports {
             stage.attack(tried, &attacker, family, &Call::new(technique).to(to))?;
         }
     }
