@@ -23,15 +23,19 @@ fn nothing_reaches_the_metadata_service_and_whoever_is_granted_does() {
 
 #[test]
 fn the_threat_model_names_every_technique_and_no_other() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-model.md"))
-        .expect("the page is there");
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/threat-model.md"))
+            .expect("the page is there");
     // In the tables' last column, and where the text says what is not promised.
     let said: BTreeSet<&str> = text
         .split('`')
         .skip(1)
         .step_by(2)
         .filter(|word| word.starts_with(|it: char| it.is_ascii_lowercase() || it == '6'))
-        .filter(|word| word.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-'))
+        .filter(|word| {
+            word.chars()
+                .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-')
+        })
         .collect();
     let known: BTreeSet<&str> = techniques().map(|technique| technique.name).collect();
     let missing: Vec<_> = known.difference(&said).collect();
@@ -40,7 +44,10 @@ fn the_threat_model_names_every_technique_and_no_other() {
         .difference(&known)
         .filter(|word| !["dropped", "baseline"].contains(word))
         .collect();
-    assert!(unknown.is_empty(), "the page names {unknown:?}, which there are not");
+    assert!(
+        unknown.is_empty(),
+        "the page names {unknown:?}, which there are not"
+    );
 }
 
 #[test]

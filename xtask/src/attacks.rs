@@ -17,11 +17,7 @@ pub struct Args {
     #[arg(long, value_name = "TECHNIQUE")]
     only: Option<String>,
     /// One layer alone, all, none (no agent: proves that the technique works), or each of these
-    #[arg(
-        long,
-        value_name = "LAYER|all|none|each",
-        default_value = "each"
-    )]
+    #[arg(long, value_name = "LAYER|all|none|each", default_value = "each")]
     layers: String,
     /// Write everything that was seen to a file
     #[arg(long, value_name = "FILE")]

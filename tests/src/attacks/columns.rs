@@ -94,8 +94,8 @@ pub fn run(options: &Options, told: &(impl Fn(&str) + Sync)) -> Result<Matrix> {
                 scope.spawn(|| {
                     while let Some(column) = next() {
                         let begin = Instant::now();
-                        let result = one(options, column)
-                            .with_context(|| format!("the column {column}"))?;
+                        let result =
+                            one(options, column).with_context(|| format!("the column {column}"))?;
                         told(&format!(
                             "{column}: {} attempts, {:.0} s",
                             result.0.len(),

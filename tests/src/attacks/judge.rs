@@ -204,9 +204,7 @@ fn listen(socket: &Socket, seen: &Mutex<Seen>, over: &AtomicBool, granted: &[IpA
             .filter(|number| (1..=seen.known).contains(number))
             .map(Attempt);
         // An answer of a granted pod to what it did not ask for is its own affair.
-        let other = seen
-            .current
-            .filter(|_| !granted.contains(&arrival.source));
+        let other = seen.current.filter(|_| !granted.contains(&arrival.source));
         if let Some(attempt) = own.or(other) {
             seen.arrivals.entry(attempt).or_default().push(arrival);
         }

@@ -41,7 +41,11 @@ impl Attacker {
     /// A process of a pod.
     pub fn pod(place: &Place, pod: &str, rights: Rights) -> Result<Self> {
         let bridged = ["c", "d"].contains(&pod);
-        let device = if bridged { "cni0".to_owned() } else { Place::device(pod) };
+        let device = if bridged {
+            "cni0".to_owned()
+        } else {
+            Place::device(pod)
+        };
         Ok(Self {
             netns: place.netns(pod),
             cgroup: place.cgroup(pod)?,
@@ -229,7 +233,11 @@ impl Running {
 
     /// Tells it to go on.
     pub fn go_on(&mut self) -> Result<()> {
-        let input = self.child.stdin.as_mut().context("the input was asked for")?;
+        let input = self
+            .child
+            .stdin
+            .as_mut()
+            .context("the input was asked for")?;
         writeln!(input, "on").context("the attack program has ended")
     }
 

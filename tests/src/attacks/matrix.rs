@@ -170,12 +170,16 @@ impl Matrix {
             let what = format!("{} ({:?})", cell.technique, cell.family);
             let technique = self.technique(cell);
             match (cell.column, cell.verdict) {
-                (Column::All, Verdict::Reached) if technique.is_none_or(|it| it.limit.is_none()) => {
+                (Column::All, Verdict::Reached)
+                    if technique.is_none_or(|it| it.limit.is_none()) =>
+                {
                     let more = cell.arrived.first().map_or_else(
                         || cell.otherwise.join("; "),
                         |arrival| format!("{arrival:?}"),
                     );
-                    wrong.push(format!("{what} reached the service with all layers: {more}"));
+                    wrong.push(format!(
+                        "{what} reached the service with all layers: {more}"
+                    ));
                 }
                 (Column::None, Verdict::Reached)
                     if cell.missed.is_empty() || !cell.otherwise.is_empty() => {}
@@ -235,7 +239,11 @@ impl fmt::Display for Matrix {
                 }
                 let last = self.columns.last().copied();
                 let by = last.and_then(|column| self.cell(technique.name, family, column));
-                writeln!(f, "{}", by.map(|cell| cell.by.join(", ")).unwrap_or_default())?;
+                writeln!(
+                    f,
+                    "{}",
+                    by.map(|cell| cell.by.join(", ")).unwrap_or_default()
+                )?;
             }
         }
         for technique in &self.techniques {
@@ -257,7 +265,10 @@ impl fmt::Display for Matrix {
                 )?;
             }
         }
-        let (count, all) = (self.cells.len(), self.controls.iter().map(|(_, all)| all.len()));
+        let (count, all) = (
+            self.cells.len(),
+            self.controls.iter().map(|(_, all)| all.len()),
+        );
         writeln!(f, "\n{count} attempts, {} controls", all.sum::<usize>())
     }
 }

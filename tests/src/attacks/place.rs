@@ -34,7 +34,9 @@ pub const SERVICE: [IpAddr; 5] = [
     IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     NAT64,
-    IpAddr::V6(Ipv6Addr::new(0x2002, 0xa9fe, 0xa9fe, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    IpAddr::V6(Ipv6Addr::new(
+        0x2002, 0xa9fe, 0xa9fe, 0, 0, 0, 0xa9fe, 0xa9fe,
+    )),
     LINK_LOCAL,
 ];
 /// The first within the well-known prefix of NAT64.
@@ -200,7 +202,12 @@ impl Place {
     pub fn make_cgroup(&self, pod: &str) -> Result<()> {
         let cgroup = self.cgroup(pod)?;
         fs::create_dir_all(&cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
-        for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        for file in [
+            "",
+            "cgroup.procs",
+            "cgroup.threads",
+            "cgroup.subtree_control",
+        ] {
             chown(cgroup.join(file), Some(USER), Some(USER))
                 .with_context(|| format!("cannot give {file} of {} away", cgroup.display()))?;
         }
@@ -275,7 +282,7 @@ impl Place {
 
     /// Puts c and d on a bridge, whose gateway is the node.
     fn bridge(&self) -> Result<()> {
-        self.on_node("ip link add cni0 type bridge forward_delay 0 mcast_snooping 0")?;
+        self.on_node("ip link add cni0 address 02:00:00:00:00:fe type bridge forward_delay 0 mcast_snooping 0")?;
         self.on_node("ip link set cni0 up")?;
         let [v4, v6] = BRIDGE;
         self.on_node(&format!("ip addr add {v4}/24 dev cni0"))?;
@@ -307,7 +314,11 @@ impl Place {
             self.on_node(&format!(
                 "ip link add {name} address {TUNNEL} type vxlan id 7 dstport {port} nolearning"
             ))?;
-            parameter(&self.node(), &format!("net/ipv4/conf/{name}/rp_filter"), "0")?;
+            parameter(
+                &self.node(),
+                &format!("net/ipv4/conf/{name}/rp_filter"),
+                "0",
+            )?;
             self.on_node(&format!("ip link set {name} up"))?;
         }
         // One more over IPv6.
@@ -350,7 +361,10 @@ impl Place {
         parameter(&node, "net/ipv4/tcp_fastopen", "5")?;
         let outside = self.netns("outside");
         parameter(&outside, "net/ipv4/tcp_fastopen", "7")?;
-        run(&outside, &format!("ip addr add {LINK_LOCAL}/64 dev eth0 nodad"))?;
+        run(
+            &outside,
+            &format!("ip addr add {LINK_LOCAL}/64 dev eth0 nodad"),
+        )?;
         Ok(())
     }
 }
@@ -422,7 +436,11 @@ fn spec(name: &str) -> LabSpec {
             host("other-clouds", &OTHER_CLOUDS, &service),
             host("open", &OPEN, &service),
             host("other-node", &[OTHER_NODE], &[]),
-            host("fence", &[FENCE.into(), "2001:db8:9::9".parse().expect("an address")], &[(tcp, 80)]),
+            host(
+                "fence",
+                &[FENCE.into(), "2001:db8:9::9".parse().expect("an address")],
+                &[(tcp, 80)],
+            ),
         ],
     }
 }

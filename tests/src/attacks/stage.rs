@@ -50,7 +50,11 @@ impl Tried {
             if !self.otherwise.is_empty() {
                 return true;
             }
-            if self.attempts.iter().all(|it| !judge.arrivals(*it).is_empty()) {
+            if self
+                .attempts
+                .iter()
+                .all(|it| !judge.arrivals(*it).is_empty())
+            {
                 return true;
             }
             thread::sleep(Duration::from_millis(5));
@@ -140,7 +144,10 @@ impl Stage {
 
     /// Connects before there is an agent.
     fn hold(&mut self, options: &Options) -> Result<()> {
-        if !options.techniques().any(|it| it.name.starts_with("before-attach")) {
+        if !options
+            .techniques()
+            .any(|it| it.name.starts_with("before-attach"))
+        {
             return Ok(());
         }
         let attacker = Attacker::pod(&self.place, "b", Rights::Unprivileged)?;
@@ -260,7 +267,12 @@ impl Stage {
         running.go_on()?;
         tried.told.push(running.finish()?);
         self.judge.fence(&self.place.node())?;
-        let after: Vec<_> = self.judge.arrivals(attempt).into_iter().skip(before).collect();
+        let after: Vec<_> = self
+            .judge
+            .arrivals(attempt)
+            .into_iter()
+            .skip(before)
+            .collect();
         let said = after.iter().find(|arrival| arrival.token.is_some());
         tried
             .otherwise
@@ -282,7 +294,9 @@ impl Stage {
 
     /// Waits until the agent guards the way out by a device, if there is an agent.
     pub fn guards(&self, device: &str) -> Result<()> {
-        let link = self.place.on_node(&format!("ip -o link show dev {device}"))?;
+        let link = self
+            .place
+            .on_node(&format!("ip -o link show dev {device}"))?;
         let pin = format!("{}-to_host", link.split(':').next().unwrap_or_default());
         let Some(agent) = &self.agent else {
             return Ok(());
@@ -363,7 +377,11 @@ impl Stage {
         for to in OPEN {
             let call = Call::new("tcp").to(to);
             let passed = self.control(&other, family_of(to), &call)?;
-            controls.push(Control::new(format!("{to}, no metadata service"), when, passed));
+            controls.push(Control::new(
+                format!("{to}, no metadata service"),
+                when,
+                passed,
+            ));
         }
         for to in [AZURE, GOOGLE] {
             let call = Call::new("udp").to(to).with("port", 53);
@@ -375,7 +393,11 @@ impl Stage {
         )?);
         for &family in Family::BOTH {
             let passed = self.control(&kubelet, family, &Call::new("tcp"))?;
-            controls.push(Control::new(format!("the node itself, {family:?}"), when, passed));
+            controls.push(Control::new(
+                format!("the node itself, {family:?}"),
+                when,
+                passed,
+            ));
         }
         Ok(controls)
     }
@@ -396,7 +418,11 @@ impl Stage {
 /// The family of an address.
 #[must_use]
 pub const fn family_of(address: std::net::IpAddr) -> Family {
-    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    if address.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    }
 }
 
 /// The addresses that a load balancer makes the service's.

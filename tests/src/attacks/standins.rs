@@ -139,7 +139,11 @@ impl Drop for StandIns {
 /// Leads NAT64's prefix to the translator of the node, or away from it.
 pub fn translate_here(node: &str, on: bool) -> Result<()> {
     let device = if on { TRANSLATOR } else { "uplink0" };
-    run(node, &format!("ip -6 route replace {NAT64}/128 dev {device}")).map(drop)
+    run(
+        node,
+        &format!("ip -6 route replace {NAT64}/128 dev {device}"),
+    )
+    .map(drop)
 }
 
 /// A TUN device of the node that is up.
@@ -155,8 +159,7 @@ fn device(node: &str, name: &str) -> Result<File> {
         for (slot, byte) in request.ifr_name.iter_mut().zip(name.bytes()) {
             *slot = byte.cast_signed();
         }
-        request.ifr_ifru.ifru_flags =
-            i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or(0);
+        request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap_or(0);
         // SAFETY: the kernel reads and writes no more than this structure, which lives through the call.
         let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
         if result < 0 {

@@ -11,32 +11,65 @@ use crate::attacks::{
 
 pub const TECHNIQUES: &[Technique] = &[
     technique("host-tcp", HOST, BOTH, |s, f, t| plainly(s, f, t, "tcp")),
-    technique("host-tcp-multipath", HOST, BOTH, |s, f, t| plainly(s, f, t, "tcp-multipath")),
-    technique("host-tcp-device", HOST, BOTH, |s, f, t| plainly(s, f, t, "tcp-device")),
+    technique("host-tcp-multipath", HOST, BOTH, |s, f, t| {
+        plainly(s, f, t, "tcp-multipath")
+    }),
+    technique("host-tcp-device", HOST, BOTH, |s, f, t| {
+        plainly(s, f, t, "tcp-device")
+    }),
     technique("host-udp", HOST, BOTH, |s, f, t| plainly(s, f, t, "udp")),
-    technique("host-udp-fragments", HOST, BOTH, |s, f, t| plainly(s, f, t, "udp-fragments")),
-    technique("host-udp-device", HOST, BOTH, |s, f, t| plainly(s, f, t, "udp-device")),
+    technique("host-udp-fragments", HOST, BOTH, |s, f, t| {
+        plainly(s, f, t, "udp-fragments")
+    }),
+    technique("host-udp-device", HOST, BOTH, |s, f, t| {
+        plainly(s, f, t, "udp-device")
+    }),
     technique("host-ping", HOST, BOTH, |s, f, t| plainly(s, f, t, "ping")),
     technique("host-link-local", HOST, V6, link_local),
-    technique("host-raw-header", HOST_RAW, BOTH, |s, f, t| rawly(s, f, t, "raw-header")),
-    technique("host-packet", HOST_RAW, BOTH, |s, f, t| rawly(s, f, t, "packet")),
-    technique("host-packet-spoofed", HOST_RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-spoofed")),
-    technique("host-tcp-marked", HOST_RAW, BOTH, |s, f, t| marked_sockets(s, f, t, "tcp-marked")),
-    technique("host-udp-marked", HOST_RAW, BOTH, |s, f, t| marked_sockets(s, f, t, "udp-marked")),
+    technique("host-raw-header", HOST_RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "raw-header")
+    }),
+    technique("host-packet", HOST_RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet")
+    }),
+    technique("host-packet-spoofed", HOST_RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-spoofed")
+    }),
+    technique("host-tcp-marked", HOST_RAW, BOTH, |s, f, t| {
+        marked_sockets(s, f, t, "tcp-marked")
+    }),
+    technique("host-udp-marked", HOST_RAW, BOTH, |s, f, t| {
+        marked_sockets(s, f, t, "udp-marked")
+    }),
     technique("host-raw-header-marked", HOST_RAW, BOTH, |s, f, t| {
         marked_sockets(s, f, t, "raw-header-marked")
     }),
     technique("host-at-bridge", HOST_RAW, BOTH, at_bridge),
     technique("host-new-uplink", HOST_RAW, BOTH, new_uplink),
     technique("host-marked-at-uplink", HOST_RAW, BOTH, marked_at_uplink),
-    technique("host-marked-at-loopback", HOST_RAW, BOTH, marked_at_loopback),
-    technique("host-unqueued-at-loopback", HOST_RAW, BOTH, unqueued_at_loopback),
+    technique(
+        "host-marked-at-loopback",
+        HOST_RAW,
+        BOTH,
+        marked_at_loopback,
+    ),
+    technique(
+        "host-unqueued-at-loopback",
+        HOST_RAW,
+        BOTH,
+        unqueued_at_loopback,
+    ),
     Technique {
         limit: Some(
             "a packet socket of the node's own network that goes past the device's queue \
              (PACKET_QDISC_BYPASS) goes past every hook that the kernel has on this way out",
         ),
-        ..technique("host-unqueued-at-uplink", HOST_RAW, BOTH, unqueued_at_uplink)
+        ..technique(
+            "host-unqueued-at-uplink",
+            HOST_RAW,
+            BOTH,
+            unqueued_at_uplink,
+        )
     },
 ];
 
@@ -55,7 +88,12 @@ fn rawly(stage: &Stage, family: Family, tried: &mut Tried, call: &str) -> Result
 fn link_local(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let attacker = Attacker::host(&stage.place, Rights::Unprivileged)?;
     for technique in ["tcp", "udp"] {
-        stage.attack(tried, &attacker, family, &Call::new(technique).to(LINK_LOCAL))?;
+        stage.attack(
+            tried,
+            &attacker,
+            family,
+            &Call::new(technique).to(LINK_LOCAL),
+        )?;
     }
     Ok(())
 }
@@ -90,7 +128,9 @@ fn at_bridge(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()>
 fn new_uplink(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let place = &stage.place;
     let outside = place.netns("outside");
-    place.on_node(&format!("ip link add uplink1 type veth peer name eth1 netns {outside}"))?;
+    place.on_node(&format!(
+        "ip link add uplink1 type veth peer name eth1 netns {outside}"
+    ))?;
     let result = (|| {
         place.run(&outside, "ip link set eth1 up")?;
         place.on_node("ip link set uplink1 up")?;
@@ -128,7 +168,12 @@ fn unqueued_at_loopback(stage: &mut Stage, family: Family, tried: &mut Tried) ->
 
 fn unqueued_at_uplink(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let attacker = Attacker::host(&stage.place, Rights::NetRaw)?;
-    stage.attack(tried, &attacker, family, &Call::new("packet-unqueued").with("mark", 0))
+    stage.attack(
+        tried,
+        &attacker,
+        family,
+        &Call::new("packet-unqueued").with("mark", 0),
+    )
 }
 
 fn at_loopback(stage: &Stage) -> Result<Attacker> {

@@ -20,7 +20,12 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("agent-killed-host", HOST, BOTH, agent_killed_host),
     technique("started-meanwhile", PLAIN, BOTH, started_meanwhile),
     technique("started-meanwhile-raw", RAW, BOTH, started_meanwhile_raw),
-    technique("started-meanwhile-on-bridge", RAW, BOTH, started_meanwhile_on_bridge),
+    technique(
+        "started-meanwhile-on-bridge",
+        RAW,
+        BOTH,
+        started_meanwhile_on_bridge,
+    ),
 ];
 
 /// A granted pod loses its grant while it holds connections.
@@ -47,10 +52,15 @@ fn address_reused(stage: &mut Stage, family: Family, tried: &mut Tried) -> Resul
         let (heir, device) = (stage.place.netns("f"), Place::device("f"));
         stage.pods.retain(|(pod, _, _)| pod != "e" && pod != "f");
         stage.pods.push(("f".to_owned(), "e".to_owned(), false));
-        stage.place.on_node(&format!("ip link del {}", Place::device("e")))?;
+        stage
+            .place
+            .on_node(&format!("ip link del {}", Place::device("e")))?;
         for (address, bits) in addresses("e").into_iter().zip([32, 128]) {
             let nodad = if bits == 128 { " nodad" } else { "" };
-            run(&heir, &format!("ip addr add {address}/{bits} dev eth0{nodad}"))?;
+            run(
+                &heir,
+                &format!("ip addr add {address}/{bits} dev eth0{nodad}"),
+            )?;
             stage
                 .place
                 .on_node(&format!("ip route replace {address}/{bits} dev {device}"))?;
@@ -64,9 +74,19 @@ fn address_reused(stage: &mut Stage, family: Family, tried: &mut Tried) -> Resul
         Ok(Attacker::pod(&stage.place, "f", rights)?.with_addresses(addresses("e")))
     };
     for technique in ["tcp", "udp"] {
-        stage.attack(tried, &attacker(Rights::Unprivileged)?, family, &Call::new(technique))?;
+        stage.attack(
+            tried,
+            &attacker(Rights::Unprivileged)?,
+            family,
+            &Call::new(technique),
+        )?;
     }
-    stage.attack(tried, &attacker(Rights::NetRaw)?, family, &Call::new("packet"))
+    stage.attack(
+        tried,
+        &attacker(Rights::NetRaw)?,
+        family,
+        &Call::new("packet"),
+    )
 }
 
 /// Kills the agent, if it is there.
@@ -112,7 +132,9 @@ fn agent_killed_host(stage: &mut Stage, family: Family, tried: &mut Tried) -> Re
 const LATE: &str = "late";
 const LATE_ADDRESSES: [std::net::IpAddr; 2] = [
     std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 244, 9, 99)),
-    std::net::IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0x10, 0x244, 9, 0, 0, 0, 0x99)),
+    std::net::IpAddr::V6(std::net::Ipv6Addr::new(
+        0xfd00, 0x10, 0x244, 9, 0, 0, 0, 0x99,
+    )),
 ];
 
 fn late(stage: &mut Stage, rights: Rights) -> Result<Attacker> {
@@ -122,7 +144,9 @@ fn late(stage: &mut Stage, rights: Rights) -> Result<Attacker> {
     if !place.cgroup(LATE)?.exists() {
         let node = place.node();
         place.on_node(&format!("ip netns add {netns}"))?;
-        place.on_node(&format!("ip link add {LATE} type veth peer name eth0 netns {netns}"))?;
+        place.on_node(&format!(
+            "ip link add {LATE} type veth peer name eth0 netns {netns}"
+        ))?;
         place.on_node(&format!("ip link set {LATE} up"))?;
         place.on_node(&format!("ip addr add 169.254.1.1/32 dev {LATE} scope link"))?;
         place.on_node(&format!("ip addr add fe80::1/64 dev {LATE} nodad"))?;
@@ -130,10 +154,16 @@ fn late(stage: &mut Stage, rights: Rights) -> Result<Attacker> {
         run(&netns, "ip link set eth0 up")?;
         for (address, bits) in LATE_ADDRESSES.into_iter().zip([32, 128]) {
             let nodad = if bits == 128 { " nodad" } else { "" };
-            run(&netns, &format!("ip addr add {address}/{bits} dev eth0{nodad}"))?;
+            run(
+                &netns,
+                &format!("ip addr add {address}/{bits} dev eth0{nodad}"),
+            )?;
             run(&node, &format!("ip route add {address}/{bits} dev {LATE}"))?;
         }
-        run(&netns, "ip route add default via 169.254.1.1 dev eth0 onlink")?;
+        run(
+            &netns,
+            "ip route add default via 169.254.1.1 dev eth0 onlink",
+        )?;
         run(&netns, "ip route add default via fe80::1 dev eth0")?;
         inside_netns(&netns, || {
             fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
@@ -159,11 +189,7 @@ fn started_meanwhile(stage: &mut Stage, family: Family, tried: &mut Tried) -> Re
 }
 
 /// The same at a bridge where a granted pod is, with that pod's addresses, IP and hardware, for its own.
-fn started_meanwhile_on_bridge(
-    stage: &mut Stage,
-    family: Family,
-    tried: &mut Tried,
-) -> Result<()> {
+fn started_meanwhile_on_bridge(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let attacker = late(stage, Rights::NetRaw)?;
     let place = &stage.place;
     place.on_node(&format!("ip link set {LATE} master cni0"))?;

@@ -16,59 +16,138 @@ use crate::attacks::{
 
 pub const TECHNIQUES: &[Technique] = &[
     technique("tcp", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "tcp")),
-    technique("tcp-mapped", PLAIN, V4, |s, f, t| plainly(s, f, t, "tcp-mapped")),
-    technique("tcp-fast-open", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "tcp-fast-open")),
-    technique("tcp-multipath", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "tcp-multipath")),
-    technique("tcp-options", PLAIN, V4, |s, f, t| plainly(s, f, t, "tcp-options")),
-    technique("tcp-device", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "tcp-device")),
+    technique("tcp-mapped", PLAIN, V4, |s, f, t| {
+        plainly(s, f, t, "tcp-mapped")
+    }),
+    technique("tcp-fast-open", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "tcp-fast-open")
+    }),
+    technique("tcp-multipath", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "tcp-multipath")
+    }),
+    technique("tcp-options", PLAIN, V4, |s, f, t| {
+        plainly(s, f, t, "tcp-options")
+    }),
+    technique("tcp-device", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "tcp-device")
+    }),
     technique("udp", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp")),
-    technique("udp-connected", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-connected")),
-    technique("udp-mapped", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-mapped")),
-    technique("tcp-source-route", RAW, V4, |s, f, t| rawly(s, f, t, "tcp-source-route")),
-    technique("udp-source-route", RAW, V4, |s, f, t| rawly(s, f, t, "udp-source-route")),
-    technique("udp-mapped-connected", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-mapped-connected")),
+    technique("udp-connected", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "udp-connected")
+    }),
+    technique("udp-mapped", PLAIN, V4, |s, f, t| {
+        plainly(s, f, t, "udp-mapped")
+    }),
+    technique("tcp-source-route", RAW, V4, |s, f, t| {
+        rawly(s, f, t, "tcp-source-route")
+    }),
+    technique("udp-source-route", RAW, V4, |s, f, t| {
+        rawly(s, f, t, "udp-source-route")
+    }),
+    technique("udp-mapped-connected", PLAIN, V4, |s, f, t| {
+        plainly(s, f, t, "udp-mapped-connected")
+    }),
     technique("udp-connected-elsewhere", PLAIN, V4, |s, f, t| {
         by_way_of(s, f, t, "udp-elsewhere", FENCE.into())
     }),
-    technique("udp-fragments", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-fragments")),
-    technique("udp-options", PLAIN, V4, |s, f, t| plainly(s, f, t, "udp-options")),
-    technique("udp-device", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-device")),
-    technique("udp-lite", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "udp-lite")),
+    technique("udp-fragments", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "udp-fragments")
+    }),
+    technique("udp-options", PLAIN, V4, |s, f, t| {
+        plainly(s, f, t, "udp-options")
+    }),
+    technique("udp-device", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "udp-device")
+    }),
+    technique("udp-lite", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "udp-lite")
+    }),
     technique("ping", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "ping")),
-    technique("nat64-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, SERVICE[2])),
-    technique("6to4-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, SERVICE[3])),
-    technique("nat64-configured-beyond", PLAIN, V6, |s, f, t| embedded(s, f, t, CONFIGURED_NAT64)),
+    technique("nat64-beyond", PLAIN, V6, |s, f, t| {
+        embedded(s, f, t, SERVICE[2])
+    }),
+    technique("6to4-beyond", PLAIN, V6, |s, f, t| {
+        embedded(s, f, t, SERVICE[3])
+    }),
+    technique("nat64-configured-beyond", PLAIN, V6, |s, f, t| {
+        embedded(s, f, t, CONFIGURED_NAT64)
+    }),
     technique("other-clouds", PLAIN, BOTH, other_clouds),
     technique("before-attach", PLAIN, BOTH, before_attach),
-    technique("cgroup-nested", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-nested")),
-    technique("cgroup-threaded", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-threaded")),
-    technique("cgroup-namespace", PLAIN, BOTH, |s, f, t| in_child(s, f, t, "cgroup-namespace")),
+    technique("cgroup-nested", PLAIN, BOTH, |s, f, t| {
+        in_child(s, f, t, "cgroup-nested")
+    }),
+    technique("cgroup-threaded", PLAIN, BOTH, |s, f, t| {
+        in_child(s, f, t, "cgroup-threaded")
+    }),
+    technique("cgroup-namespace", PLAIN, BOTH, |s, f, t| {
+        in_child(s, f, t, "cgroup-namespace")
+    }),
     technique("cgroup-left", "its cgroup's master", BOTH, cgroup_left),
-    technique("user-namespace", PLAIN, BOTH, |s, f, t| plainly(s, f, t, "user-namespace")),
+    technique("user-namespace", PLAIN, BOTH, |s, f, t| {
+        plainly(s, f, t, "user-namespace")
+    }),
     technique("second-interface", PLAIN, BOTH, second_interface),
-    technique("second-interface-beside", PLAIN, BOTH, second_interface_beside),
+    technique(
+        "second-interface-beside",
+        PLAIN,
+        BOTH,
+        second_interface_beside,
+    ),
     technique("raw-echo", RAW, BOTH, |s, f, t| rawly(s, f, t, "raw-echo")),
-    technique("raw-header", RAW, BOTH, |s, f, t| rawly(s, f, t, "raw-header")),
+    technique("raw-header", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "raw-header")
+    }),
     technique("packet", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet")),
-    technique("packet-spoofed", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-spoofed")),
-    technique("packet-options", RAW, V4, |s, f, t| rawly(s, f, t, "packet-options")),
-    technique("packet-tiny-fragments", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-tiny-fragments")),
-    technique("packet-later-fragment", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-later-fragment")),
-    technique("packet-priority-tag", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-priority-tag")),
-    technique("packet-bad-checksum", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-bad-checksum")),
-    technique("packet-unqueued", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-unqueued")),
-    technique("packet-segmented", RAW, BOTH, |s, f, t| rawly(s, f, t, "packet-segmented")),
+    technique("packet-spoofed", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-spoofed")
+    }),
+    technique("packet-options", RAW, V4, |s, f, t| {
+        rawly(s, f, t, "packet-options")
+    }),
+    technique("packet-tiny-fragments", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-tiny-fragments")
+    }),
+    technique("packet-later-fragment", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-later-fragment")
+    }),
+    technique("packet-priority-tag", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-priority-tag")
+    }),
+    technique("packet-bad-checksum", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-bad-checksum")
+    }),
+    technique("packet-unqueued", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-unqueued")
+    }),
+    technique("packet-segmented", RAW, BOTH, |s, f, t| {
+        rawly(s, f, t, "packet-segmented")
+    }),
     technique("packet-marked", RAW, BOTH, marked),
-    technique("extension-hop-by-hop", RAW, V6, |s, f, t| rawly(s, f, t, "extension-hop-by-hop")),
-    technique("extension-destination", RAW, V6, |s, f, t| rawly(s, f, t, "extension-destination")),
+    technique("extension-hop-by-hop", RAW, V6, |s, f, t| {
+        rawly(s, f, t, "extension-hop-by-hop")
+    }),
+    technique("extension-destination", RAW, V6, |s, f, t| {
+        rawly(s, f, t, "extension-destination")
+    }),
     technique("extension-atomic-fragment", RAW, V6, |s, f, t| {
         rawly(s, f, t, "extension-atomic-fragment")
     }),
-    technique("extension-routing", RAW, V6, |s, f, t| rawly(s, f, t, "extension-routing")),
-    technique("extension-chain", RAW, V6, |s, f, t| rawly(s, f, t, "extension-chain")),
-    technique("source-route-loose", RAW, V4, |s, f, t| rawly(s, f, t, "source-route-loose")),
-    technique("source-route-strict", RAW, V4, |s, f, t| rawly(s, f, t, "source-route-strict")),
-    technique("segment-routing", RAW, V6, |s, f, t| rawly(s, f, t, "segment-routing")),
+    technique("extension-routing", RAW, V6, |s, f, t| {
+        rawly(s, f, t, "extension-routing")
+    }),
+    technique("extension-chain", RAW, V6, |s, f, t| {
+        rawly(s, f, t, "extension-chain")
+    }),
+    technique("source-route-loose", RAW, V4, |s, f, t| {
+        rawly(s, f, t, "source-route-loose")
+    }),
+    technique("source-route-strict", RAW, V4, |s, f, t| {
+        rawly(s, f, t, "source-route-strict")
+    }),
+    technique("segment-routing", RAW, V6, |s, f, t| {
+        rawly(s, f, t, "segment-routing")
+    }),
     technique("neighbour-takeover", RAW, BOTH, takeover),
     technique("gateway-takeover", RAW, BOTH, gateway_takeover),
     technique("router-advertisement", RAW, V6, router_advertisement),
@@ -98,9 +177,16 @@ fn by_way_of(
 /// The metadata services of other clouds than the one whose addresses all other techniques take.
 fn other_clouds(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let attacker = pod(stage, Rights::Unprivileged)?;
-    for to in OTHER_CLOUDS.into_iter().filter(|to| family_of(*to) == family) {
+    for to in OTHER_CLOUDS
+        .into_iter()
+        .filter(|to| family_of(*to) == family)
+    {
         // Only the ports of its own protocol are Azure's secrets.
-        let transports: &[&str] = if to == AZURE { &["tcp"] } else { &["tcp", "udp"] };
+        let transports: &[&str] = if to == AZURE {
+            &["tcp"]
+        } else {
+            &["tcp", "udp"]
+        };
         for technique in transports {
             stage.attack(tried, &attacker, family, &Call::new(technique).to(to))?;
         }
@@ -177,10 +263,16 @@ fn through_another(
             Family::V6 => ("fd77::1", "fd77::2", 64),
         };
         let nodad = if family == Family::V6 { " nodad" } else { "" };
-        place.run(netns, &format!("ip addr add {outer}/{bits} dev {device}{nodad}"))?;
+        place.run(
+            netns,
+            &format!("ip addr add {outer}/{bits} dev {device}{nodad}"),
+        )?;
         place.run(&inner, &format!("ip addr add {own}/{bits} dev net1{nodad}"))?;
         let service = family.service();
-        place.run(&inner, &format!("ip route add {service} via {outer} dev net1"))?;
+        place.run(
+            &inner,
+            &format!("ip route add {service} via {outer} dev net1"),
+        )?;
         let attacker = pod(stage, Rights::Unprivileged)?;
         for technique in ["tcp", "udp", "udp-device"] {
             let call = Call::new(technique).with("device", "net1");
@@ -244,7 +336,9 @@ fn gateway_takeover(stage: &mut Stage, family: Family, tried: &mut Tried) -> Res
 /// A pod of the bridge says that it is everybody's router: what a granted neighbour asks of the service comes to it.
 fn router_advertisement(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()> {
     let own = stage.place.netns("d");
-    let shown = stage.place.run(&own, "ip -6 -o addr show dev eth0 scope link")?;
+    let shown = stage
+        .place
+        .run(&own, "ip -6 -o addr show dev eth0 scope link")?;
     let from = shown
         .split_whitespace()
         .find(|word| word.starts_with("fe80:"))
@@ -257,7 +351,9 @@ fn router_advertisement(stage: &mut Stage, family: Family, tried: &mut Tried) ->
     stage.judge.fence(&stage.place.node())?;
     std::thread::sleep(std::time::Duration::from_millis(50));
     let victim = stage.place.netns("c");
-    let routes = stage.place.run(&victim, "ip -6 route show default proto ra")?;
+    let routes = stage
+        .place
+        .run(&victim, "ip -6 route show default proto ra")?;
     if !routes.trim().is_empty() {
         tried
             .otherwise

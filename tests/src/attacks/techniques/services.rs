@@ -13,29 +13,55 @@ use crate::attacks::{
 };
 
 pub const TECHNIQUES: &[Technique] = &[
-    technique("service", PLAIN, BOTH, |s, f, t| through(s, f, t, &Rules::default())),
+    technique("service", PLAIN, BOTH, |s, f, t| {
+        through(s, f, t, &Rules::default())
+    }),
     technique("service-masqueraded", PLAIN, BOTH, |s, f, t| {
-        let rules = Rules { masquerade: true, ..Rules::default() };
+        let rules = Rules {
+            masquerade: true,
+            ..Rules::default()
+        };
         through(s, f, t, &rules)
     }),
     technique("service-at-dns-port", PLAIN, V4, |s, f, t| {
-        let rules = Rules { port: 53, ..Rules::default() };
+        let rules = Rules {
+            port: 53,
+            ..Rules::default()
+        };
         through(s, f, t, &rules)
     }),
     technique("service-fragments", PLAIN, BOTH, service_fragments),
     technique("node-port", PLAIN, BOTH, |s, f, t| {
-        let rules = Rules { address: Some(NODE), port: 30_080, ..Rules::default() };
+        let rules = Rules {
+            address: Some(NODE),
+            port: 30_080,
+            ..Rules::default()
+        };
         through(s, f, t, &rules)
     }),
     technique("service-of-host", HOST, BOTH, service_of_host),
     technique("marks-cleared", PLAIN, BOTH, |s, f, t| marked(s, f, t, 0)),
-    technique("marks-of-others", PLAIN, BOTH, |s, f, t| marked(s, f, t, 0x0000_c001)),
-    technique("marks-all-ones", PLAIN, BOTH, |s, f, t| marked(s, f, t, u32::MAX)),
-    technique("marks-proof", PLAIN, BOTH, |s, f, t| marked(s, f, t, 0x4000_0000)),
-    technique("balancer-above", PLAIN, BOTH, |s, f, t| by_balancer(s, f, t, "above")),
-    technique("balancer-before", PLAIN, BOTH, |s, f, t| by_balancer(s, f, t, "before")),
-    technique("balancer-after", PLAIN, BOTH, |s, f, t| by_balancer(s, f, t, "after")),
-    technique("balancer-below", PLAIN, BOTH, |s, f, t| by_balancer(s, f, t, "below")),
+    technique("marks-of-others", PLAIN, BOTH, |s, f, t| {
+        marked(s, f, t, 0x0000_c001)
+    }),
+    technique("marks-all-ones", PLAIN, BOTH, |s, f, t| {
+        marked(s, f, t, u32::MAX)
+    }),
+    technique("marks-proof", PLAIN, BOTH, |s, f, t| {
+        marked(s, f, t, 0x4000_0000)
+    }),
+    technique("balancer-above", PLAIN, BOTH, |s, f, t| {
+        by_balancer(s, f, t, "above")
+    }),
+    technique("balancer-before", PLAIN, BOTH, |s, f, t| {
+        by_balancer(s, f, t, "before")
+    }),
+    technique("balancer-after", PLAIN, BOTH, |s, f, t| {
+        by_balancer(s, f, t, "after")
+    }),
+    technique("balancer-below", PLAIN, BOTH, |s, f, t| {
+        by_balancer(s, f, t, "below")
+    }),
     technique("nat64-here", PLAIN, V6, nat64_here),
 ];
 
@@ -74,7 +100,11 @@ impl Rules {
                 );
             }
         }
-        let masquerade = if self.masquerade { "ct status dnat masquerade\n" } else { "" };
+        let masquerade = if self.masquerade {
+            "ct status dnat masquerade\n"
+        } else {
+            ""
+        };
         let mark = self
             .mark
             .map(|mark| format!("meta mark set {mark:#x}\n"))
@@ -115,7 +145,9 @@ fn attack(
     target: SocketAddr,
 ) -> Result<()> {
     for technique in ["tcp", "udp"] {
-        let call = Call::new(technique).to(target.ip()).with("port", target.port());
+        let call = Call::new(technique)
+            .to(target.ip())
+            .with("port", target.port());
         stage.attack(tried, attacker, family, &call)?;
     }
     Ok(())
@@ -146,10 +178,7 @@ fn marked(stage: &mut Stage, family: Family, tried: &mut Tried, mark: u32) -> Re
             ..Rules::default()
         };
         let attacker = pod(stage, Rights::Unprivileged)?;
-        let targets = [
-            rules.target(family),
-            SocketAddr::new(family.service(), 80),
-        ];
+        let targets = [rules.target(family), SocketAddr::new(family.service(), 80)];
         rules.during(stage, || {
             targets
                 .into_iter()

@@ -13,30 +13,48 @@ use crate::attacks::{
 };
 
 pub const TECHNIQUES: &[Technique] = &[
-    technique("vxlan", PLAIN, BOTH, |s, f, t| tunnel(s, f, t, "vxlan", NODE[0], 4789)),
-    technique("vxlan-flannel-port", PLAIN, BOTH, |s, f, t| tunnel(s, f, t, "vxlan", NODE[0], 8472)),
+    technique("vxlan", PLAIN, BOTH, |s, f, t| {
+        tunnel(s, f, t, "vxlan", NODE[0], 4789)
+    }),
+    technique("vxlan-flannel-port", PLAIN, BOTH, |s, f, t| {
+        tunnel(s, f, t, "vxlan", NODE[0], 8472)
+    }),
     technique("vxlan-unusual-port", PLAIN, BOTH, |s, f, t| {
         tunnel(s, f, t, "vxlan", NODE[0], 14_789)
     }),
     technique("vxlan-to-gateway", PLAIN, BOTH, |s, f, t| {
         tunnel(s, f, t, "vxlan", [169, 254, 1, 1].into(), 4789)
     }),
-    technique("vxlan-over-ipv6", PLAIN, BOTH, |s, f, t| tunnel(s, f, t, "vxlan", NODE[1], 4790)),
+    technique("vxlan-over-ipv6", PLAIN, BOTH, |s, f, t| {
+        tunnel(s, f, t, "vxlan", NODE[1], 4790)
+    }),
     technique("vxlan-fragments", PLAIN, BOTH, |s, f, t| {
         tunnel(s, f, t, "vxlan-fragments", NODE[0], 4789)
     }),
     technique("vxlan-to-other-node", PLAIN, BOTH, |s, f, t| {
         tunnel(s, f, t, "vxlan", OTHER_NODE, 4789)
     }),
-    technique("vxlan-through-service", PLAIN, BOTH, |s, f, t| through_service(s, f, t, NODE[0])),
+    technique("vxlan-through-service", PLAIN, BOTH, |s, f, t| {
+        through_service(s, f, t, NODE[0])
+    }),
     technique("vxlan-to-other-node-service", PLAIN, BOTH, |s, f, t| {
         through_service(s, f, t, OTHER_NODE)
     }),
-    technique("geneve", PLAIN, BOTH, |s, f, t| tunnel(s, f, t, "geneve", NODE[0], GENEVE)),
-    technique("ip-in-ip", RAW, BOTH, |s, f, t| tunnel(s, f, t, "ip-in-ip", NODE[0], 0)),
-    technique("ip-in-ip-over-ipv6", RAW, BOTH, |s, f, t| tunnel(s, f, t, "ip-in-ip", NODE[1], 0)),
-    technique("gre-over-ipv6", RAW, BOTH, |s, f, t| tunnel(s, f, t, "gre", NODE[1], 0)),
-    technique("gre", RAW, BOTH, |s, f, t| tunnel(s, f, t, "gre", NODE[0], 0)),
+    technique("geneve", PLAIN, BOTH, |s, f, t| {
+        tunnel(s, f, t, "geneve", NODE[0], GENEVE)
+    }),
+    technique("ip-in-ip", RAW, BOTH, |s, f, t| {
+        tunnel(s, f, t, "ip-in-ip", NODE[0], 0)
+    }),
+    technique("ip-in-ip-over-ipv6", RAW, BOTH, |s, f, t| {
+        tunnel(s, f, t, "ip-in-ip", NODE[1], 0)
+    }),
+    technique("gre-over-ipv6", RAW, BOTH, |s, f, t| {
+        tunnel(s, f, t, "gre", NODE[1], 0)
+    }),
+    technique("gre", RAW, BOTH, |s, f, t| {
+        tunnel(s, f, t, "gre", NODE[0], 0)
+    }),
 ];
 
 fn tunnel(
@@ -48,7 +66,11 @@ fn tunnel(
     port: u16,
 ) -> Result<()> {
     // Only protocols without ports need a right.
-    let rights = if port == 0 { Rights::NetRaw } else { Rights::Unprivileged };
+    let rights = if port == 0 {
+        Rights::NetRaw
+    } else {
+        Rights::Unprivileged
+    };
     let attacker = pod(stage, rights)?;
     let call = Call::new(technique)
         .with("victim", family.of(addresses("a")))

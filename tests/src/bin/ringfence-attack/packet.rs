@@ -97,7 +97,9 @@ pub fn udp(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
 pub fn syn(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
     let mut segment = from.1.to_be_bytes().to_vec();
     segment.extend(to.1.to_be_bytes());
-    segment.extend([0x52, 0x46, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend([
+        0x52, 0x46, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0,
+    ]);
     segment.extend(payload);
     let sum = transport_sum(from.0, to.0, protocol::TCP, &segment);
     segment.splice(16..18, sum.to_be_bytes());

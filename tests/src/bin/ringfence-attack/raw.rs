@@ -82,8 +82,7 @@ impl Frames {
 }
 
 fn raw_echo(attack: &Attack) -> io::Result<Outcome> {
-    let (number, message) =
-        packet::echo(attack.from, attack.to, attack.source_port, &attack.token);
+    let (number, message) = packet::echo(attack.from, attack.to, attack.source_port, &attack.token);
     let domain = Domain::for_address(attack.target());
     let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(number))))?;
     socket.send_to(&message, &SocketAddr::new(attack.to, 0).into())?;
@@ -220,7 +219,11 @@ fn packet_later_fragment(attack: &Attack) -> io::Result<Outcome> {
 fn packet_priority_tag(attack: &Attack) -> io::Result<Outcome> {
     let frames = Frames::new(attack)?;
     for packet in messages(attack, attack.from) {
-        let kind = if attack.to.is_ipv4() { 0x0800_u16 } else { 0x86dd };
+        let kind = if attack.to.is_ipv4() {
+            0x0800_u16
+        } else {
+            0x86dd
+        };
         let tagged = [&[0xe0, 0][..], &kind.to_be_bytes(), &packet].concat();
         let frame = packet::ethernet(frames.to, frames.from, 0x8100, &tagged);
         frames.send_frame(&frame)?;

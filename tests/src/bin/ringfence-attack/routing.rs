@@ -13,10 +13,18 @@ use crate::{
 };
 
 pub const TECHNIQUES: &[Technique] = &[
-    ("extension-hop-by-hop", |attack| extended(attack, protocol::HOP_BY_HOP)),
-    ("extension-destination", |attack| extended(attack, protocol::DESTINATION)),
-    ("extension-atomic-fragment", |attack| extended(attack, protocol::FRAGMENT)),
-    ("extension-routing", |attack| extended(attack, protocol::ROUTING)),
+    ("extension-hop-by-hop", |attack| {
+        extended(attack, protocol::HOP_BY_HOP)
+    }),
+    ("extension-destination", |attack| {
+        extended(attack, protocol::DESTINATION)
+    }),
+    ("extension-atomic-fragment", |attack| {
+        extended(attack, protocol::FRAGMENT)
+    }),
+    ("extension-routing", |attack| {
+        extended(attack, protocol::ROUTING)
+    }),
     ("extension-chain", extension_chain),
     ("source-route-loose", |attack| source_route(attack, 131)),
     ("source-route-strict", |attack| source_route(attack, 137)),
@@ -63,10 +71,7 @@ fn extension_chain(attack: &Attack) -> io::Result<Outcome> {
 
 fn send(attack: &Attack, kinds: &[u8]) -> io::Result<Outcome> {
     let (from, to) = ends(attack)?;
-    let [source, target] = [
-        (attack.from, attack.source_port),
-        (attack.to, attack.port),
-    ];
+    let [source, target] = [(attack.from, attack.source_port), (attack.to, attack.port)];
     let packets = [
         (protocol::TCP, packet::syn(source, target, &attack.token)),
         (protocol::UDP, packet::udp(source, target, &attack.token)),

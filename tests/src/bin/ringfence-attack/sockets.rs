@@ -67,11 +67,7 @@ fn mapped(attack: &Attack, kind: Type) -> io::Result<(Socket, SockAddr)> {
 
 fn at_source_port(socket: &Socket, attack: &Attack, v4: bool) -> io::Result<()> {
     socket.set_reuse_address(true)?;
-    let any: IpAddr = if v4 {
-        [0; 4].into()
-    } else {
-        [0_u16; 8].into()
-    };
+    let any: IpAddr = if v4 { [0; 4].into() } else { [0_u16; 8].into() };
     socket.bind(&SocketAddr::new(any, attack.source_port).into())
 }
 
@@ -135,7 +131,11 @@ fn datagram(socket: &Socket, attack: &Attack, to: &SockAddr) -> io::Result<Outco
 
 /// `pub`: techniques that only change the place of a process end with this.
 pub fn tcp(attack: &Attack) -> io::Result<Outcome> {
-    stream(&socket(attack, Type::STREAM, None)?, attack, &target(attack)?)
+    stream(
+        &socket(attack, Type::STREAM, None)?,
+        attack,
+        &target(attack)?,
+    )
 }
 
 fn tcp_mapped(attack: &Attack) -> io::Result<Outcome> {
@@ -303,8 +303,7 @@ fn udp_lite(attack: &Attack) -> io::Result<Outcome> {
 
 /// An echo request from a socket that needs no right, where the pod's group may have one.
 fn ping(attack: &Attack) -> io::Result<Outcome> {
-    let (number, message) =
-        packet::echo(attack.from, attack.to, attack.source_port, &attack.token);
+    let (number, message) = packet::echo(attack.from, attack.to, attack.source_port, &attack.token);
     let domain = Domain::for_address(attack.target());
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::from(i32::from(number))))?;
     let at: SocketAddr = (attack.from, attack.source_port).into();

@@ -69,7 +69,8 @@ pub fn packet_socket(device: &str) -> io::Result<(Socket, SockAddr)> {
     view.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;
     view.sll_ifindex = index;
     view.sll_halen = 6;
-    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
+    let length =
+        libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
     // SAFETY: family and length are those of what was written.
     let address = unsafe { SockAddr::new(storage, length) };
     Ok((socket, address))

@@ -54,7 +54,10 @@ fn attacks(args: Args) -> Result<ExitCode> {
             .unwrap_or(1),
     };
     if options.techniques().next().is_none() {
-        eprintln!("error: no technique begins with {:?}; there are:", options.only);
+        eprintln!(
+            "error: no technique begins with {:?}; there are:",
+            options.only
+        );
         let all = Options {
             only: None,
             ..options
