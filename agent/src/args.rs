@@ -5,6 +5,7 @@
 mod agent;
 mod flows;
 mod lint;
+mod metadata;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 pub use agent::*;
 pub use flows::*;
 pub use lint::*;
+pub use metadata::*;
 
 use crate::lab::args::LabArgs;
 
@@ -92,6 +94,9 @@ pub enum Verb {
     ///
     /// Nothing else does that: pins outlive the agent.
     Detach(DetachArgs),
+    /// Say who may reach the clouds' metadata services, and who has tried.
+    #[command(subcommand)]
+    Metadata(MetadataVerb),
     /// Print the version. Needs: nothing.
     Version(VersionArgs),
     /// Print a completion script for a shell. Needs: nothing.

@@ -265,6 +265,7 @@ impl Config {
     #[must_use]
     pub fn compile_options(&self) -> compile::Options {
         compile::Options {
+            node: self.node.clone(),
             annotated_pods: self.metadata_annotations.clone(),
             iam_role_annotation: self.iam_role_annotation,
             host: self.host.clone(),

@@ -39,6 +39,7 @@ complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "ct" -d 'Look at
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "bpf" -d 'Look at maps and links in the kernel. Needs: a running agent'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "sysdump" -d 'Collect what helps to find out what is wrong into one archive, secrets left out. Needs: root; a running agent only for what it alone knows'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "detach" -d 'Take all enforcement off this machine: detach programs, remove pins. Needs: root, and no running agent'
+complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "metadata" -d 'Say who may reach the clouds\' metadata services, and who has tried'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "version" -d 'Print the version. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "completion" -d 'Print a completion script for a shell. Needs: nothing'
 complete -c ringfence -n "__fish_ringfence_needs_command" -f -a "man" -d 'Write man pages into a directory. Needs: nothing'
@@ -71,6 +72,9 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l bpffs -d '
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l run-dir -d 'Directory for the agent\'s socket and lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l http -d 'Address of /metrics, /livez and /readyz; port 0 takes a free one; `off` for none' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-annotations -d 'Whose pods\' annotation `metadata.ringfence.dev/access` counts: `all`, `none`, or namespaces by a label selector such as `team=infra,env!=dev`' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-rate -d 'Packets a second that one pod with a grant may send to metadata endpoints; what is over is dropped and counted. 0 for any number' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l nat64-prefix -d 'A prefix by which IPv6 reaches IPv4 here (NAT64, RFC 6052), besides 64:ff9b::/96: metadata addresses behind it are denied like others. May be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l metadata-layers -d 'Where the metadata firewall asks: for tests and measurements' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l network-policy -d 'Who enforces NetworkPolicy and ClusterNetworkPolicy: `on`, Ringfence; `off`, the container network, and Ringfence only zones, tenants and the metadata firewall; `auto`, the container network if that of --cni-dir is one that is known to do so when the agent starts' -r -f -a "on\t'Ringfence'
 off\t'The container network'
 auto\t'The container network if it is known to do so'"
@@ -290,6 +294,42 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l undo -d '
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l done -d 'Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -f -a "who-can" -d 'List the pods that may reach a metadata endpoint, by what, and until when. Needs: a running agent; nothing with -f'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -f -a "report" -d 'List every pod that may reach metadata or was lately denied it. Needs: a running agent; nothing with -f'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s f -l filename -d 'Ask manifests instead of an agent: file or directory of YAML; `-` is standard input. May be repeated' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l from -d 'Print the grants to write for the pods that somebody else serves now. Reads namespaces and pods: with -f, else by kubectl' -r -f -a "kube2iam\t'kube2iam or kiam: pods\' annotation `iam.amazonaws.com/role`, namespaces\' `iam.amazonaws.com/permitted` and `iam.amazonaws.com/allowed-roles`'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l endpoint -d 'The endpoint that these grants open; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s f -l filename -d 'Ask manifests instead of an agent: file or directory of YAML; `-` is standard input. May be repeated' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l context -d 'The kubeconfig\'s context that kubectl shall use' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l on-node -d 'Only the agent of this node; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l daemon-set -d 'The agents are the pods of this DaemonSet. Without it: of the only one that is labelled app.kubernetes.io/part-of=ringfence' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s n -l namespace -d 'Look for that DaemonSet in this namespace only' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l timeout -d 'Most seconds for each question to a node or to the API server; --follow goes on for as long as it likes' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"

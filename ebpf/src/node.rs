@@ -8,10 +8,15 @@ use aya_ebpf::{
 use ringfence_common::{
     Hook,
     cell::Verdict,
-    judge::{self, Context, Tables as _},
+    event::Reason,
+    judge::{self, Context, Outcome, Tables as _},
 };
 
-use crate::{bytes::Linear, tables::Maps, tc::Passed};
+use crate::{
+    bytes::Linear,
+    tables::Maps,
+    tc::{Passed, Refused},
+};
 
 const DROP: i32 = 0;
 const PASS: i32 = 1;
@@ -20,7 +25,7 @@ const PASS: i32 = 1;
 #[inline(always)]
 pub fn receive(context: &SkBuffContext) -> i32 {
     let skb: *mut __sk_buff = context.as_ptr().cast();
-    if firewall(skb, 0) == 0 {
+    if is_refused(skb, 0) {
         return DROP;
     }
     let passed = Passed(through(skb));
@@ -42,18 +47,50 @@ pub fn receive(context: &SkBuffContext) -> i32 {
 /// Asks about what a socket below the pods' cgroups sends.
 #[inline(always)]
 pub fn send(context: &SkBuffContext) -> i32 {
-    match firewall(context.as_ptr().cast(), SENT) {
-        0 => DROP,
-        _ => PASS,
+    if is_refused(context.as_ptr().cast(), SENT) {
+        DROP
+    } else {
+        PASS
     }
 }
 
-/// What [`firewall`] is told of a packet that a socket sends; without it, one that a socket is about to receive.
+/// What the metadata firewall is told of a packet that a socket sends; without it, it is one that a socket is about to receive.
 const SENT: u64 = 1;
 
-/// The metadata firewall in front of sockets; 0 for what may not pass.
+/// The metadata firewall at sockets.
+#[inline(always)]
+fn is_refused(skb: *mut __sk_buff, way: u64) -> bool {
+    let refused = Refused(firewall(skb, way));
+    if refused != Refused::NOT {
+        tell(skb, way, refused.0);
+    }
+    refused != Refused::NOT
+}
+
+/// What the firewall says. This and the next are functions with stacks of their own.
 #[inline(never)]
 extern "C" fn firewall(skb: *mut __sk_buff, way: u64) -> u64 {
+    let (tables, protocol, at) = asked(skb, way);
+    let Some(tables) = tables else {
+        return Refused::of(&Outcome::deny(Reason::BadCell)).0;
+    };
+    let bytes = Linear::of(&TcContext::new(skb));
+    Refused::of(&judge::firewall(&tables, &bytes, &at, Some(protocol))).0
+}
+
+/// Tells of what it refused.
+#[inline(never)]
+extern "C" fn tell(skb: *mut __sk_buff, way: u64, refused: u64) -> u64 {
+    if let (Some(tables), protocol, at) = asked(skb, way) {
+        let bytes = Linear::of(&TcContext::new(skb));
+        let outcome = Refused(refused).outcome();
+        judge::tell_firewall(&tables, &bytes, &at, Some(protocol), &outcome);
+    }
+    0
+}
+
+#[inline(always)]
+fn asked<'a>(skb: *mut __sk_buff, way: u64) -> (Option<Maps<'a>>, u16, Context) {
     let (length, protocol, at) = seen(skb);
     let (hook, sender) = if way == SENT {
         (Hook::SocketPackets, skb)
@@ -61,12 +98,7 @@ extern "C" fn firewall(skb: *mut __sk_buff, way: u64) -> u64 {
         // Its socket is the receiver's.
         (Hook::ToNode, core::ptr::null_mut())
     };
-    let Some(tables) = Maps::sent(length, sender) else {
-        return 0;
-    };
-    let bytes = Linear::of(&TcContext::new(skb));
-    let outcome = judge::firewall(&tables, &bytes, &Context { hook, ..at }, Some(protocol));
-    u64::from(!matches!(outcome.verdict, Verdict::Deny))
+    (Maps::sent(length, sender), protocol, Context { hook, ..at })
 }
 
 /// Judges who sends through the node. This and the next are functions of their own, with stacks of their own.

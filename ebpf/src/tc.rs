@@ -9,6 +9,7 @@ use aya_ebpf::{
 use ringfence_common::{
     Hook,
     cell::Verdict,
+    event::Reason,
     judge::{self, Context, Outcome, Tables as _},
     mark::Stamp,
     packet::{Bytes as _, MAX_HEADERS},
@@ -51,8 +52,7 @@ macro_rules! device {
         pub fn $name(context: &TcContext) -> i32 {
             gather(context);
             let skb = context.as_ptr().cast();
-            if matches!(Hook::$hook, Hook::ToHost) && firewall(skb, u64::from($frame) * FRAMED) == 0
-            {
+            if matches!(Hook::$hook, Hook::ToHost) && is_refused(skb, u64::from($frame) * FRAMED) {
                 return TC_ACT_SHOT;
             }
             let passed = Passed($through(skb));
@@ -103,29 +103,85 @@ device!(from_host_l3, from_host_l3_through, from_host_l3_own, FromHost, frame: f
 device!(from_tunnel, from_tunnel_through, from_tunnel_own, FromHost, frame: true, tunnel: true);
 device!(from_tunnel_l3, from_tunnel_l3_through, from_tunnel_l3_own, FromHost, frame: false, tunnel: true);
 
-/// What [`firewall`] is told besides: whether the packet has an Ethernet header.
+/// What the metadata firewall is told besides: whether the packet has an Ethernet header.
 const FRAMED: u64 = 1;
 /// And that it is about to go over `lo`.
 const OF_LO: u64 = 2;
 
-/// The metadata firewall at devices of the node; 0 for what may not pass. A function of its own, with a stack of its own, that
-/// the verifier checks once for all of them.
+/// The metadata firewall at devices of the node.
+#[inline(always)]
+fn is_refused(skb: *mut __sk_buff, place: u64) -> bool {
+    let refused = Refused(firewall(skb, place));
+    if refused != Refused::NOT {
+        tell(skb, place, refused.0);
+    }
+    refused != Refused::NOT
+}
+
+/// What the firewall says, as a function of its own, with a stack of its own, that the verifier checks once for all devices.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn firewall(skb: *mut __sk_buff, place: u64) -> u64 {
     let context = TcContext::new(skb);
     let bytes = Linear::of(&context);
     let Some(tables) = Maps::sent(context.len(), skb) else {
-        return 0;
+        return Refused::of(&Outcome::deny(Reason::BadCell)).0;
     };
+    let (at, layer3) = placed(&context, place);
+    Refused::of(&judge::firewall(&tables, &bytes, &at, layer3)).0
+}
+
+/// Tells of what it refused; likewise.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn tell(skb: *mut __sk_buff, place: u64, refused: u64) -> u64 {
+    let context = TcContext::new(skb);
+    let bytes = Linear::of(&context);
+    if let Some(tables) = Maps::sent(context.len(), skb) {
+        let (at, layer3) = placed(&context, place);
+        let outcome = Refused(refused).outcome();
+        judge::tell_firewall(&tables, &bytes, &at, layer3, &outcome);
+    }
+    0
+}
+
+#[inline(always)]
+fn placed(context: &TcContext, place: u64) -> (Context, Option<u16>) {
     let hook = if place & OF_LO == 0 {
         Hook::ToHost
     } else {
         Hook::Lo
     };
-    let layer3 = (place & FRAMED == 0).then(|| protocol_of(&context));
-    let outcome = judge::firewall(&tables, &bytes, &at(&context, hook), layer3);
-    u64::from(!matches!(outcome.verdict, Verdict::Deny))
+    let layer3 = (place & FRAMED == 0).then(|| protocol_of(context));
+    (at(context, hook), layer3)
+}
+
+/// What the metadata firewall refuses, as one word that a function can answer: 0 if it does not, else the reason in bits 0-7,
+/// and in bits 32-63 the number of the endpoint that it is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Refused(pub u64);
+
+impl Refused {
+    /// It does not.
+    pub const NOT: Self = Self(0);
+
+    /// The word of this outcome.
+    #[inline(always)]
+    pub fn of(outcome: &Outcome) -> Self {
+        match outcome.verdict {
+            Verdict::Allow => Self::NOT,
+            Verdict::Deny => Self(u64::from(outcome.about) << 32 | outcome.reason as u64),
+        }
+    }
+
+    /// The outcome of this word.
+    #[inline(always)]
+    pub fn outcome(self) -> Outcome {
+        Outcome {
+            about: (self.0 >> 32) as u32,
+            ..Outcome::deny(Reason::from_u8(self.0 as u8).unwrap_or(Reason::Metadata))
+        }
+    }
 }
 
 /// What goes over `lo` loses our bits of the mark: nobody but a pod's own hook writes them for good.
@@ -135,7 +191,7 @@ pub fn to_lo(context: &TcContext) -> i32 {
     let Some(tables) = Maps::new(context.len()) else {
         return TC_ACT_SHOT;
     };
-    if firewall(context.as_ptr().cast(), FRAMED | OF_LO) == 0 {
+    if is_refused(context.as_ptr().cast(), FRAMED | OF_LO) {
         return TC_ACT_SHOT;
     }
     stamp(context, &tables, Stamp::NONE)

@@ -72,6 +72,9 @@ pub struct Status {
     /// Whether this agent enforces `NetworkPolicy`, and why or why not.
     #[serde(default)]
     pub network_policy: String,
+    /// How it is with each layer of the metadata firewall.
+    #[serde(default)]
+    pub metadata_layers: Vec<LayerRow>,
     /// Where the socket hooks attach, or why there are none.
     pub socket_hooks: String,
     /// Whether the container runtime asks before it starts pods.
@@ -90,6 +93,18 @@ pub struct Status {
     /// What is wrong with objects.
     #[serde(default)]
     pub diagnostics: Vec<DiagnosticRow>,
+}
+
+/// A layer of the metadata firewall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// Its word.
+    pub name: String,
+    /// It is there, wherever it belongs.
+    pub stands: bool,
+    /// Why not, or what it does not see.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 /// A local pod that was not found.
@@ -159,8 +174,11 @@ pub struct Endpoint {
     pub ingress_isolated: bool,
     /// Egress is isolated.
     pub egress_isolated: bool,
-    /// May reach the metadata service.
+    /// May reach some metadata endpoint.
     pub metadata_granted: bool,
+    /// Names of those that it may reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata_endpoints: Vec<String>,
 }
 
 impl Endpoint {
@@ -180,6 +198,7 @@ impl Endpoint {
             ingress_isolated: view.ingress_isolated,
             egress_isolated: view.egress_isolated,
             metadata_granted: view.metadata_granted,
+            metadata_endpoints: view.metadata_endpoints,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! **Invariant.** What changes anything, and what names pods or addresses, is on the socket only (mode 0600).
 
 pub mod api;
+pub mod metadata;
 mod probes;
 mod serve;
 mod socket;

@@ -19,7 +19,11 @@ use super::{
     Shared, pods,
     probes::{self, Audience},
 };
-use crate::observe::metrics::{self, Process, Sample, policy_states};
+use crate::{
+    dataplane::ProgramView,
+    metadata::{self, Layer},
+    observe::metrics::{self, Process, Sample, policy_states},
+};
 
 /// Gathering asks the kernel of every map: whoever reaches the port has it done no more often than this.
 const FRESH: Duration = Duration::from_secs(1);
@@ -87,6 +91,16 @@ impl IntoResponse for Answer {
     }
 }
 
+/// How it is with each layer of the metadata firewall.
+pub(super) fn layers(shared: &Shared, programs: &[ProgramView]) -> Vec<Layer> {
+    let config = &shared.config;
+    metadata::standing(
+        programs,
+        config.firewall.layers,
+        config.cgroup_root.is_some(),
+    )
+}
+
 async fn gather(shared: &Shared) -> Answer {
     let kernel = shared
         .kernel
@@ -120,6 +134,7 @@ async fn gather(shared: &Shared) -> Answer {
     let sample = Sample {
         counters,
         objects,
+        metadata_layers: layers(shared, &programs),
         programs,
         slow_consumer: shared.recorder.missed_in_total(),
         endpoints,

@@ -18,15 +18,16 @@ use tokio::sync::broadcast::error::RecvError;
 use super::{
     Shared,
     api::{
-        Connection, Count, DeviceRow, DiagnosticRow, Endpoint, List, Object, Refusal, Status,
-        Unplaced,
+        Connection, Count, DeviceRow, DiagnosticRow, Endpoint, LayerRow, List, Object, Refusal,
+        Status, Unplaced,
     },
+    metadata::{self, Metadata},
     pods,
     probes::{self, Audience},
     tcp,
 };
 use crate::{
-    dataplane::ConnectionView,
+    dataplane::{ConnectionView, Kernel},
     observe::{
         self,
         flow::{Flow, protocol_number, timestamp},
@@ -40,6 +41,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(tcp::metrics))
         .route("/v1/status", get(status))
         .route("/v1/endpoints", get(endpoints))
+        .route("/v1/metadata", get(metadata))
         .route("/v1/connections", get(connections).delete(flush))
         .route("/v1/objects", get(objects))
         .route("/v1/events", get(events))
@@ -67,14 +69,19 @@ impl From<AskError> for Refused {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refused> {
     // An agent that waits for its sources or its programs still tells how it is.
-    let (lost_events, endpoints) = if shared.kernel.is_open() {
-        shared
-            .kernel
-            .ask(|kernel| Ok((kernel.counters()?.lost_events, pods(kernel)?)))
-            .await?
+    let (lost_events, endpoints, programs) = if shared.kernel.is_open() {
+        let told = |kernel: &mut dyn Kernel| {
+            Ok((
+                kernel.counters()?.lost_events,
+                pods(kernel)?,
+                kernel.programs()?,
+            ))
+        };
+        shared.kernel.ask(told).await?
     } else {
-        (0, 0)
+        (0, 0, Vec::new())
     };
+    let layers = tcp::layers(&shared, &programs);
     let faults: Vec<String> = probes::checks(&shared)
         .into_iter()
         .filter_map(|check| {
@@ -111,6 +118,11 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         }).collect(),
         policies: placed.as_ref().map_or(0, |placed| placed.snapshot.policies.len()),
         network_policy: config.network_policy.1.clone(),
+        metadata_layers: layers.into_iter().map(|layer| LayerRow {
+            name: layer.name.to_owned(),
+            stands: layer.stands,
+            why: layer.why.to_owned(),
+        }).collect(),
         socket_hooks: config.cgroup_root.as_ref().map_or_else(
             || "none: start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned(),
             |root| root.display().to_string(),
@@ -155,6 +167,14 @@ async fn endpoints(State(shared): State<Arc<Shared>>) -> Result<Json<List<Endpoi
         .collect();
     items.sort_by(|a, b| a.pod.cmp(&b.pod));
     Ok(Json(List { items }))
+}
+
+async fn metadata(State(shared): State<Arc<Shared>>) -> Result<Json<Metadata>, Refused> {
+    let (views, connections) = shared
+        .kernel
+        .ask(|kernel| Ok((kernel.endpoints()?, kernel.connections()?)))
+        .await?;
+    Ok(Json(metadata::of_agent(&shared, &views, &connections)))
 }
 
 async fn objects(State(shared): State<Arc<Shared>>) -> Result<Json<List<Object>>, Refused> {

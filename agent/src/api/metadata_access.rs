@@ -30,12 +30,13 @@ pub struct MetadataAccessSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub description: Option<String>,
-    /// Endpoints of the MetadataFirewall that it opens; absent: all.
+    /// Endpoints that it opens: names of the built-in catalogue (`imds`, `ecs-task`, `azure-wireserver`,
+    /// `gke-metadata-server`) or of the MetadataFirewall; absent: all. A name that is neither opens nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 63), regex(pattern = RULE_NAME)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoint_names: Option<Vec<String>>,
-    /// Pods that it is for: whom any of these names.
+    /// Pods that it is for: whom any of these names, pods with their node's network among them.
     #[schemars(length(min = 1, max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub subjects: Vec<Workloads>,

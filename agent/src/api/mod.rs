@@ -29,7 +29,9 @@ pub use cluster_network_policy::{
 };
 pub use common::{Canary, Enforcement, PortRange, Protocol, Status, Workloads};
 pub use metadata_access::{MetadataAccess, MetadataAccessSpec, PodAnnotation};
-pub use metadata_firewall::{Endpoint, HostNetworkPods, MetadataFirewall, MetadataFirewallSpec};
+pub use metadata_firewall::{
+    AnnotatedPods, Endpoint, EndpointKind, HostNetworkPods, MetadataFirewall, MetadataFirewallSpec,
+};
 pub use node_zone_state::{
     MOST_IN_FORCE, NodeZoneState, NodeZoneStateSpec, NodeZoneStateStatus, version_print,
 };

@@ -37,10 +37,10 @@ pub(super) fn run(args: &EndpointsArgs) -> Outcome {
 pub(super) fn cells(endpoint: &Endpoint) -> [String; 8] {
     let addresses: Vec<String> = endpoint.addresses.iter().map(ToString::to_string).collect();
     let isolated = |isolated| if isolated { "isolated" } else { "open" };
-    let granted = if endpoint.metadata_granted {
-        "granted"
-    } else {
-        "denied"
+    let granted = match (endpoint.metadata_granted, &endpoint.metadata_endpoints[..]) {
+        (false, _) => "denied".to_owned(),
+        (true, []) => "granted".to_owned(),
+        (true, names) => format!("granted:{}", names.join(",")),
     };
     [
         endpoint.id.to_string(),
@@ -49,7 +49,7 @@ pub(super) fn cells(endpoint: &Endpoint) -> [String; 8] {
         addresses.join(","),
         isolated(endpoint.ingress_isolated).to_owned(),
         isolated(endpoint.egress_isolated).to_owned(),
-        granted.to_owned(),
+        granted,
         endpoint.generation.to_string(),
     ]
 }

@@ -32,6 +32,7 @@ mod lint;
 mod man;
 mod manifests;
 mod matrix;
+mod metadata;
 mod observe;
 mod output;
 mod outside;
@@ -118,6 +119,7 @@ fn dispatch(verb: Verb) -> Outcome {
         Verb::Observe(args) => observe::run(&args),
         Verb::Ct(args) => ct::run(args),
         Verb::Bpf(args) => bpf::run(args),
+        Verb::Metadata(verb) => metadata::run(&verb),
         Verb::Version(args) => version::run(&args),
         Verb::Completion(args) => completion::run(&args),
         Verb::Man(args) => man::run(&args),

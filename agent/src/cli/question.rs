@@ -1,17 +1,15 @@
 //! Questions about flows, as offline verbs put them: the compiler's answer with the metadata firewall before it
 //! and the policy's file and line behind it.
 
-use std::{collections::BTreeSet, fmt, net::IpAddr};
+mod metadata;
 
-use ringfence_common::{
-    cell::Verdict,
-    metadata::{MetadataWord, embedded, mapped},
-};
+use std::{collections::BTreeSet, fmt};
+
+use ringfence_common::cell::Verdict;
 use serde::Serialize;
 
 use crate::{
-    compile::{self, AnnotatedPods, Asker, Family, Judgement, Party, Question},
-    metadata::{self, MetadataEndpoint},
+    compile::{self, Asker, Family, Judgement, Party, Question},
     model::{Diagnostic, Origin, PodKey, Policy, Protocol, Snapshot},
 };
 
@@ -22,8 +20,7 @@ pub(super) type Port = Option<(Protocol, u16)>;
 pub(super) struct Oracle<'a> {
     snapshot: &'a Snapshot,
     asker: Asker<'a>,
-    granted: BTreeSet<PodKey>,
-    metadata: Vec<MetadataEndpoint>,
+    metadata: metadata::Oracle<'a>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -89,24 +86,12 @@ impl fmt::Display for Side {
 impl<'a> Oracle<'a> {
     /// Prepares a snapshot.
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        // Every annotation counts, as without flags of the agent.
-        let options = compile::Options {
-            annotated_pods: AnnotatedPods::All,
-            iam_role_annotation: false,
-            host: None,
-            // What is left to others is not in the snapshot.
-            network_policy: compile::NetworkPolicy::Ringfence,
-        };
-        let (desired, diagnostics) = compile::compile(&compile::as_if_local(snapshot), &options);
-        let granted = desired
-            .endpoints
-            .into_iter()
-            .filter(|(_, endpoint)| endpoint.metadata_granted);
+        let options = options();
+        let (_, diagnostics) = compile::compile(&compile::as_if_local(snapshot), &options);
         Self {
             snapshot,
             asker: Asker::new(snapshot),
-            granted: granted.map(|(key, _)| key.clone()).collect(),
-            metadata: metadata::catalogue(),
+            metadata: metadata::Oracle::new(snapshot, options),
             diagnostics,
         }
     }
@@ -158,11 +143,10 @@ impl<'a> Oracle<'a> {
         let answer = self.asker.ask(&question)?;
         let metadata = answer
             .to_address
-            .and_then(|address| self.metadata(from, address, port))
+            .and_then(|address| self.metadata.asks(self.any_pod(from)?, address, port))
             .or_else(|| {
-                answer
-                    .from_address
-                    .and_then(|address| self.replies(address, to))
+                let address = answer.from_address?;
+                self.metadata.replies(self.any_pod(to)?, address)
             });
         let refused = metadata
             .as_ref()
@@ -184,71 +168,12 @@ impl<'a> Oracle<'a> {
         })
     }
 
-    /// The metadata firewall's say about what a pod sends to an address: before any policy.
-    fn metadata(&self, from: &Party, to: IpAddr, port: Port) -> Option<Side> {
-        let endpoint = self.metadata_endpoint(to)?;
-        let key = self.pod(from)?;
-        let opening = MetadataWord::new(&[0; 16], 0, endpoint.open, 0);
-        let open =
-            port.is_some_and(|(protocol, port)| opening.is_open(protocol.number(), Some(port)));
-        let (verdict, because) = if open {
-            (
-                Verdict::Allow,
-                format!("{to} also serves DNS or NTP, which stay open"),
-            )
-        } else if self.granted.contains(key) {
-            (
-                Verdict::Allow,
-                format!(
-                    "pod {key} has the annotation {}",
-                    metadata::ACCESS_ANNOTATION
-                ),
-            )
-        } else {
-            (
-                Verdict::Deny,
-                format!(
-                    "{to} is a metadata service ({}), and pod {key} has no grant",
-                    endpoint.clouds
-                ),
-            )
-        };
-        Some(Side {
-            verdict: word(verdict),
-            because,
-            rule: None,
-            origin: None,
-        })
-    }
-
-    /// Its say about what a metadata service opens: it stands before connection tracking, so it stops the replies.
-    fn replies(&self, from: IpAddr, to: &Party) -> Option<Side> {
-        self.metadata_endpoint(from)?;
-        let key = self.pod(to)?;
-        if self.granted.contains(key) {
-            return None;
+    /// The same, pods of the nodes' network among them: the metadata firewall knows them by their cgroups.
+    fn any_pod<'b>(&'b self, party: &'b Party) -> Option<&'b PodKey> {
+        match party {
+            Party::Pod(key) => Some(key),
+            Party::Address(address) => self.asker.owner(*address),
         }
-        let because = format!(
-            "pod {key} has no grant, so its replies to the metadata service {from} are denied"
-        );
-        Some(Side {
-            verdict: word(Verdict::Deny),
-            because,
-            rule: None,
-            origin: None,
-        })
-    }
-
-    fn metadata_endpoint(&self, address: IpAddr) -> Option<&MetadataEndpoint> {
-        let bytes = |address: IpAddr| match address {
-            IpAddr::V4(address) => mapped(&address.octets()),
-            IpAddr::V6(address) => address.octets(),
-        };
-        // As the kernel sees it: an IPv4 address inside an IPv6 one is that address.
-        let address = embedded(&bytes(address)).unwrap_or_else(|| bytes(address));
-        self.metadata
-            .iter()
-            .find(|endpoint| bytes(endpoint.address) == address)
     }
 
     /// The pod that a party is, by name or by address.
@@ -316,6 +241,12 @@ impl<'a> Oracle<'a> {
             .values()
             .find(|policy| policy.key.to_string() == object)
     }
+}
+
+/// What an agent without flags is told: every annotation counts, where no `MetadataFirewall` says otherwise.
+pub(super) fn options() -> compile::Options {
+    // What is left to others is not in the snapshot.
+    compile::Options::default()
 }
 
 pub(super) const fn word(verdict: Verdict) -> &'static str {

@@ -60,6 +60,15 @@ fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for pod in &status.unplaced {
         writeln!(out, "           - {}: {}", pod.pod, pod.reason)?;
     }
+    for (layer, title) in status
+        .metadata_layers
+        .iter()
+        .zip(["Metadata"].into_iter().chain(repeat("")))
+    {
+        let stands = if layer.stands { "stands" } else { "DOWN" };
+        let why = if layer.why.is_empty() { "" } else { ": " };
+        writeln!(out, "{title:10} {} {stands}{why}{}", layer.name, layer.why)?;
+    }
     writeln!(out, "Sockets    {}", status.socket_hooks)?;
     if let Some(nri) = &status.nri {
         writeln!(out, "NRI        {nri}")?;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ringfence_common::{
@@ -13,7 +14,8 @@ use ringfence_common::{
 use super::{
     Desired, Endpoint, NetworkPolicy, Options, deferral,
     evaluator::{Evaluator, Subjects, Touched},
-    metadata, owned_by_cni,
+    metadata::{self, HostPods, Metadata},
+    owned_by_cni,
     signature::Signatures,
     table,
     tables::Tables,
@@ -35,6 +37,7 @@ pub struct Compiler {
     /// Addresses that do not fit an endpoint's record.
     surplus: BTreeMap<PodKey, Diagnostic>,
     diagnostics: Vec<Diagnostic>,
+    host_pods: HostPods,
 }
 
 impl Compiler {
@@ -50,6 +53,7 @@ impl Compiler {
             desired: Desired::default(),
             surplus: BTreeMap::new(),
             diagnostics: Vec::new(),
+            host_pods: HostPods::default(),
         }
     }
 
@@ -76,6 +80,16 @@ impl Compiler {
             (&born, &dead),
         );
         self.evaluator.names.settle();
+        if before.firewalls != snapshot.firewalls
+            || before.node_addresses != snapshot.node_addresses
+        {
+            let metadata = Metadata::of(snapshot);
+            if metadata != *self.desired.metadata {
+                self.desired.metadata = Arc::new(metadata);
+            }
+        }
+        self.host_pods
+            .update(&before, snapshot, &mut self.desired, &self.options);
         for key in self.stale_endpoints(&before, snapshot, &touched, renumbered) {
             self.endpoint(&key, snapshot);
         }
@@ -110,6 +124,8 @@ impl Compiler {
         }
         self.diagnostics = self.evaluator.diagnostics();
         self.diagnostics.extend(self.surplus.values().cloned());
+        self.diagnostics
+            .extend(metadata::unresolved(snapshot, &self.desired.metadata));
         (self.desired.clone(), self.diagnostics.clone())
     }
 
@@ -120,9 +136,7 @@ impl Compiler {
         touched: &Touched,
         renumbered: bool,
     ) -> BTreeSet<PodKey> {
-        let granted = before.grants != snapshot.grants
-            || before.past != snapshot.past && !snapshot.grants.is_empty();
-        if renumbered || touched.subjects || granted {
+        if renumbered || touched.subjects || metadata::may_differ(before, snapshot) {
             let endpoints = self.desired.endpoints.keys();
             return endpoints.chain(snapshot.local.keys()).cloned().collect();
         }
@@ -162,7 +176,7 @@ impl Compiler {
                     addresses: Vec::new(),
                     ingress,
                     egress,
-                    metadata_granted: false,
+                    metadata: Arc::default(),
                     cgroup: String::new(),
                 };
                 self.desired.endpoints.set(key, endpoint);
@@ -196,7 +210,12 @@ impl Compiler {
             addresses: world::own_addresses(pod, Some(located)),
             ingress: table_of(Direction::Ingress),
             egress: table_of(Direction::Egress),
-            metadata_granted: metadata::granted(pod, key, snapshot, &self.options),
+            metadata: Arc::new(metadata::access(
+                pod,
+                snapshot,
+                &self.desired.metadata,
+                &self.options,
+            )),
             cgroup: pod.cgroup_name(),
         };
         if let Some(surplus) = surplus_addresses(pod, &endpoint) {
@@ -281,6 +300,8 @@ pub(super) fn canonical(desired: Desired) -> Desired {
         other_nodes: desired.other_nodes,
         broadcasts: desired.broadcasts,
         services: desired.services,
+        metadata: desired.metadata,
+        host_network: desired.host_network,
     }
 }
 

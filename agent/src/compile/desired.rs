@@ -7,7 +7,10 @@ use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
 use ringfence_common::cell::{Tier, Verdict};
 
-use super::fact::POD;
+use super::{
+    fact::POD,
+    metadata::{Access, Metadata},
+};
 use crate::model::{Located, Objects, PodKey, Protocol};
 
 /// What the node's maps should hold. A clone is a few pointers, and comparing a state with the one before costs what
@@ -36,6 +39,21 @@ pub struct Desired {
     pub broadcasts: BTreeSet<IpAddr>,
     /// Destinations that the node translates: egress to them is judged after that.
     pub services: OrdSet<Translated>,
+    /// What the metadata firewall denies.
+    pub metadata: Arc<Metadata>,
+    /// Pods of this node that have its network: they have no interface, only a cgroup.
+    pub host_network: Objects<PodKey, HostPod>,
+}
+
+/// A pod of this node that has its network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPod {
+    /// UID.
+    pub uid: String,
+    /// Its cgroup below the pods' root.
+    pub cgroup: String,
+    /// What of the metadata services it may reach.
+    pub metadata: Arc<Access>,
 }
 
 /// A destination that the node translates.
@@ -122,8 +140,8 @@ pub struct Endpoint {
     pub ingress: Option<usize>,
     /// Number of the table for what goes out; `None`: not isolated.
     pub egress: Option<usize>,
-    /// May reach the metadata service.
-    pub metadata_granted: bool,
+    /// What of the metadata services it may reach.
+    pub metadata: Arc<Access>,
     /// Its cgroup below the pods' root.
     pub cgroup: String,
 }

@@ -55,15 +55,19 @@ use crate::model::{Diagnostic, Host, Located, Snapshot};
 pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Question, ask};
 pub use census::{Census, census};
 pub use compiler::Compiler;
-pub use desired::{Desired, DesiredCell, Endpoint, Signature, Table, Translated, is_pod};
-pub use metadata::AnnotatedPods;
+pub use desired::{Desired, DesiredCell, Endpoint, HostPod, Signature, Table, Translated, is_pod};
+pub use metadata::{
+    Access, AnnotatedPods, Because, Denied, Grantor, Metadata, grants_of, is_of_this_node, missing,
+};
 pub use owned::{NetworkPolicy, owned_by_cni, without_network_policy};
 pub use service::{resolve_service, service_at};
 
 /// What the compiler is told besides the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whose annotations count as a request for metadata access.
+    /// This node's name; `None`: pods of its network are those that say where their cgroup is.
+    pub node: Option<String>,
+    /// Whose annotations count as a grant of metadata access, where no `MetadataFirewall` says otherwise.
     pub annotated_pods: AnnotatedPods,
     /// True if `iam.amazonaws.com/role` counts as `metadata.ringfence.dev/access`.
     pub iam_role_annotation: bool,

@@ -60,6 +60,8 @@ pub struct FakeMaps {
     pub cells: BTreeMap<u32, Cell>,
     /// `METADATA`.
     pub metadata: BTreeMap<V6, MetadataWord>,
+    /// `METADATA_SIEVE`; while it is empty nothing is sieved out.
+    pub sieve: BTreeMap<u32, u64>,
     /// `METADATA_PORTS`.
     pub metadata_ports: BTreeSet<PortKey>,
     /// `METADATA_RATES`.
@@ -141,6 +143,21 @@ impl FakeMaps {
             }
             Op::RemoveLocal(address) => {
                 self.locals.remove(address);
+            }
+            Op::Metadata(address, word) => {
+                self.metadata.insert(*address, *word);
+            }
+            Op::RemoveMetadata(address) => {
+                self.metadata.remove(address);
+            }
+            Op::Sieve(at, bits) => {
+                self.sieve.insert(*at, *bits);
+            }
+            Op::MetadataPort(key) => {
+                self.metadata_ports.insert(*key);
+            }
+            Op::RemoveMetadataPort(key) => {
+                self.metadata_ports.remove(key);
             }
             Op::Record(slot, record) => {
                 self.records.insert(*slot, *record);
@@ -227,6 +244,8 @@ impl FakeMaps {
             node_addresses: self.node_addresses.clone().into(),
             services: self.services.values().copied().collect(),
             locals: self.locals.clone().into(),
+            metadata: self.metadata.clone().into(),
+            metadata_ports: self.metadata_ports.iter().copied().collect(),
             ..self.catalogue.clone()
         }
     }

@@ -10,9 +10,12 @@ use ringfence_common::{
     catalogue::{IdentityEntry, TableEntry},
     endpoint::{FarWord, LocalWord, NEAR_IFINDEX, SourceWord},
     identity::IdentityWord,
+    metadata::PortKey,
     service::{NodeWord, ServiceKey},
     table::{ClassKey, ClassWord},
 };
+
+use zerocopy::FromBytes as _;
 
 use super::{
     KernelError,
@@ -21,7 +24,7 @@ use super::{
 use crate::diff::{Op, TableState};
 
 /// The hash maps and tries that a plan writes, with what a key of theirs takes.
-pub(super) const KEYED: [(&str, usize); 14] = [
+pub(super) const KEYED: [(&str, usize); 16] = [
     ("RULES", 4),
     ("NAMES", 4),
     ("IDENTITIES", 4),
@@ -35,6 +38,8 @@ pub(super) const KEYED: [(&str, usize); 14] = [
     ("SERVICES", 20),
     ("LOCALS", 16),
     ("GRANTS", 8),
+    ("METADATA", 16),
+    ("METADATA_PORTS", 8),
     ("FAR_ENDPOINTS", 4),
 ];
 
@@ -123,6 +128,9 @@ impl Maps {
                 element(&self.sources, "SOURCES", (*place).into(), word.guarded())
             }
             Op::Grant(cgroup, bits) => entry(&self.grants, "GRANTS", *cgroup, *bits),
+            Op::Metadata(address, word) => entry(&self.metadata, "METADATA", *address, *word),
+            Op::Sieve(at, bits) => element(&self.metadata_sieve, "METADATA_SIEVE", *at, *bits),
+            Op::MetadataPort(key) => entry(&self.metadata_ports, "METADATA_PORTS", *key, 1),
             Op::Record(slot, record) => element(&self.records, "RECORDS", *slot, *record),
             Op::Swap(ifindex, at, word) => {
                 let near = element(&self.endpoints, "ENDPOINTS", *at, *word)?;
@@ -244,6 +252,8 @@ pub(super) fn removal(map: &str, key: &[u8]) -> Option<Op> {
         })?),
         "LOCALS" => Op::RemoveLocal(unmapped(wide()?)),
         "GRANTS" => Op::Revoke(u64::from_ne_bytes(key.try_into().ok()?)),
+        "METADATA" => Op::RemoveMetadata(wide()?),
+        "METADATA_PORTS" => Op::RemoveMetadataPort(PortKey::read_from_bytes(key).ok()?),
         "FAR_ENDPOINTS" => Op::RemoveFar(number(0)?),
         _ => return None,
     })

@@ -75,6 +75,13 @@ pub fn read(maps: &Maps) -> Result<Installed, KernelError> {
         let (cgroup, bits) = item.map_err(trouble)?;
         installed.grants.insert(cgroup, bits);
     }
+    for item in maps.metadata.iter() {
+        let (address, word) = item.map_err(trouble)?;
+        installed.metadata.insert(address, word);
+    }
+    for key in maps.metadata_ports.keys() {
+        installed.metadata_ports.insert(key.map_err(trouble)?);
+    }
     installed.endpoints = read_endpoints(maps)?;
     Ok(installed)
 }

@@ -1,6 +1,5 @@
 //! The real [`Kernel`]: maps, programs and links of this machine.
 
-mod firewall;
 mod hooks;
 mod names;
 mod open;
@@ -9,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
+    sync::Arc,
     time::Instant,
 };
 
@@ -17,7 +17,6 @@ use ringfence_common::{
     cell::RuleId,
     config::Config,
     endpoint::{NODE_IFINDEX, SourceWord},
-    metadata::Grants,
 };
 
 use super::{
@@ -33,7 +32,7 @@ use super::{
 };
 use crate::{
     cgroup2,
-    compile::Desired,
+    compile::{Access, Desired},
     diff::{Full, Installed, Limits, Op, Planner, Wanted},
     model::HostDevice,
 };
@@ -102,8 +101,8 @@ impl Dataplane {
         self.planner.installed()
     }
 
-    /// Finds the endpoints' cgroups; grants by cgroup id.
-    fn find_cgroups(&mut self, desired: &Desired) -> BTreeMap<u64, u64> {
+    /// Finds the cgroups of endpoints and of pods with the node's network; what they may reach, by cgroup id.
+    fn find_cgroups(&mut self, desired: &Desired) -> BTreeMap<u64, Arc<Access>> {
         let Some(root) = &self.cgroup_root else {
             return BTreeMap::new();
         };
@@ -116,12 +115,14 @@ impl Dataplane {
             };
             self.names.cgroups.insert(found.ino(), pod.to_string());
             // Of a pod without a grant it is known that it is this pod's: events name it.
-            let granted = if endpoint.metadata_granted {
-                Grants::ALL
-            } else {
-                Grants::NONE
-            };
-            grants.insert(found.ino(), granted.0);
+            grants.insert(found.ino(), Arc::clone(&endpoint.metadata));
+        }
+        for (pod, host) in &desired.host_network {
+            let found = cgroup2::pod_directory(root, &host.cgroup, &host.uid);
+            if let Some(Ok(found)) = found.map(|path| path.metadata()) {
+                self.names.cgroups.insert(found.ino(), pod.to_string());
+                grants.insert(found.ino(), Arc::clone(&host.metadata));
+            }
         }
         grants
     }
@@ -179,12 +180,14 @@ impl Dataplane {
         for op in &plan.ops {
             let done = match op {
                 Op::Grace => {
-                    in_force.get_or_insert_with(|| start.elapsed());
                     await_grace();
                     Ok(())
                 }
                 op => self.maps.execute(op),
             };
+            if matches!(op, Op::Done(_)) {
+                in_force = Some(start.elapsed());
+            }
             if let Err(error) = done {
                 // What was written beside the old tables is found again and reused, or overwritten; but not before
                 // every packet that was under way is through.
@@ -230,13 +233,18 @@ impl Kernel for Dataplane {
     }
 
     fn is_stale(&mut self, desired: &Desired) -> bool {
-        self.find_cgroups(desired) != self.installed().grants
+        let found = self.find_cgroups(desired);
+        !self.planner.holds_grants(&found, desired)
             || self.host_open != host::is_open(&self.run_dir)
             || self.host_was_opened()
     }
 
     fn endpoints(&self) -> Result<Vec<EndpointView>, KernelError> {
-        Ok(views::endpoints(self.installed(), &self.names))
+        Ok(views::endpoints(
+            self.installed(),
+            &self.names,
+            self.planner.bits().as_ref(),
+        ))
     }
 
     fn connections(&self) -> Result<Vec<ConnectionView>, KernelError> {

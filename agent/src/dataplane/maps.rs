@@ -228,6 +228,13 @@ impl Maps {
                 "NODE_ADDRESSES",
                 &mapped(*address),
             ),
+            Op::Metadata(address, word) => put(&mut self.metadata, "METADATA", *address, *word),
+            Op::RemoveMetadata(address) => drop_key(&mut self.metadata, "METADATA", address),
+            Op::Sieve(at, bits) => set(&mut self.metadata_sieve, "METADATA_SIEVE", *at, *bits),
+            Op::MetadataPort(key) => put(&mut self.metadata_ports, "METADATA_PORTS", *key, 1),
+            Op::RemoveMetadataPort(key) => {
+                drop_key(&mut self.metadata_ports, "METADATA_PORTS", key)
+            }
             Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[*record]),
             Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
             Op::RemoveFar(ifindex) => drop_key(&mut self.far_endpoints, "FAR_ENDPOINTS", ifindex),

@@ -142,8 +142,10 @@ pub struct EndpointView {
     pub ingress_isolated: bool,
     /// Egress is isolated (has a table).
     pub egress_isolated: bool,
-    /// May reach the metadata service.
+    /// May reach some metadata endpoint; of the node itself always true.
     pub metadata_granted: bool,
+    /// Names of those that it may reach, as far as they are known.
+    pub metadata_endpoints: Vec<String>,
 }
 
 /// One tracked connection, from the pod's side.

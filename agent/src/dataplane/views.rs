@@ -9,19 +9,20 @@ use ringfence_common::{
     connection::{Connection, ConnectionKey, NOBODY, state, verdict},
     endpoint::{NODE_IFINDEX, flags},
     event::{LOST_EVENTS, REASONS, Reason, UNTRACKED},
+    metadata::Grants,
 };
 
 use super::{
     ConnectionView, Counters, Drift, EndpointView, KernelError, kernel::Names, maps::Maps,
 };
-use crate::diff::Installed;
+use crate::diff::{Bits, Installed};
 
 fn trouble(map: &str, error: &MapError) -> KernelError {
     KernelError::Other(format!("cannot read the map {map}: {error}"))
 }
 
 /// Endpoints, by interface index.
-pub fn endpoints(installed: &Installed, names: &Names) -> Vec<EndpointView> {
+pub fn endpoints(installed: &Installed, names: &Names, bits: Option<&Bits>) -> Vec<EndpointView> {
     let view = |(&ifindex, state): (&u32, &crate::diff::EndpointState)| {
         let record = &state.record;
         let v4 = record
@@ -51,6 +52,8 @@ pub fn endpoints(installed: &Installed, names: &Names) -> Vec<EndpointView> {
             egress_isolated: record.egress.id != 0,
             // Nothing of the node's own is asked for a grant here.
             metadata_granted: record.grants != 0 || ifindex == NODE_IFINDEX,
+            metadata_endpoints: bits
+                .map_or_else(Vec::new, |bits| bits.names(Grants(record.grants))),
         }
     };
     installed.endpoints.iter().map(view).collect()

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use imbl::OrdMap;
@@ -13,20 +14,22 @@ use ringfence_common::{
         SourceWord, flags,
     },
     identity::Identity,
-    metadata::Grants,
     service::node,
     table::TableRef,
 };
 
 use super::{
-    Wanted,
+    Bits, Wanted,
     addresses::Identities,
     allocate,
     installed::{EndpointState, GRANTS},
     plan::{Builder, Full, Op, fits},
     tables::TableIds,
 };
-use crate::{compile::Endpoint, model::PodKey};
+use crate::{
+    compile::{Access, Endpoint},
+    model::PodKey,
+};
 
 impl Builder<'_> {
     /// Writes a record for every endpoint whose record changes, and a word for every one whose record or
@@ -36,6 +39,7 @@ impl Builder<'_> {
         wanted: Wanted<'_>,
         tables: &TableIds,
         identities: &Identities,
+        bits: &Bits,
     ) -> Result<(), Full> {
         let generation = self.installed.generation + 1;
         let shaken = self.shaken(tables, identities);
@@ -85,7 +89,7 @@ impl Builder<'_> {
                 born: same.map_or(generation, |old| old.record.born),
                 endpoint: number,
                 source,
-                ..self.record(endpoint, tables)
+                ..self.record(endpoint, tables, bits)
             };
             let touched = self.installed.interrupted
                 || fewer_node_addresses
@@ -139,7 +143,7 @@ impl Builder<'_> {
             wanted.grants.len(),
             GRANTS,
         )?;
-        self.grants(wanted.grants);
+        self.grants(granted(wanted.grants, bits));
         for (&ifindex, state) in &self.installed.endpoints {
             if !seen.contains(&ifindex) {
                 self.swap
@@ -292,7 +296,7 @@ impl Builder<'_> {
         })
     }
 
-    fn record(&self, endpoint: &Endpoint, tables: &TableIds) -> EndpointRecord {
+    fn record(&self, endpoint: &Endpoint, tables: &TableIds, bits: &Bits) -> EndpointRecord {
         let reference = |index: Option<usize>| {
             index.map_or(TableRef::NONE, |index| {
                 self.after.tables[&tables.wanted[&index]].table
@@ -311,19 +315,15 @@ impl Builder<'_> {
             addresses4,
             ingress: reference(endpoint.ingress),
             egress: reference(endpoint.egress),
-            grants: if endpoint.metadata_granted {
-                Grants::ALL.0
-            } else {
-                0
-            },
+            grants: bits.grants(&endpoint.metadata).0,
             addresses6,
             hardware_address: hardware.unwrap_or_default(),
             source: 0,
         }
     }
 
-    fn grants(&mut self, grants: &BTreeMap<u64, u64>) {
-        for (&cgroup, &bits) in grants {
+    fn grants(&mut self, grants: BTreeMap<u64, u64>) {
+        for (&cgroup, &bits) in &grants {
             if self.installed.grants.get(&cgroup) != Some(&bits) {
                 self.swap.push(Op::Grant(cgroup, bits));
             }
@@ -333,8 +333,15 @@ impl Builder<'_> {
                 self.swap.push(Op::Revoke(cgroup));
             }
         }
-        self.after.grants.clone_from(grants);
+        self.after.grants = grants;
     }
+}
+
+/// The grants of cgroups, as the kernel has them.
+pub(super) fn granted(wanted: &BTreeMap<u64, Arc<Access>>, bits: &Bits) -> BTreeMap<u64, u64> {
+    let grants = wanted.iter();
+    let grants = grants.map(|(&cgroup, access)| (cgroup, bits.grants(access).0));
+    grants.collect()
 }
 
 /// What an endpoint's name is in the catalogue: another UID is another endpoint.

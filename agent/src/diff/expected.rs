@@ -7,7 +7,7 @@ use ringfence_common::{
     mark::MAX_SOURCES,
 };
 
-use super::{EndpointState, Installed, Op, Planner, tables};
+use super::{EndpointState, Installed, Op, Planner, metadata::sieve, tables};
 
 /// Something that the maps must hold. Each says what is there; writing it again changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,8 @@ impl Planner {
                 .get(ifindex)
                 .is_some_and(|state| state.element >= NEAR_IFINDEX),
             Op::Revoke(cgroup) => it.grants.contains_key(cgroup),
+            Op::RemoveMetadata(address) => it.metadata.contains_key(address),
+            Op::RemoveMetadataPort(key) => it.metadata_ports.contains(key),
             _ => true,
         }
     }
@@ -119,8 +121,17 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
         .chain((ifindex != NODE_IFINDEX).then_some(of_pod))
     });
     let classes = it.classes.into_iter();
+    // What the sieve does not let through is not looked up.
+    let sieve = (0..).zip(sieve(it.metadata.keys()));
     [reserve, Op::Done(it.revision)]
         .into_iter()
+        .chain(sieve.map(|(at, bits)| Op::Sieve(at, bits)))
+        .chain(it.metadata_ports.into_iter().map(Op::MetadataPort))
+        .chain(
+            it.metadata
+                .into_iter()
+                .map(|(address, word)| Op::Metadata(address, word)),
+        )
         .chain(endpoints)
         .chain(free)
         .chain(nobodys)
@@ -181,6 +192,12 @@ fn holds(it: &Installed, op: &Op) -> bool {
         Op::NodeAddress(address, bits) => it.node_addresses.get(address) == Some(bits),
         Op::Service(translated) => it.services.contains(translated),
         Op::Local(address, place) => it.locals.get(address) == Some(place),
+        Op::Sieve(at, bits) => {
+            let mut words = sieve(it.metadata.keys()).into_iter();
+            words.nth(*at as usize) == Some(*bits)
+        }
+        Op::Metadata(address, word) => it.metadata.get(address) == Some(word),
+        Op::MetadataPort(key) => it.metadata_ports.contains(key),
         Op::Grant(cgroup, bits) => it.grants.get(cgroup) == Some(bits),
         Op::Record(slot, record) => it
             .endpoints

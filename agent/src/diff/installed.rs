@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
 use ringfence_common::{
+    V6,
     cell::RuleId,
     endpoint::{EndpointRecord, EndpointWord, Generation},
     identity::Identity,
+    metadata::{MetadataWord, PortKey},
     table::TableRef,
 };
 
@@ -48,6 +50,10 @@ pub struct Installed {
     pub locals: OrdMap<IpAddr, u16>,
     /// Metadata grants by cgroup id.
     pub grants: BTreeMap<u64, u64>,
+    /// Metadata endpoints by address, IPv4 mapped.
+    pub metadata: OrdMap<V6, MetadataWord>,
+    /// Lists of metadata ports.
+    pub metadata_ports: OrdSet<PortKey>,
 }
 
 /// The last numbers that were given out; none is given out twice.
@@ -120,6 +126,10 @@ pub struct Limits {
 pub const NODE_ADDRESSES: u32 = 16_384;
 /// Entries of `LOCALS`.
 pub const LOCALS: u32 = 16_384;
+/// Entries of `METADATA`.
+pub const METADATA: u32 = 1024;
+/// Entries of `METADATA_PORTS`.
+pub const METADATA_PORTS: u32 = 4096;
 /// Entries of `GRANTS`.
 pub const GRANTS: u32 = 4096;
 

@@ -2,6 +2,7 @@
 //!
 //! Order is what makes a change atomic for every packet:
 //!
+//! 0. *first*: metadata addresses that are new are denied, before anything else.
 //! 1. *beside*: names, digests, new tables, classes of new identities. Nobody looks at them yet. An identity that is
 //!    split off another one gets, in tables that are on their way out, the class that it had there.
 //! 2. *addresses*: so moving an address to a new identity changes no verdict of an outgoing table.
@@ -21,31 +22,34 @@ mod endpoints;
 mod expected;
 mod installed;
 mod memory;
+mod metadata;
 mod plan;
 mod planner;
 mod step;
 mod surroundings;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use expected::Expected;
 pub use installed::{
-    EndpointState, GRANTS, Installed, LOCALS, Last, Limits, NODE_ADDRESSES, TableState,
+    EndpointState, GRANTS, Installed, LOCALS, Last, Limits, METADATA, METADATA_PORTS,
+    NODE_ADDRESSES, TableState,
 };
+pub use metadata::{Bits, NOBODY, deny_missing};
 pub use plan::{Full, Op, Plan};
 pub use planner::Planner;
 
 use self::memory::Memory;
-use crate::compile::Desired;
+use crate::compile::{Access, Desired};
 
 /// What is wanted: the compiler's result, and what only the machine knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     /// By content.
     pub desired: &'a Desired,
-    /// Metadata grants by cgroup id.
-    pub grants: &'a BTreeMap<u64, u64>,
+    /// What the processes of cgroups may reach of metadata, by the cgroup's id.
+    pub grants: &'a BTreeMap<u64, Arc<Access>>,
 }
 
 /// Plans the way from `installed` to `wanted`, whatever is installed: what a [`Planner`] does first, and whenever it has
@@ -56,12 +60,13 @@ pub struct Wanted<'a> {
 /// [`Full`] if it does not fit. Then nothing has been planned: it is all or nothing.
 pub fn diff(installed: &Installed, wanted: Wanted<'_>, limits: &Limits) -> Result<Plan, Full> {
     let mut builder = plan::Builder::new(installed, limits);
+    let bits = builder.metadata(wanted.desired)?;
     builder.rules(wanted.desired)?;
     let tables = builder.tables(wanted.desired)?;
     let identities = builder.addresses(wanted.desired, &tables)?;
     builder.surroundings(wanted.desired)?;
     builder.classes(wanted.desired, &tables, &identities)?;
-    builder.endpoints(wanted, &tables, &identities)?;
+    builder.endpoints(wanted, &tables, &identities, &bits)?;
     builder.retire(&tables);
     let memory = Memory::new(wanted.desired, tables, &identities, &builder.after);
     Ok(builder.finish(memory))

@@ -4,9 +4,11 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use ringfence_common::{
+    V6,
     cell::{Cell, RuleId},
     endpoint::{EndpointRecord, EndpointWord, Generation, SourceWord},
     identity::Identity,
+    metadata::{MetadataWord, PortKey},
     table::Page,
 };
 
@@ -41,6 +43,16 @@ pub enum Op {
     Pages(u32, Vec<Page>),
     /// Writes a table's cells from this one on.
     Cells(u32, Vec<Cell>),
+    /// Says of an address what metadata endpoint it is.
+    Metadata(V6, MetadataWord),
+    /// Opens an address that is no metadata endpoint any more.
+    RemoveMetadata(V6),
+    /// Writes a word of the sieve before the metadata addresses.
+    Sieve(u32, u64),
+    /// Puts a port on a list of metadata ports.
+    MetadataPort(PortKey),
+    /// Takes it off.
+    RemoveMetadataPort(PortKey),
     /// Gives an identity its class in a table.
     Class(u32, Identity, u16),
     /// Gives an address or a network its identity.
@@ -73,7 +85,7 @@ pub enum Op {
     Revoke(u64),
     /// Notes that the revision is in force.
     Done(u64),
-    /// Waits until no packet can still be using what was. From the first one on everything is in force.
+    /// Waits until no packet can still be using what was. From the first one after [`Op::Done`] on everything is in force.
     Grace,
     /// Forgets a class.
     RemoveClass(u32, Identity),
@@ -118,6 +130,8 @@ pub(super) struct Builder<'a> {
     pub(super) installed: &'a Installed,
     pub(super) limits: &'a Limits,
     pub(super) after: Installed,
+    /// What denies: before everything else.
+    pub(super) first: Vec<Op>,
     pub(super) beside: Vec<Op>,
     pub(super) addresses: Vec<Op>,
     pub(super) swap: Vec<Op>,
@@ -131,6 +145,7 @@ impl<'a> Builder<'a> {
             installed,
             limits,
             after: installed.clone(),
+            first: Vec::new(),
             beside: Vec::new(),
             addresses: Vec::new(),
             swap: Vec::new(),
@@ -178,6 +193,7 @@ impl<'a> Builder<'a> {
 
     pub(super) fn finish(mut self, memory: Memory) -> Plan {
         let phases = [
+            &self.first,
             &self.beside,
             &self.addresses,
             &self.swap,
@@ -204,6 +220,7 @@ impl<'a> Builder<'a> {
             revision: self.after.revision,
             last: self.after.last,
         }];
+        ops.extend(self.first);
         ops.extend(self.beside);
         ops.extend(self.addresses);
         ops.extend(self.swap);

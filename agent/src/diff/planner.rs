@@ -1,6 +1,11 @@
 //! Plans one after the other.
 
-use super::{Full, Installed, Limits, Plan, Wanted, diff, memory::Memory, step};
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Bits, Full, Installed, Limits, Plan, Wanted, diff, endpoints::granted, memory::Memory, step,
+};
+use crate::compile::{Access, Desired};
 
 /// What the maps hold, and how the last state lies in them.
 #[derive(Debug, Default)]
@@ -24,6 +29,19 @@ impl Planner {
     #[must_use]
     pub const fn installed(&self) -> &Installed {
         &self.installed
+    }
+
+    /// True if cgroups with this access have the grants that the maps hold.
+    #[must_use]
+    pub fn holds_grants(&self, wanted: &BTreeMap<u64, Arc<Access>>, desired: &Desired) -> bool {
+        granted(wanted, &Bits::of(&self.installed, &desired.metadata)) == self.installed.grants
+    }
+
+    /// Which bit of a grant is which endpoint's; `None` while it is not known how things lie.
+    #[must_use]
+    pub fn bits(&self) -> Option<Bits> {
+        let memory = self.memory.as_ref()?;
+        Some(Bits::of(&self.installed, &memory.desired.metadata))
     }
 
     pub(super) const fn memory(&self) -> Option<&Memory> {
@@ -57,8 +75,6 @@ impl Planner {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::{
         compile::{Compiler, Options},

@@ -13,6 +13,7 @@ use super::{
     Installed, Limits, Plan, Wanted,
     addresses::{Candidates, Identities},
     digest,
+    endpoints::granted,
     memory::Memory,
     plan::{Builder, Full, fits},
     tables::TableIds,
@@ -54,6 +55,7 @@ impl Step<'_> {
     fn plan(mut self, wanted: Wanted<'_>) -> Result<Plan, Full> {
         let desired = wanted.desired;
         let before = self.memory.desired.clone();
+        let bits = self.builder.metadata(desired)?;
         self.rules(&before, desired)?;
         let targets = self.targets(&before, desired);
         let tables = self.tables(&before, desired, !targets.is_empty())?;
@@ -70,11 +72,13 @@ impl Step<'_> {
             && tables.leaving.is_empty()
             && before.endpoints == desired.endpoints
             && before.node_addresses == desired.node_addresses
-            && self.builder.installed.grants == *wanted.grants;
+            && before.metadata == desired.metadata
+            && self.builder.installed.grants == granted(wanted.grants, &bits);
         if same_endpoints {
             self.builder.renew(&tables, &identities);
         } else {
-            self.builder.endpoints(wanted, &tables, &identities)?;
+            self.builder
+                .endpoints(wanted, &tables, &identities, &bits)?;
         }
         self.retire(&tables, gone);
         self.memory.desired = desired.clone();

@@ -25,6 +25,17 @@ pub struct Details {
     pub masquerading: Vec<(String, String)>,
     /// Zones that zone policies name, by policy.
     pub zone_names: BTreeMap<String, Vec<Field<String>>>,
+    /// What kube2iam and kiam let the pods of a namespace have, by namespace.
+    pub iam_roles: BTreeMap<String, IamRoles>,
+}
+
+/// Which roles kube2iam and kiam let a namespace's pods have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IamRoles {
+    /// `iam.amazonaws.com/permitted`: a regular expression.
+    pub permitted: Option<String>,
+    /// `iam.amazonaws.com/allowed-roles`: a JSON array of names, ARNs and globs.
+    pub allowed: Option<String>,
 }
 
 /// What a field says.
@@ -49,6 +60,14 @@ impl Details {
                 if !probes.is_empty() {
                     self.probes.insert(key, probes);
                 }
+            }
+            Object::Namespace(namespace) => {
+                let of = |key| check::annotation(&namespace.metadata, key).map(str::to_owned);
+                let roles = IamRoles {
+                    permitted: of("iam.amazonaws.com/permitted"),
+                    allowed: of("iam.amazonaws.com/allowed-roles"),
+                };
+                self.iam_roles.insert(read.key.name.clone(), roles);
             }
             Object::Service(service) => {
                 let spec = service.spec.as_ref();

@@ -43,7 +43,7 @@ use crate::{
     watch::{self, Broken, Event, Kind, Object, ObjectKey, Read, Revision, Revisions, Versions},
 };
 
-pub use details::{Details, Field};
+pub use details::{Details, Field, IamRoles};
 pub use follow::{State, follow};
 pub use keep::Keeper;
 pub(crate) use pod::METADATA_REQUESTS;
@@ -331,9 +331,9 @@ impl Index {
                 snapshot.tenants.set(key.name.clone(), isolation)
             }
             Object::MetadataFirewall(object) => {
-                metadata::firewall(object, &mut findings);
+                let firewall = metadata::firewall(object, &mut findings);
                 findings.none()?;
-                false
+                snapshot.firewalls.set(key.name.clone(), firewall)
             }
             Object::MetadataAccess(object) => {
                 let access = metadata::access(object, &mut findings);

@@ -27,8 +27,7 @@ pub(super) fn has(snapshot: &Snapshot, key: &ObjectKey) -> bool {
         Kind::SecurityZone => snapshot.zones.contains_key(&name),
         Kind::ZonePolicy => snapshot.zone_policies.contains_key(&name),
         Kind::TenantIsolation => snapshot.tenants.contains_key(&name),
-        // It says nothing that is not so without it.
-        Kind::MetadataFirewall => false,
+        Kind::MetadataFirewall => snapshot.firewalls.contains_key(&name),
         Kind::MetadataAccess => snapshot.grants.contains_key(&name),
     }
 }
@@ -53,7 +52,7 @@ pub(super) fn remove(snapshot: &mut Snapshot, key: &ObjectKey) -> bool {
         Kind::SecurityZone => snapshot.zones.remove(&name).is_some(),
         Kind::ZonePolicy => snapshot.zone_policies.remove(&name).is_some(),
         Kind::TenantIsolation => snapshot.tenants.remove(&name).is_some(),
-        Kind::MetadataFirewall => false,
+        Kind::MetadataFirewall => snapshot.firewalls.remove(&name).is_some(),
         Kind::MetadataAccess => snapshot.grants.remove(&name).is_some(),
     }
 }
@@ -86,7 +85,7 @@ pub(super) fn keys(snapshot: &Snapshot, kind: Kind) -> BTreeSet<ObjectKey> {
         Kind::SecurityZone => named(&snapshot.zones, kind),
         Kind::ZonePolicy => named(&snapshot.zone_policies, kind),
         Kind::TenantIsolation => named(&snapshot.tenants, kind),
-        Kind::MetadataFirewall => BTreeSet::new(),
+        Kind::MetadataFirewall => named(&snapshot.firewalls, kind),
         Kind::MetadataAccess => named(&snapshot.grants, kind),
     }
 }

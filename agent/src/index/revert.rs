@@ -3,6 +3,7 @@
 //! **Invariant.** What is converted back and forth is equal, but for where it was read.
 
 mod cluster;
+mod firewall;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,7 @@ pub(super) fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         zones: all_zones,
         zone_policies,
         tenants,
+        firewalls,
         grants,
         past: _,
     } = snapshot;
@@ -66,7 +68,8 @@ pub(super) fn objects(snapshot: &Snapshot) -> impl Iterator<Item = Object> {
         .chain(all_zones.values().map(zones::zone))
         .chain(zone_policies.values().map(zones::policy))
         .chain(tenants.values().map(zones::tenants))
-        .chain(grants.values().map(zones::grant))
+        .chain(firewalls.values().map(firewall::firewall))
+        .chain(grants.values().map(firewall::grant))
 }
 
 fn namespace(namespace: &Namespace) -> Object {

@@ -2,10 +2,10 @@
 
 mod cluster_policy;
 mod expiry;
-mod grant;
 mod host;
 mod intern;
 mod labels;
+mod metadata;
 mod objects;
 mod origin;
 mod pod;
@@ -18,10 +18,10 @@ mod zone;
 
 pub use cluster_policy::{ClusterAction, ClusterPeer, ClusterPolicy, ClusterRule, ClusterTier};
 pub use expiry::Expiry;
-pub use grant::MetadataAccess;
 pub use host::{Failsafe, FailsafePeers, Host};
 pub use intern::Interner;
 pub use labels::{Labels, Operator, Requirement, Selector};
+pub use metadata::{Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall};
 pub use objects::{Difference, Objects};
 pub use origin::{Diagnostic, Origin};
 pub use pod::{

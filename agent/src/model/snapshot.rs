@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    ClusterPolicy, Labels, Located, MetadataAccess, Objects, Origin, Pod, PodKey, Policy,
-    PolicyKey, Protocol, Selector, TenantIsolation, Zone, ZonePolicy,
+    ClusterPolicy, Labels, Located, MetadataAccess, MetadataFirewall, Objects, Origin, Pod, PodKey,
+    Policy, PolicyKey, Protocol, Selector, TenantIsolation, Zone, ZonePolicy,
 };
 
 /// The state of everything at one moment: what the compiler reads. A clone is a few pointers.
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub zone_policies: Objects<String, ZonePolicy>,
     /// Tenant isolations by name.
     pub tenants: Objects<String, TenantIsolation>,
+    /// The metadata firewall; there is one at most, named `default`.
+    pub firewalls: Objects<String, MetadataFirewall>,
     /// Grants of metadata access by name.
     pub grants: Objects<String, MetadataAccess>,
     /// The last [`super::Expiry`] of anything here that has come; 0 if none has.

@@ -165,7 +165,7 @@ mod tests {
             addresses: Default::default(),
             ingress: None,
             egress: None,
-            metadata_granted: false,
+            metadata: Arc::default(),
             cgroup: String::new(),
         };
         let mut desired = Desired::default();

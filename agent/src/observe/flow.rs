@@ -11,7 +11,9 @@ use ringfence_common::{Direction, Hook, cell::Verdict, event::Reason, protocol};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    compile::Metadata,
     dataplane::EventView,
+    metadata::clouds,
     model::{Pod, PodKey, Snapshot},
 };
 
@@ -49,6 +51,9 @@ pub struct Flow {
     pub src: FlowEnd,
     /// Destination.
     pub dst: FlowEnd,
+    /// The metadata endpoint that it was for, where the metadata firewall has judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<FlowMetadata>,
     /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or the protocol's number.
     pub transport: String,
     /// Bytes of the packet.
@@ -99,6 +104,19 @@ pub struct FlowRule {
     pub name: String,
 }
 
+/// What the metadata firewall has judged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowMetadata {
+    /// The endpoint's name.
+    pub endpoint: String,
+    /// Who answers at its address, if that is in the built-in catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clouds: Option<String>,
+    /// The pod sent it to another address: a Service or another translation led here.
+    #[serde(default)]
+    pub translated: bool,
+}
+
 /// One end of a flow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowEnd {
@@ -147,6 +165,7 @@ pub struct AddressBook {
     pods: HashMap<IpAddr, PodKey>,
     services: HashMap<IpAddr, (String, String)>,
     nodes: BTreeSet<IpAddr>,
+    metadata: Metadata,
 }
 
 impl AddressBook {
@@ -186,10 +205,39 @@ impl AddressBook {
                 self.services.insert(*address, service.key.clone());
             }
         }
+        if old.firewalls != snapshot.firewalls || old.node_addresses != snapshot.node_addresses {
+            self.metadata = Metadata::of(snapshot);
+        }
         if old.nodes != snapshot.nodes || old.node_addresses != snapshot.node_addresses {
             let of_nodes = snapshot.nodes.values().flat_map(|node| &node.addresses);
             self.nodes = of_nodes.chain(&snapshot.node_addresses).copied().collect();
         }
+    }
+
+    /// The metadata endpoint that an event is about.
+    fn metadata(&self, event: &EventView) -> Option<FlowMetadata> {
+        if !matches!(
+            event.reason,
+            Reason::Metadata | Reason::MetadataRate | Reason::Granted
+        ) {
+            return None;
+        }
+        let (address, denied) = self.metadata.at(event.destination)?;
+        let sender = event.endpoint.as_deref().and_then(|it| it.split_once('/'));
+        let sender = sender.map(|(namespace, name)| PodKey {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        });
+        // At its own device a pod with a network of its own would have been refused before.
+        let own_network = sender.is_some_and(|key| {
+            let pod = self.snapshot.pods.get(&key);
+            pod.is_none_or(|pod| !pod.host_network)
+        });
+        Some(FlowMetadata {
+            endpoint: denied.endpoint.to_string(),
+            clouds: clouds(address),
+            translated: own_network && matches!(event.hook, Hook::ToHost | Hook::ToNode),
+        })
     }
 
     fn known(&self, address: IpAddr) -> Option<FlowEnd> {
@@ -283,6 +331,7 @@ impl Flow {
             endpoint: event.endpoint.clone(),
             src,
             dst,
+            metadata: names.metadata(event),
             transport: protocol_name(event.protocol),
             length: event.length,
         }

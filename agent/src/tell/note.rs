@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ringfence_common::event::Reason as Judged;
 
 use crate::{
-    metadata::{ACCESS_ANNOTATION, catalogue},
+    metadata::ACCESS_ANNOTATION,
     observe::flow::{Flow, FlowVerdict},
     watch::Kind,
 };
@@ -36,6 +36,8 @@ pub enum Reason {
     InForce,
     /// It is in force, and names a zone that is not there.
     ZoneNotFound,
+    /// It is in force, and names a metadata endpoint that is not there.
+    EndpointNotFound,
     /// Policies are not enforced at the pod, or not the latest.
     PodNotEnforced,
     /// They are again.
@@ -105,6 +107,7 @@ impl Reason {
             Self::NotInForce => "NotInForce",
             Self::InForce => "InForce",
             Self::ZoneNotFound => "ZoneNotFound",
+            Self::EndpointNotFound => "EndpointNotFound",
             Self::PodNotEnforced => "PodNotEnforced",
             Self::PodEnforced => "PodEnforced",
         }
@@ -162,17 +165,30 @@ pub(super) fn metadata_denied(flow: &Flow) -> Option<Note> {
         (None, ..) => return None,
     };
     let address = flow.dst.ip.map(plain)?;
-    let clouds = catalogue()
-        .into_iter()
-        .find(|endpoint| endpoint.address == address)
-        .map_or_else(String::new, |endpoint| format!(" ({})", endpoint.clouds));
+    let endpoint = flow.metadata.as_ref();
+    let name = endpoint.map_or("", |it| it.endpoint.as_str());
+    let clouds = endpoint.and_then(|it| it.clouds.as_deref());
+    let what = match (name, clouds) {
+        ("", _) => String::new(),
+        (name, None) => format!(" ({name})"),
+        (name, Some(clouds)) => format!(" ({name}: {clouds})"),
+    };
+    let way = if endpoint.is_some_and(|it| it.translated) {
+        ", to which a Service or another translation led it"
+    } else {
+        ""
+    };
+    let grant = match name {
+        "" => String::new(),
+        name => format!(", or grant it {name} with a MetadataAccess"),
+    };
     Some(Note {
         subject,
         reason: Reason::MetadataAccessDenied,
         about: address.to_string(),
         text: format!(
-            "Denied access to the cloud metadata service at {address}{clouds}: the pod has no grant. \
-             If it needs it, annotate it {ACCESS_ANNOTATION}, where the cluster counts that annotation"
+            "Denied access to the cloud metadata service at {address}{what}{way}: the pod has no grant. \
+             If it needs it, annotate it {ACCESS_ANNOTATION}, where the cluster counts that annotation{grant}"
         ),
         shared: false,
     })
@@ -186,7 +202,7 @@ fn plain(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::flow::FlowEnd;
+    use crate::observe::flow::{FlowEnd, FlowMetadata};
 
     #[test]
     fn a_subject_is_a_pod_or_a_policy_with_a_name() {
@@ -224,12 +240,28 @@ mod tests {
                 ip: Some("::ffff:169.254.169.254".parse().unwrap()),
                 ..FlowEnd::default()
             },
+            metadata: Some(FlowMetadata {
+                endpoint: "imds".to_owned(),
+                clouds: Some("AWS, Azure".to_owned()),
+                translated: false,
+            }),
             transport: "tcp".to_owned(),
             length: 0,
         };
         let note = metadata_denied(&flow).unwrap();
         assert_eq!(note.about, "169.254.169.254");
-        assert!(note.text.contains("AWS"), "{}", note.text);
+        let text = "service at 169.254.169.254 (imds: AWS, Azure): the pod has no grant";
+        assert!(note.text.contains(text), "{}", note.text);
+        flow.metadata = Some(FlowMetadata {
+            endpoint: "router".to_owned(),
+            clouds: None,
+            translated: true,
+        });
+        let text = metadata_denied(&flow).unwrap().text;
+        assert!(
+            text.contains("(router), to which a Service or another translation led it: "),
+            "{text}"
+        );
         flow.verdict = FlowVerdict::WouldDeny;
         assert_eq!(metadata_denied(&flow), None, "it got through");
         flow.verdict = FlowVerdict::Denied;

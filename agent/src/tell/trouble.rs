@@ -204,7 +204,12 @@ fn unresolved(diagnostics: &[Diagnostic]) -> BTreeMap<Subject, Wrong> {
     let mut wrong: BTreeMap<Subject, Wrong> = BTreeMap::new();
     for found in diagnostics {
         let subject = Subject::parse(&found.object);
-        let Some(subject) = subject.filter(|it| it.kind == Kind::ZonePolicy) else {
+        let reason = subject.as_ref().and_then(|it| match it.kind {
+            Kind::ZonePolicy => Some(Reason::ZoneNotFound),
+            Kind::MetadataAccess => Some(Reason::EndpointNotFound),
+            _ => None,
+        });
+        let (Some(subject), Some(reason)) = (subject, reason) else {
             continue;
         };
         let text = format!("{}: {}", found.field, found.message);
@@ -212,7 +217,7 @@ fn unresolved(diagnostics: &[Diagnostic]) -> BTreeMap<Subject, Wrong> {
             .entry(subject)
             .and_modify(|wrong| wrong.text = format!("{}; {text}", wrong.text))
             .or_insert(Wrong {
-                reason: Reason::ZoneNotFound,
+                reason,
                 text,
                 shared: true,
             });
@@ -281,6 +286,7 @@ fn of_cluster(before: &Snapshot, now: &Snapshot) -> Vec<Subject> {
         differ(Kind::SecurityZone, &before.zones, &now.zones),
         differ(Kind::ZonePolicy, &before.zone_policies, &now.zone_policies),
         differ(Kind::TenantIsolation, &before.tenants, &now.tenants),
+        differ(Kind::MetadataFirewall, &before.firewalls, &now.firewalls),
         differ(Kind::MetadataAccess, &before.grants, &now.grants),
     ]
     .concat()

@@ -4,6 +4,7 @@
 mod endpoints;
 mod hostile;
 mod lint;
+mod metadata;
 mod services;
 
 use std::{

@@ -90,6 +90,7 @@ impl Kernel for FakeKernel {
             ingress_isolated: true,
             egress_isolated: false,
             metadata_granted: false,
+            metadata_endpoints: Vec::new(),
         }])
     }
 

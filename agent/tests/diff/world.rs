@@ -116,7 +116,7 @@ pub(super) fn desired(world: &World) -> Desired {
             addresses: vec![IpAddr::from([10, 9, 0, u8::try_from(at).unwrap()])],
             ingress,
             egress: None,
-            metadata_granted: false,
+            metadata: std::sync::Arc::default(),
             cgroup: format!("pod{at}"),
         };
         let key = PodKey {

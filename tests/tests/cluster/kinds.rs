@@ -145,7 +145,7 @@ fn kinds_that_are_not_defined_are_absent_until_they_are() {
             "MetadataAccess",
             json!({ "subjects": [{ "namespaceSelector": {} }] }),
         ),
-        ("MetadataFirewall", json!({ "hostNetworkPods": "Allow" })),
+        ("MetadataFirewall", json!({ "enforcement": "Audit" })),
     ] {
         api.apply(&json!({
             "apiVersion": GROUP, "kind": kind, "metadata": { "name": "default" }, "spec": spec,
@@ -166,7 +166,7 @@ fn kinds_that_are_not_defined_are_absent_until_they_are() {
             snapshot.cluster_policies.len(),
         ];
         let unsupported = state.diagnostics.iter().any(|found| {
-            found.reason() == Diagnostic::NOT_SUPPORTED && found.field == "spec.hostNetworkPods"
+            found.reason() == Diagnostic::NOT_SUPPORTED && found.field == "spec.enforcement"
         });
         (counts == [1; 5] && unsupported && snapshot.past == 1_577_836_800).then_some(())
     });

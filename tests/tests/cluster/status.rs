@@ -243,11 +243,11 @@ fn what_cannot_be_used_says_so_and_what_stays_in_force() {
         &api,
         firewall.0,
         firewall.1,
-        &json!({ "hostNetworkPods": "Allow" }),
+        &json!({ "enforcement": "Audit" }),
     );
     let said = says(&api, firewall, 2, ("Accepted", "False", "NotSupported"));
     let message = condition(&said, "Accepted")["message"].to_string();
-    assert!(message.contains("spec.hostNetworkPods"), "{message}");
+    assert!(message.contains("spec.enforcement"), "{message}");
     let said = says(&api, firewall, 2, ("Programmed", "False", "NotAccepted"));
     let message = condition(&said, "Programmed")["message"].to_string();
     assert!(message.contains("generation 1"), "{message}");
@@ -260,15 +260,42 @@ fn what_cannot_be_used_says_so_and_what_stays_in_force() {
             event["regarding"]["kind"] == "MetadataFirewall" && event["reason"] == "NotInForce"
         };
         let note = events.find(about)?["note"].to_string();
-        note.contains("spec.hostNetworkPods").then_some(())
+        note.contains("spec.enforcement").then_some(())
     });
     apply(
         &api,
         firewall.0,
         firewall.1,
-        &json!({ "hostNetworkPods": "Deny" }),
+        &json!({ "hostNetworkPods": "Allow" }),
     );
     says(&api, firewall, 3, ("Ready", "True", "Ready"));
+
+    // A grant names an endpoint that there is not, until there is.
+    let grant = ("MetadataAccess", "g");
+    apply(
+        &api,
+        grant.0,
+        grant.1,
+        &json!({ "subjects": [{ "namespaceSelector": {} }], "endpointNames": ["imds", "router"] }),
+    );
+    let said = says(
+        &api,
+        grant,
+        1,
+        ("ResolvedRefs", "False", "EndpointNotFound"),
+    );
+    let message = condition(&said, "ResolvedRefs")["message"].to_string();
+    assert!(message.contains("endpoint router:"), "{message}");
+    says(&api, grant, 1, ("Programmed", "True", "Programmed"));
+    let router = json!({ "name": "router", "addresses": ["10.99.0.1"], "ports": [80] });
+    apply(
+        &api,
+        firewall.0,
+        firewall.1,
+        &json!({ "endpoints": [router] }),
+    );
+    says(&api, grant, 1, ("ResolvedRefs", "True", "ResolvedRefs"));
+    says(&api, grant, 1, ("Ready", "True", "Ready"));
 
     // Kinds of others have conditions too, and keep what others say.
     let path = kinds::list("ClusterNetworkPolicy") + "/c";

@@ -4,6 +4,7 @@ mod bridge;
 mod edits;
 mod example;
 mod first;
+mod grants;
 mod hosts;
 mod life;
 mod limits;

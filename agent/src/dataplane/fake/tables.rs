@@ -7,7 +7,7 @@ use ringfence_common::{
     connection::{Connection, ConnectionWord},
     endpoint::{EndpointRecord, EndpointWord, SourceWord},
     judge::{ConnectionRef, Context, Outcome, RateWord, Seen, Socket, Tables},
-    metadata::{Grants, MetadataWord, PortKey},
+    metadata::{Grants, MetadataWord, PortKey, sieve_bit},
     service::ServiceKey,
     table::ClassKey,
 };
@@ -52,7 +52,9 @@ impl Tables for FakeMaps {
     }
 
     fn may_be_metadata(&self, address: &V6) -> bool {
-        self.metadata.contains_key(address)
+        let bit = sieve_bit(address);
+        let word = self.sieve.get(&(bit / 64)).copied().unwrap_or(0);
+        self.sieve.is_empty() || word >> (bit % 64) & 1 == 1
     }
 
     fn metadata(&self, address: &V6) -> Option<MetadataWord> {

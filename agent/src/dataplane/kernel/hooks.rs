@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ringfence_common::{config::Config, endpoint::SourceWord};
 
-use super::{Dataplane, firewall};
+use super::Dataplane;
 use crate::{
     compile::Desired,
     dataplane::{KernelError, maps::refused, tunnels},
@@ -86,9 +86,6 @@ impl Dataplane {
         if self.maps.config.get(&0, 0).map_err(trouble)? != self.config {
             self.maps.config.set(0, self.config, 0).map_err(trouble)?;
             self.auditor.found("changed", "CONFIG");
-        }
-        for (kind, what) in firewall::settle(&mut self.maps)? {
-            self.auditor.found(kind, &what);
         }
         // A place that is another endpoint's by now is noted when that one is guarded.
         let guarded: Vec<(u16, SourceWord)> = self

@@ -8,8 +8,9 @@ use std::{
 use aya::Ebpf;
 use ringfence_common::config::Config;
 
-use super::{Dataplane, Names, firewall};
+use super::{Dataplane, Names};
 use crate::{
+    compile::Metadata,
     dataplane::{
         KernelError, Options,
         attach::{self, Attacher},
@@ -19,7 +20,7 @@ use crate::{
         pins::Pins,
         spec,
     },
-    diff::{Limits, Planner},
+    diff::{Limits, Planner, deny_missing},
 };
 
 /// Loads the kernel half over what is pinned, and makes what is attached run it. Tables stay as they are: what was in
@@ -76,7 +77,9 @@ fn open_beside(
     let (mut ebpf, limits) = load::load(options, pins)?;
     let mut maps = Maps::take(&mut ebpf)?;
     let config = configure(&mut maps, &ebpf, options)?;
-    firewall::settle(&mut maps)?;
+    for op in &deny_missing(&installed::read(&maps)?, &Metadata::default()) {
+        maps.execute(op)?;
+    }
     let installed = installed::read(&maps)?;
     let mut attacher = Attacher::new(pins.clone(), options.attach);
     attacher.adopt(&mut ebpf)?;

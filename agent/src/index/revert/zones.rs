@@ -1,4 +1,4 @@
-//! Zones, the rules between them, tenants and grants.
+//! Zones, the rules between them, and tenants.
 
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{LabelSelector, Time},
@@ -9,9 +9,8 @@ use super::{metadata, selector};
 use crate::{
     api,
     model::{
-        self, Entity, Expiry, IntraZone, Members, MetadataAccess, Openness, PortSpec, Ports,
-        Protocol, Selector, TenantIsolation, TenantMode, Workloads, Zone, ZoneAction, ZonePeer,
-        ZonePolicy,
+        self, Entity, Expiry, IntraZone, Members, Openness, PortSpec, Ports, Protocol, Selector,
+        TenantIsolation, TenantMode, Workloads, Zone, ZoneAction, ZonePeer, ZonePolicy,
     },
     watch::Object,
 };
@@ -112,29 +111,12 @@ pub(super) fn tenants(tenants: &TenantIsolation) -> Object {
     Object::TenantIsolation(Box::new(object))
 }
 
-pub(super) fn grant(grant: &MetadataAccess) -> Object {
-    let spec = api::MetadataAccessSpec {
-        description: None,
-        endpoint_names: None,
-        subjects: grant.subjects.iter().map(workloads).collect(),
-        pod_annotation: if grant.annotation_required {
-            api::PodAnnotation::Required
-        } else {
-            api::PodAnnotation::Ignored
-        },
-        expiration_time: time(grant.expiry),
-    };
-    let mut object = api::MetadataAccess::new(&grant.name, spec);
-    object.metadata = named(&grant.name);
-    Object::MetadataAccess(Box::new(object))
-}
-
-fn named(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+pub(super) fn named(name: &str) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
     metadata("", name, &model::Labels::new())
 }
 
 /// A list, absent if there is nothing in it.
-fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
+pub(super) fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
@@ -158,7 +140,7 @@ fn narrowing(pods: &Selector) -> Option<LabelSelector> {
     (!pods.requirements.is_empty()).then(|| selector(pods))
 }
 
-fn workloads(pods: &Workloads) -> api::Workloads {
+pub(super) fn workloads(pods: &Workloads) -> api::Workloads {
     api::Workloads {
         namespace_selector: selector(&pods.namespaces),
         pod_selector: narrowing(&pods.pods),
@@ -192,6 +174,14 @@ fn peers(peers: &[ZonePeer]) -> Vec<api::ZonePeer> {
     peers.collect()
 }
 
+pub(super) const fn protocol(protocol: Protocol) -> api::Protocol {
+    match protocol {
+        Protocol::Tcp => api::Protocol::Tcp,
+        Protocol::Udp => api::Protocol::Udp,
+        Protocol::Sctp => api::Protocol::Sctp,
+    }
+}
+
 fn ports(ports: &Ports) -> Option<Vec<api::PortRange>> {
     let Ports::Of(ports) = ports else {
         return None;
@@ -207,13 +197,8 @@ fn ports(ports: &Ports) -> Option<Vec<api::PortRange>> {
             // These kinds have no names of ports.
             PortSpec::Named(..) => return None,
         };
-        let protocol = match protocol {
-            Protocol::Tcp => api::Protocol::Tcp,
-            Protocol::Udp => api::Protocol::Udp,
-            Protocol::Sctp => api::Protocol::Sctp,
-        };
         Some(api::PortRange {
-            protocol,
+            protocol: self::protocol(*protocol),
             port,
             end_port,
         })
@@ -221,6 +206,6 @@ fn ports(ports: &Ports) -> Option<Vec<api::PortRange>> {
     Some(ports.collect())
 }
 
-fn time(expiry: Expiry) -> Option<Time> {
+pub(super) fn time(expiry: Expiry) -> Option<Time> {
     Timestamp::from_second(expiry.0?).ok().map(Time)
 }

@@ -150,11 +150,23 @@ spec:
   - { name: f, ports: [ { protocol: UDP } ] }
 ---
 apiVersion: ringfence.dev/v1alpha1
+kind: MetadataFirewall
+metadata: { name: default }
+spec:
+  hostNetworkPods: Allow
+  annotatedPods: Granted
+  annotationNamespaceSelector: { matchLabels: { platform: "yes" } }
+  endpoints:
+  - { name: router, addresses: [ 10.1.0.1, "fd00:1::1" ], ports: [ 80, 443 ], protocols: [ TCP, UDP ] }
+  - { name: kube2iam, kind: Proxy, standsFor: [ imds, router ], ports: [ 8181 ] }
+---
+apiVersion: ringfence.dev/v1alpha1
 kind: MetadataAccess
 metadata: { name: dns }
 spec:
   subjects: [ { namespaceSelector: {}, serviceAccountNames: [ dns ] } ]
   podAnnotation: Ignored
+  endpointNames: [ imds, router ]
   expirationTime: "2997-01-01T00:00:00Z"
 "#;
 
@@ -186,6 +198,7 @@ fn what_is_kept_and_read_again_is_the_same_state() {
         state.grants.len(),
     );
     assert_eq!(rest, (1, 1, 1));
+    assert_eq!(state.firewalls["default"].endpoints.len(), 2);
     let directory = tempfile::tempdir().unwrap();
     kept::write(directory.path(), "n1", revert::objects(&state)).unwrap();
     let (_, reads) = kept::read(directory.path(), "n1").unwrap().unwrap();

@@ -81,11 +81,18 @@ fn what_a_definition_does_not_allow_is_refused_with_its_line() {
 fn what_is_not_enforced_yet_is_refused_as_such() {
     for (spec, fields) in [
         ("enforcement: Audit", vec!["spec.enforcement"]),
-        ("hostNetworkPods: Allow", vec!["spec.hostNetworkPods"]),
+        ("enforcement: Disabled", vec!["spec.enforcement"]),
         (
-            "endpoints: [{name: a, addresses: [169.254.169.254, 10.0.0.1]}, {name: b, addresses: [\"fd00:ec2::254\"], ports: \
-             [80]}]",
-            vec!["spec.endpoints[0].addresses[1]", "spec.endpoints[1].ports"],
+            "endpoints: [{name: a, addresses: [169.254.169.254, 127.0.0.1, 224.0.0.1, 255.255.255.255]}, {name: b, addresses: \
+             [\"64:ff9b::a9fe:a9fe\", \"2002:a9fe:a9fe::\", \"fd00:ec2::254\", \"::\"], ports: [80]}]",
+            vec![
+                "spec.endpoints[0].addresses[1]",
+                "spec.endpoints[0].addresses[2]",
+                "spec.endpoints[0].addresses[3]",
+                "spec.endpoints[1].addresses[0]",
+                "spec.endpoints[1].addresses[1]",
+                "spec.endpoints[1].addresses[3]",
+            ],
         ),
     ] {
         let object = one("MetadataFirewall", "default", spec);

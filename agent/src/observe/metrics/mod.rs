@@ -40,6 +40,7 @@ pub use self::{
 use super::{status::StatusMetrics, told::ToldMetrics};
 use crate::{
     dataplane::{Counters, ObjectView, ProgramView},
+    metadata::Layer,
     watch::{Kind, KindHealth},
 };
 
@@ -68,6 +69,8 @@ pub struct Sample {
     pub objects: Vec<ObjectView>,
     /// Programs of this agent's.
     pub programs: Vec<ProgramView>,
+    /// Layers of the metadata firewall.
+    pub metadata_layers: Vec<Layer>,
     /// Flows that followers were too slow for.
     pub slow_consumer: u64,
     /// Pods that are enforced.

@@ -45,6 +45,11 @@ fn text() -> String {
         attached,
         runs,
     };
+    let layer = |name, stands| Layer {
+        name,
+        stands,
+        why: "",
+    };
     let ran = Some((9, Duration::from_millis(1500)));
     let sample = Sample {
         counters: Counters {
@@ -77,6 +82,7 @@ fn text() -> String {
             program("from_pod", Hook::FromPod, Some(false), None),
             program("to_host_l3", Hook::ToHost, None, ran),
         ],
+        metadata_layers: vec![layer("lo", true), layer("sockets", false)],
         slow_consumer: 1,
         endpoints: 5,
         unplaced: 1,
@@ -136,6 +142,8 @@ fn the_text_names_what_dashboards_ask_for() {
         "ringfence_bpf_map_entries{map=\"CELLS\"} 4",
         "ringfence_bpf_map_max_entries{map=\"CELLS\"} 100",
         "ringfence_bpf_program_attached{program=\"to_pod\",hook=\"to_pod\"} 1",
+        "ringfence_metadata_layer{layer=\"lo\"} 1",
+        "ringfence_metadata_layer{layer=\"sockets\"} 0",
         "ringfence_bpf_program_attached{program=\"from_pod\",hook=\"from_pod\"} 0",
         "ringfence_bpf_program_runs_total{program=\"to_pod\"} 9",
         "ringfence_bpf_program_run_time_seconds_total{program=\"to_pod\"} 1.5",
@@ -280,6 +288,7 @@ fn a_policy_is_in_force_or_pending_or_invalid() {
     wanted.policies.insert(key("new"), policy("new", "a"));
     wanted.policies.remove(&key("gone"));
     let grant = MetadataAccess {
+        endpoints: None,
         name: "g".to_owned(),
         subjects: Vec::new(),
         annotation_required: false,

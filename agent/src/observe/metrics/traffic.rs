@@ -2,7 +2,7 @@
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 use ringfence_common::{Hook, cell::Verdict, event::Reason};
@@ -21,6 +21,11 @@ struct PacketLabels {
 struct DeniedLabels {
     hook: &'static str,
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LayerLabels {
+    layer: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -99,11 +104,24 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
             reason: reason.as_str(),
         };
         packets.get_or_create(&labels).inc_by(count);
-        if matches!(reason, Reason::Metadata | Reason::Granted) {
+        if matches!(
+            reason,
+            Reason::Metadata | Reason::MetadataRate | Reason::Granted
+        ) {
             let labels = RequestLabels { hook, verdict };
             requests.get_or_create(&labels).inc_by(count);
         }
     }
+    let layers = Family::<LayerLabels, Gauge>::default();
+    for layer in &sample.metadata_layers {
+        let labels = LayerLabels { layer: layer.name };
+        layers.get_or_create(&labels).set(layer.stands.into());
+    }
+    registry.register(
+        "metadata_layer",
+        "1 if the layer of the metadata firewall stands, 0 if not: `ringfence status` says why",
+        layers,
+    );
     registry.register("packets", "Packets (at hook socket: calls) judged", packets);
     registry.register(
         "metadata_requests",

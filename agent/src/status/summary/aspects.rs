@@ -7,7 +7,7 @@ use super::{
     NOT_ACCEPTED, View,
 };
 use crate::{
-    compile::Census,
+    compile::{self, Census, Metadata},
     lint,
     model::{
         Enforcement, Expiry, IntraZone, Members, Openness, Snapshot, TenantIsolation, Zone,
@@ -29,7 +29,19 @@ pub(super) fn resolved(key: &ObjectKey, view: &View<'_>, usable: bool) -> Option
         return Some(Said::new(KIND, Truth::Unknown, NOT_ACCEPTED, ""));
     }
     let all = || Said::new(KIND, Truth::Yes, "ResolvedRefs", "");
-    // A grant opens every endpoint: it can name none, so there is none that is missing.
+    if let Some(grant) = view.snapshot.grants.get(&key.name)
+        && key.kind == Kind::MetadataAccess
+    {
+        let missing = compile::missing(grant, &Metadata::of(view.snapshot));
+        if missing.is_empty() {
+            return Some(all());
+        }
+        let message = format!(
+            "there is no metadata endpoint {}: the name opens nothing, and the rest is in force",
+            missing.join(", ")
+        );
+        return Some(Said::new(KIND, Truth::No, "EndpointNotFound", message));
+    }
     let Some(policy) = view.snapshot.zone_policies.get(&key.name) else {
         return Some(all());
     };

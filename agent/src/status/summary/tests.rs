@@ -292,6 +292,7 @@ fn what_ends_by_itself_says_so() {
     let mut world = World::default().nodes(Kind::MetadataAccess, &[("w1", 1, None)]);
     let mut grant = MetadataAccess {
         name: "x".to_owned(),
+        endpoints: Some(["imds".into(), "imsd".into()].into()),
         subjects: Vec::new(),
         annotation_required: false,
         expiry: Expiry(Some(11)),
@@ -300,13 +301,28 @@ fn what_ends_by_itself_says_so() {
     world.snapshot.past = 10;
     world.snapshot.grants.insert("x".to_owned(), grant.clone());
     let said = world.says(Kind::MetadataAccess, &versions(1, Some(1)), false);
-    assert_says(&said, &[("Expired", "No NotExpired"), ("Enforcing", "Yes")]);
+    assert_says(
+        &said,
+        &[
+            ("Expired", "No NotExpired"),
+            ("Enforcing", "Yes"),
+            (
+                "ResolvedRefs",
+                "No EndpointNotFound: there is no metadata endpoint imsd: the name opens nothing",
+            ),
+        ],
+    );
+    grant.endpoints = None;
     grant.expiry = Expiry(Some(10));
     world.snapshot.grants.insert("x".to_owned(), grant);
     let said = world.says(Kind::MetadataAccess, &versions(1, Some(1)), false);
     assert_says(
         &said,
-        &[("Expired", "Yes Expired"), ("Enforcing", "No Expired")],
+        &[
+            ("Expired", "Yes Expired"),
+            ("Enforcing", "No Expired"),
+            ("ResolvedRefs", "Yes ResolvedRefs"),
+        ],
     );
 }
 

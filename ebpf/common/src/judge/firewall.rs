@@ -48,7 +48,7 @@ struct Target {
     transport: usize,
 }
 
-/// Asks about one packet at one of these hooks. The outcome's stamp says nothing.
+/// Asks about one packet at one of these hooks. The outcome's stamp says nothing, and a denial is for [`tell`].
 ///
 /// `layer3` is as for [`super::leaving`].
 #[inline(always)]
@@ -62,23 +62,36 @@ pub fn firewall<T: Tables, B: Bytes + ?Sized>(
     if !tables.config().has_layer(layer(context.hook)) {
         return passed;
     }
-    let (ethertype, offset) = match layer3 {
-        Some(ethertype) => (ethertype, 0),
-        None => match packet::frame(bytes) {
-            Ok(frame) => (frame.ethertype, frame.offset),
-            Err(reason) => return unreadable(tables, context, reason),
-        },
-    };
-    let read = match ethertype {
-        packet::ETH_IPV4 => v4(tables, bytes, offset),
-        packet::ETH_IPV6 => v6(tables, bytes, offset),
-        _ => return passed,
-    };
-    match read {
+    match target(bytes, layer3) {
         Ok(None) => passed,
         Ok(Some(target)) => weigh(tables, bytes, context, &target),
         Err(reason) => unreadable(tables, context, reason),
     }
+}
+
+/// Counts a denial and tells of it. It reads the packet once more: the kernel's stack has no room for doing both at once.
+#[inline(always)]
+pub fn tell<T: Tables, B: Bytes + ?Sized>(
+    tables: &T,
+    bytes: &B,
+    context: &Context,
+    layer3: Option<u16>,
+    outcome: &Outcome,
+) {
+    let seen = match target(bytes, layer3) {
+        Ok(Some(target)) => {
+            let (source_port, destination_port) = ports(bytes, &target).unwrap_or((0, 0));
+            Seen {
+                source: target.source,
+                destination: target.destination,
+                source_port,
+                destination_port,
+                protocol: target.protocol,
+            }
+        }
+        _ => Seen::default(),
+    };
+    tables.report(context, outcome.about, outcome, &seen);
 }
 
 const fn layer(hook: Hook) -> u32 {
@@ -89,28 +102,36 @@ const fn layer(hook: Hook) -> u32 {
     }
 }
 
-/// Where an IPv4 packet goes, if that may be a metadata endpoint.
+/// Where a packet goes, as far as that is told by its IP header; `None` for what is no IP.
 #[inline(always)]
-fn v4<T: Tables, B: Bytes + ?Sized>(
-    tables: &T,
-    bytes: &B,
-    offset: usize,
-) -> Result<Option<Target>, Reason> {
+fn target<B: Bytes + ?Sized>(bytes: &B, layer3: Option<u16>) -> Result<Option<Target>, Reason> {
+    let (ethertype, offset) = match layer3 {
+        Some(ethertype) => (ethertype, 0),
+        None => {
+            let frame = packet::frame(bytes)?;
+            (frame.ethertype, frame.offset)
+        }
+    };
+    match ethertype {
+        packet::ETH_IPV4 => v4(bytes, offset).map(Some),
+        packet::ETH_IPV6 => v6(bytes, offset).map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[inline(always)]
+fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Target, Reason> {
     let head: &[u8; 20] = bytes.window(offset).ok_or(Reason::Truncated)?;
     let header = usize::from(head[0] & 0x0f) * 4;
     if header > 20 && bytes.source_routed(offset + 20, offset + header) {
         return Err(Reason::Extensions);
     }
-    let destination: V4 = [head[16], head[17], head[18], head[19]];
-    let destination = destination.mapped();
-    if !tables.may_be_metadata(&destination) {
-        return Ok(None);
-    }
     let source: V4 = [head[12], head[13], head[14], head[15]];
+    let destination: V4 = [head[16], head[17], head[18], head[19]];
     let later = u16::from_be_bytes([head[6], head[7]]) & 0x1fff != 0;
-    Ok(Some(Target {
+    Ok(Target {
         source: source.mapped(),
-        destination,
+        destination: destination.mapped(),
         protocol: head[9],
         fragment: if later || header < 20 {
             Fragment::Later
@@ -118,36 +139,21 @@ fn v4<T: Tables, B: Bytes + ?Sized>(
             Fragment::Whole
         },
         transport: offset + header,
-    }))
+    })
 }
 
-/// Where an IPv6 packet goes, likewise.
 #[inline(always)]
-fn v6<T: Tables, B: Bytes + ?Sized>(
-    tables: &T,
-    bytes: &B,
-    offset: usize,
-) -> Result<Option<Target>, Reason> {
+fn v6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Target, Reason> {
     let head: &[u8; 40] = bytes.window(offset).ok_or(Reason::Truncated)?;
-    let next = head[6];
     // A routing header names where it goes in the end.
-    let chain = packet::extensions(bytes, next, offset + 40, bytes.len())?;
-    let destination = packet::address(head, 24);
-    let may_be = tables.may_be_metadata(&destination)
-        || destination
-            .embedded()
-            .is_some_and(|inner| tables.may_be_metadata(&inner))
-        || tables.config().nat64[0].bytes != 0;
-    if !may_be {
-        return Ok(None);
-    }
-    Ok(Some(Target {
+    let chain = packet::extensions(bytes, head[6], offset + 40, bytes.len())?;
+    Ok(Target {
         source: packet::address(head, 8),
-        destination,
+        destination: packet::address(head, 24),
         protocol: chain.protocol,
         fragment: chain.fragment,
         transport: chain.offset,
-    }))
+    })
 }
 
 #[inline(always)]
@@ -158,16 +164,26 @@ fn weigh<T: Tables, B: Bytes + ?Sized>(
     target: &Target,
 ) -> Outcome {
     let passed = Outcome::allow(Reason::PassedOn);
-    let ports = ports(bytes, target);
-    let asked = Asked::new(target.protocol, ports.map(|(_, destination)| destination));
+    let inner = target.destination.embedded();
+    let has_prefixes = tables.config().nat64[0].bytes != 0;
+    if !tables.may_be_metadata(&target.destination)
+        && !inner.is_some_and(|inner| tables.may_be_metadata(&inner))
+        && !has_prefixes
+    {
+        return passed;
+    }
+    let asked = Asked::new(
+        target.protocol,
+        ports(bytes, target).map(|(_, destination)| destination),
+    );
     let (first, second) = halves(&target.destination);
     let mut needed = tables.endpoint_at(first, second, asked);
-    if let Some(inner) = target.destination.embedded() {
+    if has_prefixes {
+        needed |= tables.endpoint_behind(first, second, asked);
+    }
+    if let Some(inner) = inner {
         let (first, second) = halves(&inner);
         needed |= tables.endpoint_at(first, second, asked);
-    }
-    if tables.config().nat64[0].bytes != 0 {
-        needed |= tables.endpoint_behind(first, second, asked);
     }
     if needed == 0 {
         return passed;
@@ -180,25 +196,19 @@ fn weigh<T: Tables, B: Bytes + ?Sized>(
         return passed;
     }
     let (allowed, about) = allowed(tables, context);
-    let outcome = if needed & !allowed != 0 {
-        Outcome::deny(Reason::Metadata)
+    let reason = if needed & !allowed != 0 {
+        Reason::Metadata
     } else if matches!(context.hook, Hook::SocketPackets)
         && !is_within_rate(tables, tables.socket().0)
     {
-        Outcome::deny(Reason::MetadataRate)
+        Reason::MetadataRate
     } else {
         return passed;
     };
-    let (source_port, destination_port) = ports.unwrap_or((0, 0));
-    let seen = Seen {
-        source: target.source,
-        destination: target.destination,
-        source_port,
-        destination_port,
-        protocol: target.protocol,
-    };
-    tables.report(context, about, &outcome, &seen);
-    outcome
+    Outcome {
+        about,
+        ..Outcome::deny(reason)
+    }
 }
 
 /// Source and destination port; of a protocol without ports zeros, of a later fragment none.
@@ -278,9 +288,7 @@ fn unreadable<T: Tables>(tables: &T, context: &Context, reason: Reason) -> Outco
     if !generated || !tables.socket().is_of_pods() {
         return passed;
     }
-    let outcome = Outcome::deny(reason);
-    tables.report(context, 0, &outcome, &Seen::default());
-    outcome
+    Outcome::deny(reason)
 }
 
 /// Value of `METADATA_RATES`: bits 0-31 the packets that were sent in a tick, 32-63 the tick.

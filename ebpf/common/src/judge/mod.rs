@@ -19,7 +19,7 @@ mod sent;
 mod tables;
 
 pub use exit::{entering, leaving};
-pub use firewall::{LOOPBACK, RateWord, Socket, firewall};
+pub use firewall::{LOOPBACK, RateWord, Socket, firewall, tell as tell_firewall};
 pub use lifetime::timeout;
 pub use metadata::{Asked, endpoint_at, endpoint_behind};
 pub use node::{Reach, is_judged as node_is_judged, of_node, reach};
