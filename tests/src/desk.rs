@@ -5,7 +5,7 @@
 
 use std::{fs, io::Write as _, path::PathBuf};
 
-use aya::{TestRun as _, TestRunOptions, programs::SchedClassifier};
+use aya::{TestRun as _, TestRunOptions, programs::Program};
 use ringfence_agent::{
     compile::{self, Desired},
     dataplane::{self, Attach, Dataplane, EventView, Firewall, Kernel as _, Options},
@@ -146,17 +146,11 @@ impl Desk {
     ///
     /// # Panics
     ///
-    /// If the kernel cannot run the program, or it answers neither `TC_ACT_SHOT` nor `TC_ACT_UNSPEC`.
+    /// If the kernel cannot run the program, or it answers what it never should.
     #[must_use]
     pub fn hook(&self, name: &str, frame: &[u8], ingress: u32, mark: u32) -> Option<u32> {
         collect(name, frame);
-        let program: &SchedClassifier = self
-            .kernel
-            .ebpf()
-            .program(name)
-            .expect("the object has it")
-            .try_into()
-            .expect("a classifier");
+        let program = self.kernel.ebpf().program(name).expect("the object has it");
         let mut skb = [0_u8; 192];
         skb[8..12].copy_from_slice(&mark.to_ne_bytes());
         skb[36..40].copy_from_slice(&ingress.to_ne_bytes());
@@ -168,15 +162,18 @@ impl Desk {
             repeat: 1,
             ..TestRunOptions::default()
         };
-        let result = program
-            .test_run(options)
-            .unwrap_or_else(|error| panic!("{error:?}"));
+        let (result, passes, drops) = match program {
+            Program::SchedClassifier(program) => (program.test_run(options), u32::MAX, SHOT),
+            Program::CgroupSkb(program) => (program.test_run(options), 1, 0),
+            _ => panic!("{name} judges no packets"),
+        };
+        let result = result.unwrap_or_else(|error| panic!("{error:?}"));
         match result.return_value {
-            SHOT => None,
-            u32::MAX => Some(u32::from_ne_bytes([
+            value if value == drops => None,
+            value if value == passes => Some(u32::from_ne_bytes([
                 after[8], after[9], after[10], after[11],
             ])),
-            other => panic!("neither TC_ACT_SHOT nor TC_ACT_UNSPEC: {other}"),
+            other => panic!("{name} answers neither yes nor no: {other}"),
         }
     }
 

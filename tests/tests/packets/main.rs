@@ -7,6 +7,7 @@ mod errors;
 mod extensions;
 mod fragments;
 mod hosts;
+mod layers;
 mod malformed;
 mod metadata;
 mod neighbours;

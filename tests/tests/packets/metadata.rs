@@ -6,7 +6,7 @@ use ringfence_tests::packet::{Way, frame, tcp::SYN, udp_datagram, v4};
 use super::{POD, STRANGER, WORLD, at, on_the_desk, tcp, udp};
 
 /// The same world with access granted to the pod.
-fn granted() -> String {
+pub(super) fn granted() -> String {
     WORLD.replace(
         "labels: { app: cart } }",
         "labels: { app: cart }, annotations: { metadata.ringfence.dev/access: imds } }",
@@ -14,7 +14,7 @@ fn granted() -> String {
 }
 
 /// Metadata addresses, and forms that lead to them.
-const ADDRESSES: [(usize, &str); 8] = [
+pub(super) const ADDRESSES: [(usize, &str); 8] = [
     (0, "169.254.169.254"),
     (0, "100.100.100.200"),
     (0, "169.254.170.2"),
