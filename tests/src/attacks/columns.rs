@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{
     Options,
-    matrix::{Cell, Control, Matrix},
+    matrix::{Cell, Done, Matrix},
     stage::{Stage, Tried},
 };
 
@@ -136,7 +136,7 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Runs all techniques in one lab.
-fn one(options: &Options, column: Column) -> Result<(Vec<Cell>, Vec<Control>)> {
+fn one(options: &Options, column: Column) -> Result<Done> {
     let mut stage = Stage::up(options, column)?;
     let mut controls = stage.controls("before the attacks")?;
     let mut cells = Vec::new();

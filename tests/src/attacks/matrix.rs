@@ -130,6 +130,9 @@ impl Control {
     }
 }
 
+/// What came of one column.
+pub type Done = (Vec<Cell>, Vec<Control>);
+
 /// Everything.
 #[derive(Serialize)]
 pub struct Matrix {
@@ -144,10 +147,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    pub(super) fn new(
-        techniques: Vec<&'static Technique>,
-        done: Vec<(Column, (Vec<Cell>, Vec<Control>))>,
-    ) -> Self {
+    pub(super) fn new(techniques: Vec<&'static Technique>, done: Vec<(Column, Done)>) -> Self {
         let mut matrix = Self {
             cells: Vec::new(),
             controls: Vec::new(),

@@ -10,8 +10,10 @@
 //! **Invariant.** A technique counts as stopped only if the service saw nothing of it, and only if it does reach the service
 //! where nothing stands in its way: a technique that cannot is a broken test, or one that the kernel has no means for.
 
+mod addresses;
 mod balancer;
 mod columns;
+mod controls;
 mod judge;
 mod launch;
 mod matrix;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -16,11 +15,7 @@ use super::{
     columns::Column,
     judge::{Attempt, Judge},
     launch::{self, Attacker, Call, Rights, Running, Told},
-    matrix::Control,
-    place::{
-        AZURE, Family, GOOGLE, HOST_POD, NAT64_PREFIX, NODE, OPEN, OTHER_NODE, PODS, Place,
-        SERVICE, addresses,
-    },
+    place::{Family, NAT64_PREFIX, PODS, Place, SERVICE, addresses},
     standins::StandIns,
 };
 use crate::agent::{Agent, get};
@@ -28,8 +23,6 @@ use crate::agent::{Agent, get};
 /// Addresses that socket load balancers make the service's: attached above the agent's cgroup, at it before the agent, at it
 /// after the agent, and at the pod's own.
 pub const BALANCED: [(&str, u8); 4] = [("above", 1), ("before", 2), ("after", 3), ("below", 4)];
-/// How often a control is tried: others are at work on this machine.
-const TRIES: usize = 4;
 
 /// What one technique tried in one family.
 #[derive(Debug, Default)]
@@ -181,44 +174,6 @@ impl Stage {
         Ok(())
     }
 
-    /// The manifests of the pods as they are now.
-    #[must_use]
-    pub fn manifests(&self) -> String {
-        let [v4, v6] = NODE;
-        let mut text = format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{ name: t }}\n\
-             ---\napiVersion: v1\nkind: Node\nmetadata: {{ name: w1 }}\nstatus: {{ addresses: [ \
-             {{ type: InternalIP, address: {v4} }}, {{ type: InternalIP, address: \"{v6}\" }} ] }}\n\
-             ---\napiVersion: v1\nkind: Node\nmetadata: {{ name: w2 }}\nstatus: {{ addresses: [ \
-             {{ type: InternalIP, address: {OTHER_NODE} }} ] }}\n"
-        );
-        // The kernel's half of the pod with the node's network: its cgroup is below the pods' root.
-        write!(
-            text,
-            "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {HOST_POD}, namespace: t }}\n\
-             spec: {{ nodeName: w1, hostNetwork: true, containers: [] }}\n\
-             status: {{ phase: Running, hostIP: {v4}, podIPs: [ {{ ip: {v4} }}, {{ ip: \"{v6}\" }} ] }}\n"
-        )
-        .expect("a string takes everything");
-        for (pod, whose, granted) in &self.pods {
-            let [v4, v6] = addresses(whose);
-            let grant = if *granted {
-                ", metadata.ringfence.dev/access: imds"
-            } else {
-                ""
-            };
-            write!(
-                text,
-                "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {pod}\n  namespace: t\n  \
-                 annotations: {{ ringfence.dev/netns: {pod}{grant} }}\n\
-                 spec: {{ nodeName: w1, containers: [] }}\n\
-                 status: {{ phase: Running, podIPs: [ {{ ip: {v4} }}, {{ ip: \"{v6}\" }} ] }}\n"
-            )
-            .expect("a string takes everything");
-        }
-        text
-    }
-
     /// Puts the manifests in force as the pods are now.
     pub fn apply(&self) {
         if let Some(agent) = &self.agent {
@@ -228,7 +183,7 @@ impl Stage {
         }
     }
 
-    fn program(&self) -> PathBuf {
+    pub(super) fn program(&self) -> PathBuf {
         self.program.path().join("ringfence-attack")
     }
 
@@ -345,73 +300,6 @@ impl Stage {
             .filter(|(key, value)| before.get(key).copied().unwrap_or(0) < *value)
             .map(|((hook, reason), _)| format!("{hook}: {reason}"))
             .collect()
-    }
-
-    /// Tries what must get through: a granted pod, the node, DNS and NTP of everybody.
-    pub fn controls(&self, when: &str) -> Result<Vec<Control>> {
-        let mut controls = Vec::new();
-        let granted = ["a", "c"];
-        for pod in granted {
-            let attacker = Attacker::pod(&self.place, pod, Rights::Unprivileged)?;
-            for &family in Family::BOTH {
-                for technique in ["tcp", "udp"] {
-                    let name = format!("granted pod {pod}, {technique} {family:?}");
-                    let passed = self.control(&attacker, family, &Call::new(technique))?;
-                    controls.push(Control::new(name, when, passed));
-                }
-            }
-        }
-        let other = Attacker::pod(&self.place, "b", Rights::Unprivileged)?;
-        let host = Attacker::host(&self.place, Rights::Unprivileged)?;
-        for (technique, port, name) in [
-            ("udp", 53, "DNS by UDP"),
-            ("tcp", 53, "DNS by TCP"),
-            ("udp", 123, "NTP"),
-        ] {
-            let call = Call::new(technique).with("port", port);
-            for (attacker, whom) in [(&other, "pod b"), (&host, "hostNetwork pod")] {
-                let passed = self.control(attacker, Family::V4, &call)?;
-                controls.push(Control::new(format!("{name}, {whom}"), when, passed));
-            }
-        }
-        for to in OPEN {
-            let call = Call::new("tcp").to(to);
-            let passed = self.control(&other, family_of(to), &call)?;
-            controls.push(Control::new(
-                format!("{to}, no metadata service"),
-                when,
-                passed,
-            ));
-        }
-        for to in [AZURE, GOOGLE] {
-            let call = Call::new("udp").to(to).with("port", 53);
-            let passed = self.control(&other, family_of(to), &call)?;
-            controls.push(Control::new(format!("DNS at {to}"), when, passed));
-        }
-        let kubelet = host.in_cgroup(ringfence_agent::lab::names::host_cgroup(
-            self.place.lab.name(),
-        )?);
-        for &family in Family::BOTH {
-            let passed = self.control(&kubelet, family, &Call::new("tcp"))?;
-            controls.push(Control::new(
-                format!("the node itself, {family:?}"),
-                when,
-                passed,
-            ));
-        }
-        Ok(controls)
-    }
-
-    /// True if somebody answers.
-    fn control(&self, attacker: &Attacker, family: Family, call: &Call) -> Result<bool> {
-        for _ in 0..TRIES {
-            let attempt = self.judge.begin();
-            let running = Running::start(&self.program(), attacker, family, attempt, call)?;
-            if running.finish().context("a control")? == Told::Answered {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 }
 
