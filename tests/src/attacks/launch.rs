@@ -207,6 +207,13 @@ impl Running {
             .arg(format!("--inh-caps={rights}"))
             .arg(format!("--ambient-caps={rights}"))
             .arg(format!("--bounding-set={rights}"))
+            // One that hangs is a failure and no reason to wait for ever; held connections wait for their turn.
+            .args(["timeout", "--kill-after=1"])
+            .arg(if call.technique.ends_with("-held") {
+                "1800"
+            } else {
+                "30"
+            })
             .arg(program)
             .args(words)
             .current_dir("/")
