@@ -230,6 +230,12 @@ impl Agent {
         });
     }
 
+    /// True until it was killed or stopped.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// Kills it as a crash would.
     ///
     /// # Panics

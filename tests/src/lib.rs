@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod apiserver;
+pub mod attacks;
 pub mod chart;
 pub mod conformance;
 pub mod desk;

@@ -5,6 +5,7 @@
 //!
 //! **Invariant.** Nothing is installed that was not announced before, with the reason.
 
+mod attacks;
 mod bench;
 mod build;
 mod chart;
@@ -68,6 +69,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Try every known way of a pod to the cloud's metadata service, against each layer of the firewall
+    Attacks(attacks::Args),
     /// Ask what others say a NetworkPolicy means, of the compiler or of the kernel
     Conformance(conformance::Args),
     /// Find or build the API server and etcd that tests run against, and print where they are
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(args),
         Verb::Lint => lint::run(),
         Verb::Bench { args } => bench::run(&args),
+        Verb::Attacks(args) => attacks::run(args),
         Verb::Conformance(args) => conformance::run(args),
         Verb::Envtest => envtest::run(),
         Verb::Fuzz(args) => fuzz::run(&args),

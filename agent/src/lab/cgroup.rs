@@ -34,6 +34,8 @@ pub fn processes(path: &Path) -> Result<Vec<i32>> {
         match fs::read_to_string(cgroup.join("cgroup.procs")) {
             Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
             Err(error) if gone(&error) => {}
+            // Of a cgroup of threads their process is listed above.
+            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EOPNOTSUPP as i32) => {}
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot read {}", cgroup.display()));
             }
