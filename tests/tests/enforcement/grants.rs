@@ -174,7 +174,9 @@ fn on_the_node(lab: &Lab, cgroup: &Path) -> String {
 
 /// A pod with the node's network, and its cgroup.
 fn host_pod(lab: &Lab) -> (String, PathBuf) {
-    let cgroup = names::pods_cgroup(lab.name()).expect("the lab has one").join("host-pod");
+    let cgroup = names::pods_cgroup(lab.name())
+        .expect("the lab has one")
+        .join("host-pod");
     fs::create_dir(&cgroup).expect("it is new");
     let text = "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: h\n  namespace: t\n  labels: { app: h }\n  annotations: { \
                 ringfence.dev/cgroup: host-pod }\nspec: { nodeName: w1, hostNetwork: true, containers: [] }\nstatus: { phase: \

@@ -44,7 +44,13 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("host-raw-header-marked", HOST_RAW, BOTH, |s, f, t| {
         marked_sockets(s, f, t, "raw-header-marked")
     }),
-    technique("host-at-bridge", HOST_RAW, BOTH, at_bridge),
+    Technique {
+        limit: Some(
+            "a pair of devices in the node, one end of which is a port of the pods' bridge, lets whoever may make packets in \
+             the node's network send as a pod: at the uplink such a packet comes from the bridge as pods' do",
+        ),
+        ..technique("host-at-bridge", HOST_RAW, BOTH, at_bridge)
+    },
     technique("host-new-uplink", HOST_RAW, BOTH, new_uplink),
     technique("host-marked-at-uplink", HOST_RAW, BOTH, marked_at_uplink),
     technique(
