@@ -41,10 +41,13 @@ const PORTS: [Option<(Protocol, u16)>; 4] = [
 /// Pods; the last has no interface, only a cgroup.
 const PODS: usize = 3;
 
+/// An address's endpoint, what stays open there, the ports that are denied.
+type Said = (&'static str, u8, Option<BTreeSet<(Protocol, u16)>>);
+
 /// What is denied where, and who may reach what.
 #[derive(Clone, Debug)]
 struct World {
-    denied: BTreeMap<&'static str, (&'static str, u8, Option<BTreeSet<(Protocol, u16)>>)>,
+    denied: BTreeMap<&'static str, Said>,
     reach: Vec<BTreeSet<&'static str>>,
 }
 

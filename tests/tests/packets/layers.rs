@@ -474,7 +474,8 @@ fn the_set_is_in_force_before_any_pod_is_known() {
     sandbox(|bpffs| {
         let mut kernel = ringfence_agent::dataplane::open(&desk::options(bpffs))
             .unwrap_or_else(|error| panic!("{error}"));
-        for endpoint in ringfence_agent::metadata::catalogue() {
+        let endpoints = &ringfence_agent::metadata::catalogue().endpoints;
+        for endpoint in endpoints.iter().flat_map(|it| &it.addresses) {
             let key = ringfence_agent::dataplane::maps::mapped(endpoint.address);
             let word = kernel.maps().metadata.get(&key, 0);
             assert!(
