@@ -40,7 +40,7 @@ pub use metadata::{Bits, NOBODY, deny_missing};
 pub use plan::{Full, Op, Plan};
 pub use planner::Planner;
 
-use self::memory::Memory;
+use self::{memory::Memory, plan::Packing};
 use crate::compile::{Access, Desired};
 
 /// What is wanted: the compiler's result, and what only the machine knows.
@@ -59,7 +59,10 @@ pub struct Wanted<'a> {
 ///
 /// [`Full`] if it does not fit. Then nothing has been planned: it is all or nothing.
 pub fn diff(installed: &Installed, wanted: Wanted<'_>, limits: &Limits) -> Result<Plan, Full> {
-    let mut builder = plan::Builder::new(installed, limits);
+    Packing::try_both(|packing| whole(plan::Builder::new(installed, limits, packing), wanted))
+}
+
+fn whole(mut builder: plan::Builder<'_>, wanted: Wanted<'_>) -> Result<Plan, Full> {
     let bits = builder.metadata(wanted.desired)?;
     builder.rules(wanted.desired)?;
     let tables = builder.tables(wanted.desired)?;

@@ -125,10 +125,30 @@ pub struct Plan {
     pub(super) memory: Memory,
 }
 
+/// How tables are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packing {
+    /// With room to grow.
+    Loose,
+    /// One behind the other, wherever there is a gap.
+    Close,
+}
+
+impl Packing {
+    /// Plans with room to grow, and without if that does not fit.
+    pub(super) fn try_both(plan: impl Fn(Self) -> Result<Plan, Full>) -> Result<Plan, Full> {
+        match plan(Self::Loose) {
+            Err(full) if full.map == "CELLS" => plan(Self::Close),
+            planned => planned,
+        }
+    }
+}
+
 /// Collects a plan's operations by phase.
 pub(super) struct Builder<'a> {
     pub(super) installed: &'a Installed,
     pub(super) limits: &'a Limits,
+    pub(super) packing: Packing,
     pub(super) after: Installed,
     /// What denies: before everything else.
     pub(super) first: Vec<Op>,
@@ -140,10 +160,11 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(installed: &'a Installed, limits: &'a Limits) -> Self {
+    pub(super) fn new(installed: &'a Installed, limits: &'a Limits, packing: Packing) -> Self {
         Self {
             installed,
             limits,
+            packing,
             after: installed.clone(),
             first: Vec::new(),
             beside: Vec::new(),

@@ -16,7 +16,7 @@ use super::{
     digest,
     endpoints::granted,
     memory::Memory,
-    plan::{Builder, Full, fits},
+    plan::{Builder, Full, Packing, fits},
     tables::TableIds,
 };
 use crate::compile::{Desired, Table};
@@ -40,11 +40,13 @@ pub(super) fn step(
     if installed.interrupted || renumbered {
         return None;
     }
-    let step = Step {
-        builder: Builder::new(installed, limits),
-        memory: memory.clone(),
-    };
-    Some(step.plan(wanted))
+    Some(Packing::try_both(|packing| {
+        let step = Step {
+            builder: Builder::new(installed, limits, packing),
+            memory: memory.clone(),
+        };
+        step.plan(wanted)
+    }))
 }
 
 struct Step<'a> {

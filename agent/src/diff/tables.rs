@@ -13,7 +13,7 @@ use super::{
     allocate,
     digest::{self, Digest},
     installed::TableState,
-    plan::{Builder, Full, Op, fits},
+    plan::{Builder, Full, Op, Packing, fits},
 };
 use crate::compile::{Desired, Endpoint, Row, Table};
 
@@ -153,17 +153,17 @@ impl Builder<'_> {
         let taken = self.after.tables.iter().map(|(_, state)| state);
         // Room to grow is given in the first half only, and is the first thing to go without: what is packed close has the
         // other half, and then whatever gaps there are.
-        let half = self.limits.cells / 2;
-        let wanted = narrow(cells.len());
         let close = || taken.clone().map(|it| (it.table.cells, occupied(it)));
-        let spacious = allocate::find(
-            taken.clone().map(|it| (it.table.cells, reserved(it))),
-            0,
-            with_room(narrow(table.rows.len())).saturating_mul(columns.into()),
-            half,
-        );
-        let cells_at = spacious
-            .or_else(|| allocate::find(close(), half, wanted, self.limits.cells))
+        let spacious = || {
+            let (half, wanted) = (self.limits.cells / 2, narrow(cells.len()));
+            let room = with_room(narrow(table.rows.len())).saturating_mul(columns.into());
+            let reserved = taken.clone().map(|it| (it.table.cells, reserved(it)));
+            allocate::find(reserved, 0, room, half)
+                .or_else(|| allocate::find(close(), half, wanted, self.limits.cells))
+        };
+        let cells_at = (self.packing == Packing::Loose)
+            .then(spacious)
+            .flatten()
             .map_or_else(
                 || {
                     place(
@@ -295,11 +295,7 @@ fn place(
     flag: &'static str,
     limit: u32,
 ) -> Result<u32, Full> {
-    // Behind everything there is room in any case.
-    let used = taken
-        .clone()
-        .map(|(start, length)| start as usize + length as usize);
-    let used = used.max().unwrap_or(0);
+    let used: usize = taken.clone().map(|(_, length)| length as usize).sum();
     u32::try_from(wanted)
         .ok()
         .and_then(|wanted| allocate::find(taken, 0, wanted, limit))

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure is a failed test")]
 
 mod metadata;
+mod room;
 mod world;
 
 use std::collections::BTreeMap;
