@@ -101,6 +101,18 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
             progress.error.clone(),
         )
     };
+    // Borrowed for as long as this takes: who borrows again while somebody waits to write waits for ever.
+    let devices = shared
+        .devices
+        .borrow()
+        .by_index
+        .values()
+        .map(|device| DeviceRow {
+            index: device.index,
+            name: device.name.clone(),
+            role: device.role.as_str().to_owned(),
+        })
+        .collect();
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: process::id(),
@@ -143,11 +155,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         bpffs: config.bpffs.display().to_string(),
         http: shared.http.get().map(ToString::to_string),
         lost_events: lost_events + shared.recorder.missed_in_total(),
-        devices: shared.devices.borrow().by_index.values().map(|device| DeviceRow {
-            index: device.index,
-            name: device.name.clone(),
-            role: device.role.as_str().to_owned(),
-        }).collect(),
+        devices,
         diagnostics: shared.diagnostics().iter().map(DiagnosticRow::from).collect(),
     }))
 }
