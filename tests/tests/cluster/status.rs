@@ -271,7 +271,7 @@ fn what_cannot_be_used_says_so_and_what_stays_in_force() {
     says(&api, firewall, 3, ("Ready", "True", "Ready"));
 
     // A grant names an endpoint that there is not, until there is.
-    let grant = ("MetadataAccess", "g");
+    let grant = ("MetadataAccess", "named");
     apply(
         &api,
         grant.0,
