@@ -10,6 +10,7 @@ mod hosts;
 mod layers;
 mod life;
 mod limits;
+mod masters;
 mod metadata;
 mod metrics;
 mod mtu;
