@@ -35,7 +35,7 @@ fn example() -> std::path::PathBuf {
 
 /// The example's hosts outside, around a node that serves what a master does. Every host answers on a port that no rule opens.
 fn lab() -> Lab {
-    let mut spec = small("masters", &[], &[]);
+    let mut spec = small("masters", &["a"], &[80]);
     spec.node_ports = vec![22, 443, 6443];
     let file = LabFile::read(&example()).expect("the example has one");
     spec.outside = file.outside;
@@ -71,7 +71,7 @@ fn a_master_takes_443_only_and_ssh_until_the_rule_ends() {
         2,
         "the rule, and the exception of the one about port 22"
     );
-    let zones = MASTER.to_owned() + &manifest("20-zones.yaml") + "---\n";
+    let zones = crate::world(&["a"]) + "---\n" + MASTER + &manifest("20-zones.yaml") + "---\n";
     let closed = rules.replace(DOOR, "2020-01-31T18:00:00Z");
     let agent = Agent::start(
         &lab,

@@ -224,6 +224,30 @@ fn lo_loses_our_bits_of_the_mark_whoever_sends() {
 }
 
 #[test]
+fn a_pair_of_the_nodes_own_keeps_the_mark_of_what_is_forwarded_only() {
+    on_the_desk(&granted(), |desk| {
+        let place = Stamp(desk.place());
+        let hook = |desk: &Desk, frame: &[u8], ingress| {
+            desk.hook("to_pair", frame, ingress, marked(place))
+        };
+        let other = syn(0, FRIEND[0]);
+        assert_eq!(hook(desk, &other, 0), Some(OTHERS), "forged");
+        for ingress in [OWN, BRIDGE, UPLINK] {
+            assert_eq!(hook(desk, &other, ingress), Some(marked(place)));
+            let metadata = syn(0, "169.254.169.254");
+            assert!(hook(desk, &metadata, ingress).is_some(), "judged elsewhere");
+        }
+        configure(desk, |config| config.pods_cgroup = own_cgroup());
+        for (family, address) in ADDRESSES {
+            assert_eq!(hook(desk, &syn(family, address), 0), None, "{address}");
+        }
+        grant(desk, Grants::new(1, 0));
+        let metadata = syn(0, "169.254.169.254");
+        assert_eq!(hook(desk, &metadata, 0), Some(OTHERS));
+    });
+}
+
+#[test]
 fn what_pods_sockets_send_needs_a_grant_to_ask() {
     on_the_desk(WORLD, |desk| {
         let send = |desk: &Desk, frame: &[u8]| passes(desk, "from_socket", frame, 0, Stamp::NONE);

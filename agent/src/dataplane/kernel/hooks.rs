@@ -9,7 +9,7 @@ use crate::{
     compile::Desired,
     dataplane::{KernelError, maps::refused, tunnels},
     diff::Op,
-    model::HostDevice,
+    model::{HostDevice, HostKind},
 };
 
 impl Dataplane {
@@ -114,7 +114,8 @@ impl Dataplane {
         devices: &BTreeSet<HostDevice>,
     ) -> Result<(), KernelError> {
         let mut first = self.note_tunnels(devices);
-        let leading_off = || devices.iter().filter(|device| !device.bridge);
+        let leading_off = || devices.iter().filter(|device| device.kind.leads_off());
+        let pairs = || devices.iter().filter(|it| it.kind == HostKind::Pair);
         for ifindex in self.attacher.hosts() {
             if !leading_off().any(|device| device.ifindex == ifindex) {
                 first = first.and(self.attacher.no_host(ifindex));
@@ -124,11 +125,20 @@ impl Dataplane {
             let attached = self.attacher.host(
                 &mut self.ebpf,
                 device.ifindex,
-                (device.ethernet, device.tunnel),
+                (device.ethernet, device.kind == HostKind::Tunnel),
             );
             if let Err(error) = attached {
                 first = first.and(Err(error));
             }
+        }
+        for ifindex in self.attacher.pairs() {
+            if !pairs().any(|device| device.ifindex == ifindex) {
+                first = first.and(self.attacher.no_pair(ifindex));
+            }
+        }
+        for device in pairs() {
+            let attached = self.attacher.pair(&mut self.ebpf, device.ifindex);
+            first = first.and(attached.map(drop));
         }
         first = first.and(self.note_uplinks(leading_off().map(|device| device.ifindex).collect()));
         self.own = devices.iter().map(|device| device.ifindex).collect();
