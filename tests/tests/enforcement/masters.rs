@@ -107,7 +107,7 @@ fn a_master_takes_443_only_and_ssh_until_the_rule_ends() {
         ("on-prem-db", 1521, false),
         ("on-prem-web", 443, false),
         ("on-prem-sftp", 22, false),
-        ("client", 443, false),
+        ("client", 5000, false),
     ] {
         let went = fares(&lab, &Actor::Node, &addresses(to), port, allowed);
         assert!(went, "the master -> {to}:{port}, allowed {allowed}");
