@@ -3,7 +3,7 @@
 //! The kernel's test run gives a packet the loopback device of the caller's network namespace, so in its sandbox the
 //! pod's host-side device is `lo`.
 
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{fs, io::Write as _, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use aya::{TestRun as _, TestRunOptions, programs::Program};
 use ringfence_agent::{
@@ -11,6 +11,7 @@ use ringfence_agent::{
     dataplane::{self, Attach, Dataplane, EventView, Firewall, Kernel as _, Options},
     diff::Limits,
     index,
+    lab::names,
     model::{Located, PodKey, Snapshot},
     watch,
 };
@@ -192,6 +193,21 @@ impl Desk {
     pub fn events(&mut self) -> Vec<EventView> {
         self.kernel.events()
     }
+}
+
+/// The id of the cgroup that this process is in: test runs give a packet a socket of the process that runs them.
+///
+/// # Panics
+///
+/// If it is in none of version 2.
+#[must_use]
+pub fn own_cgroup() -> u64 {
+    let all = fs::read_to_string("/proc/self/cgroup").expect("procfs");
+    let path = all.lines().find_map(|line| line.strip_prefix("0::/"));
+    let below = names::pods_cgroup("any").expect("cgroup2");
+    let root = below.parent().expect("it is below the mount");
+    let own = root.join(path.expect("cgroup2"));
+    own.metadata().expect("it is there").ino()
 }
 
 /// Where a file for it is named, frames are collected as seeds for fuzzing: a line each, the program and hexadecimal bytes.

@@ -330,32 +330,36 @@ pub(super) fn pages(table: &Table) -> Vec<Page> {
     let mut pages = vec![Page([0; PAGE_PORTS]); DIRECTORIES as usize];
     for (directory, runs) in table.ports.iter().enumerate() {
         for high in 0..=u8::MAX {
-            let leaf = leaf(runs, high);
-            pages[directory].0[usize::from(high)] = if leaf.iter().all(|&column| column == leaf[0])
-            {
-                UNIFORM | leaf[0]
-            } else {
-                // Equal leaves are one: a table names few ports, so few differ.
-                let place = pages[DIRECTORIES as usize..]
-                    .iter()
-                    .position(|page| page.0 == leaf);
-                let place = place.unwrap_or_else(|| {
-                    pages.push(Page(leaf));
-                    pages.len() - 1 - DIRECTORIES as usize
-                });
-                u16::try_from(place + DIRECTORIES as usize).unwrap_or(0)
+            let ends_within = |&(port, _): &(u16, usize)| {
+                let [its, low] = port.to_be_bytes();
+                its == high && low > 0
             };
+            // Few ports are named: most of these stretches are of one column, and no port of them is looked at.
+            if !runs.iter().any(ends_within) {
+                pages[directory].0[usize::from(high)] = UNIFORM | column(runs, high, 0);
+                continue;
+            }
+            let leaf =
+                std::array::from_fn(|low| column(runs, high, u8::try_from(low).unwrap_or(u8::MAX)));
+            // Equal leaves are one.
+            let place = pages[DIRECTORIES as usize..]
+                .iter()
+                .position(|page| page.0 == leaf);
+            let place = place.unwrap_or_else(|| {
+                pages.push(Page(leaf));
+                pages.len() - 1 - DIRECTORIES as usize
+            });
+            pages[directory].0[usize::from(high)] =
+                u16::try_from(place + DIRECTORIES as usize).unwrap_or(0);
         }
     }
     pages
 }
 
-/// The columns of the 256 ports with this high byte.
-fn leaf(runs: &[(u16, usize)], high: u8) -> [u16; PAGE_PORTS] {
-    std::array::from_fn(|low| {
-        let port = u16::from_be_bytes([high, u8::try_from(low).unwrap_or(u8::MAX)]);
-        let run = runs.partition_point(|&(first, _)| first <= port);
-        let column = run.checked_sub(1).map_or(0, |run| runs[run].1);
-        u16::try_from(column).unwrap_or(u16::MAX) & !UNIFORM
-    })
+/// The column of the port of these two bytes.
+fn column(runs: &[(u16, usize)], high: u8, low: u8) -> u16 {
+    let port = u16::from_be_bytes([high, low]);
+    let run = runs.partition_point(|&(first, _)| first <= port);
+    let column = run.checked_sub(1).map_or(0, |run| runs[run].1);
+    u16::try_from(column).unwrap_or(u16::MAX) & !UNIFORM
 }

@@ -17,6 +17,7 @@ mod mtu;
 mod nri;
 mod packets;
 mod pods;
+mod proxies;
 mod roles;
 mod rollback;
 mod sdk;

@@ -8,7 +8,6 @@ mod forms;
 use std::{
     fs,
     net::IpAddr,
-    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -22,7 +21,7 @@ use ringfence_common::{
     metadata::{Grants, layers},
 };
 use ringfence_tests::{
-    desk::{self, Desk},
+    desk::{self, Desk, own_cgroup},
     packet::{Way, tcp::ACK, tcp::SYN},
     sandbox::sandbox,
 };
@@ -80,19 +79,6 @@ fn on_the_desk(manifests: &str, body: impl FnOnce(&mut Desk) + Send + 'static) {
         uplinks.insert(UPLINK, 1, 0).expect("there is room");
         body(&mut desk);
     });
-}
-
-/// The cgroup that this process is in, of version 2.
-fn own_cgroup() -> u64 {
-    let all = fs::read_to_string("/proc/self/cgroup").expect("procfs");
-    let path = all
-        .lines()
-        .find_map(|line| line.strip_prefix("0::/"))
-        .expect("cgroup2");
-    let below = names::pods_cgroup("any").expect("cgroup2");
-    let root = below.parent().expect("it is below the mount");
-    let found = root.join(path).metadata().expect("it is there");
-    found.ino()
 }
 
 /// Tells the programs something else.

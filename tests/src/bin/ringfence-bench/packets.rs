@@ -365,7 +365,8 @@ fn world(peers: u32, zones: u32) -> Snapshot {
     snapshot
 }
 
-fn pin_to_one_cpu() -> Result<()> {
+/// Keeps this thread on one CPU.
+pub fn pin_to_one_cpu() -> Result<()> {
     let mut cpus = nix::sched::CpuSet::new();
     cpus.set(0)?;
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus).context("pin to CPU 0")

@@ -148,9 +148,18 @@ pub fn renumber(next: BorrowedFd<'_>, header: i16) -> io::Result<(OwnedFd, Owned
 
 /// Runs a program on a frame again and again; the mean duration of one run, and its last answer.
 pub fn run(program: BorrowedFd<'_>, frame: &[u8], repeat: u32) -> io::Result<(Duration, u32)> {
+    run_from(program, frame, 7, repeat)
+}
+
+/// The same for a packet that came in by this device; 0: this machine's own.
+pub fn run_from(
+    program: BorrowedFd<'_>,
+    frame: &[u8],
+    ingress: u32,
+    repeat: u32,
+) -> io::Result<(Duration, u32)> {
     let mut skb = [0_u8; 192];
-    // The packet came in by some device.
-    skb[36] = 7;
+    skb[36..40].copy_from_slice(&ingress.to_ne_bytes());
     let mut attributes = Attributes::default();
     attributes[0] = number(&program).into();
     attributes[1] = pair(u32::try_from(frame.len()).expect("short"), 0);

@@ -20,7 +20,7 @@ const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
 pub fn run(quick: bool) -> Result<Vec<Table>> {
     let columns = SIZES
         .into_iter()
-        .map(|pods| child(pods, quick))
+        .map(|pods| child("--scale-of", pods, quick))
         .collect::<Result<Vec<Figures>>>()?;
     let names: Vec<&String> = columns[0].iter().map(|(name, _)| name).collect();
     let figures = names.into_iter().enumerate().map(|(at, name)| {
@@ -44,19 +44,40 @@ pub fn run(quick: bool) -> Result<Vec<Table>> {
         ),
         figures: figures.collect(),
     };
-    Ok(vec![growth, measure::with_zones(quick)?])
+    Ok(vec![growth, with_zones(quick)?])
 }
 
-fn child(pods: u32, quick: bool) -> Result<Figures> {
+/// Measures a cluster of 10,000 pods without zones, with 10 and with 1,000.
+fn with_zones(quick: bool) -> Result<Table> {
+    let columns = [0, 10, 1_000]
+        .into_iter()
+        .map(|zones| child("--zones-of", zones, quick))
+        .collect::<Result<Vec<Figures>>>()?;
+    let rows = columns[0].iter().enumerate();
+    let figures = rows.map(|(at, (name, none))| Figure {
+        name: name.clone(),
+        values: vec![
+            ("none", *none),
+            ("10", columns[1][at].1),
+            ("1,000", columns[2][at].1),
+        ],
+    });
+    Ok(Table {
+        title: "10,000 pods and so many zones, each with a policy of two rules".to_owned(),
+        figures: figures.collect(),
+    })
+}
+
+fn child(flag: &str, size: u32, quick: bool) -> Result<Figures> {
     let output = Command::new(std::env::current_exe()?)
-        .args(["--scale-of", &pods.to_string()])
+        .args([flag, &size.to_string()])
         .args(quick.then_some("--quick"))
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run this program again")?;
     ensure!(
         output.status.success(),
-        "{pods} pods: {}",
+        "{flag} {size}: {}",
         String::from_utf8_lossy(&output.stdout)
     );
     let figures: Vec<(String, Option<f64>)> =
@@ -69,9 +90,15 @@ fn child(pods: u32, quick: bool) -> Result<Figures> {
 
 /// Measures one size, and prints the figures as JSON.
 pub fn one(pods: u32, quick: bool) -> Result<()> {
-    println!(
-        "{}",
-        serde_json::to_string(&measure::measure(pods, quick)?)?
-    );
+    print(&measure::measure(pods, quick)?)
+}
+
+/// The same with so many zones.
+pub fn zoned(zones: u32, quick: bool) -> Result<()> {
+    print(&measure::zoned(zones, if quick { 50 } else { 500 })?)
+}
+
+fn print(figures: &Figures) -> Result<()> {
+    println!("{}", serde_json::to_string(figures)?);
     Ok(())
 }

@@ -17,7 +17,6 @@ use super::{
     world::{self, Dice},
     zones,
 };
-use crate::table::{Figure, Table};
 
 /// Figures by name, in order.
 pub type Figures = Vec<(String, f64)>;
@@ -104,31 +103,8 @@ pub fn measure(pods: u32, quick: bool) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Measures a cluster of 10,000 pods without zones, with 10 and with 1,000.
-pub fn with_zones(quick: bool) -> Result<Table> {
-    let rounds = if quick { 50 } else { 500 };
-    let columns = [0, 10, 1_000]
-        .into_iter()
-        .map(|zones| zoned(zones, rounds))
-        .collect::<Result<Vec<Figures>>>()?;
-    let figures = columns[0]
-        .iter()
-        .enumerate()
-        .map(|(at, (name, none))| Figure {
-            name: name.clone(),
-            values: vec![
-                ("none", *none),
-                ("10", columns[1][at].1),
-                ("1,000", columns[2][at].1),
-            ],
-        });
-    Ok(Table {
-        title: "10,000 pods and so many zones, each with a policy of two rules".to_owned(),
-        figures: figures.collect(),
-    })
-}
-
-fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
+/// Measures a cluster of 10,000 pods with so many zones.
+pub fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
     const PODS: u32 = 10_000;
     let mut figures = Figures::new();
     let mut say = |name: &str, value: f64| figures.push((name.to_owned(), value));
