@@ -35,6 +35,7 @@ impl Dataplane {
     fn attach_cgroups(&mut self) -> Result<(), KernelError> {
         if let Some(root) = &self.cgroup_root {
             self.attacher.sockets(&mut self.ebpf, root)?;
+            self.attacher.packets(&mut self.ebpf, root)?;
         }
         if let Some(root) = &self.node_cgroup {
             self.attacher.node(&mut self.ebpf, root)?;
