@@ -53,7 +53,8 @@ impl GuardConfig {
                 mark: parse_mark(&args.mark_source_mask, &args.mark_proof_mask)?,
                 // Nobody reads them.
                 event_rate: 0,
-                audit_interval: Duration::MAX,
+                // Nobody audits.
+                audit_interval: DAY,
                 attach: parse_tcx(args.tcx),
                 firewall: Firewall {
                     nat64: parse_prefixes(&args.nat64_prefix)?,
@@ -64,6 +65,8 @@ impl GuardConfig {
         })
     }
 }
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// No pod is known and no policy: what maps take is kept small. The agent has its own, of the sizes that its flags say.
 const LIMITS: Limits = Limits {

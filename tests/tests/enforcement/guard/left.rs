@@ -31,9 +31,9 @@ fn where_an_agent_is_or_was_nothing_is_touched() {
     let scene = Scene::up("guardleft");
     let mut agent = Agent::start(&scene.lab, &world(true), &[]);
     let bpffs = state::bpffs(scene.lab.name());
-    let before = pins(&bpffs);
     let revision = agent.revision();
     let leaves = |why: &str| {
+        let before = pins(&bpffs);
         let output = scene.guard(&[]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let said = text(&output);
