@@ -101,7 +101,9 @@ fn pods_below(mount: &Path) -> Option<PathBuf> {
             .map(|below| mount.join(below))
             .filter(|path| path.is_dir())
     };
-    there().find(|path| is_used(path)).or_else(|| there().next())
+    there()
+        .find(|path| is_used(path))
+        .or_else(|| there().next())
 }
 
 /// True if there are cgroups below this one.

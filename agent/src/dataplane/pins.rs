@@ -229,7 +229,9 @@ impl Pins {
 #[must_use]
 pub fn is_enforcing(base: &Path) -> bool {
     let versions = Pins::all(base);
-    versions.iter().any(|it| !it.is_guards() && it.are_in_force())
+    versions
+        .iter()
+        .any(|it| !it.is_guards() && it.are_in_force())
 }
 
 fn is_version(name: &str) -> bool {

@@ -44,7 +44,11 @@ fn without_any_layer_the_first_instruction_of_every_pod_arrives() {
     let scene = Scene::up("firstnone");
     let mut crowd = Crowd::new(&scene, None);
     crowd.start(20, None);
-    assert_eq!(crowd.arrived(), 20, "pods whose packets came to the service");
+    assert_eq!(
+        crowd.arrived(),
+        20,
+        "pods whose packets came to the service"
+    );
     drop(crowd);
     scene.lab.down().expect("it goes");
 }
@@ -143,12 +147,7 @@ fn while_the_agent_behind_the_gate_is_upgraded_no_first_instruction_arrives() {
             while times < UPGRADES || !over.load(Ordering::Relaxed) {
                 assert!(agent.stop(), "{}", agent.said());
                 // A runtime goes on without its plugin.
-                drop(
-                    plugin
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .take(),
-                );
+                drop(plugin.lock().unwrap_or_else(PoisonError::into_inner).take());
                 age(&scene.lab);
                 agent.spawn();
                 agent.wait_until_ready();

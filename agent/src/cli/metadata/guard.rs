@@ -104,7 +104,10 @@ async fn guard(args: &GuardArgs, config: &GuardConfig, denied: Metadata) -> Outc
     drop(lock);
     let standing = Standing {
         left: false,
-        layers: layers.into_iter().map(|layer| told(layer, config)).collect(),
+        layers: layers
+            .into_iter()
+            .map(|layer| told(layer, config))
+            .collect(),
         uplinks: uplinks(&devices),
         cgroup: config
             .options

@@ -80,7 +80,10 @@ fn an_uplink_that_comes_before_the_agent_is_guarded_and_the_watch_ends_when_it_i
     ] {
         run_in(&node, &words).expect("the lab's");
     }
-    for words in ["ip link set eth1 up", "ip addr add 192.168.88.2/24 dev eth1"] {
+    for words in [
+        "ip link set eth1 up",
+        "ip addr add 192.168.88.2/24 dev eth1",
+    ] {
         run_in(&outside, words).expect("the lab's");
     }
     let guarded = pin(&scene, "uplink1");
@@ -88,7 +91,11 @@ fn an_uplink_that_comes_before_the_agent_is_guarded_and_the_watch_ends_when_it_i
         guarded.exists().then_some(())
     });
     // From now on the way to metadata leads there.
-    run_in(&node, "ip route replace 169.254.169.254/32 via 192.168.88.2").expect("the lab's");
+    run_in(
+        &node,
+        "ip route replace 169.254.169.254/32 via 192.168.88.2",
+    )
+    .expect("the lab's");
     let before = scene.arrived();
     scene.knock("b");
     assert_eq!(scene.arrived(), before);
@@ -102,7 +109,9 @@ fn an_uplink_that_comes_before_the_agent_is_guarded_and_the_watch_ends_when_it_i
     assert!(!state::bpffs(scene.lab.name()).join("v0").exists());
     // One that starts late has nothing to do, and says at once that it is ready.
     let mut late = Watching::start(&scene);
-    eventually("there is nothing to watch", || late.has_ended().then_some(()));
+    eventually("there is nothing to watch", || {
+        late.has_ended().then_some(())
+    });
     drop(agent);
     scene.lab.down().expect("it goes");
 }
