@@ -5,6 +5,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use ringfence_agent::lab::state;
@@ -119,6 +120,32 @@ fn a_layer_that_cannot_be_put_up_is_named_and_the_others_stand() {
     }
     // It is mended by running it rightly.
     scene.put_up();
+    assert!(is_denied(&scene.asks("b")));
+    scene.lab.down().expect("it goes");
+}
+
+#[test]
+fn the_capabilities_of_its_unit_are_enough() {
+    let scene = Scene::up("guardrights");
+    let set = "-all,+bpf,+net_admin,+perfmon";
+    let guard = scene.command(&["-o", "json"]);
+    // To enter a namespace takes more: whoever calls it does that.
+    let words: Vec<_> = guard.get_args().collect();
+    let at = words.iter().position(|word| *word == "--netns");
+    let at = at.expect("a lab's");
+    let output = Command::new("nsenter")
+        .arg(format!("--net=/run/netns/{}", scene.node()))
+        .arg("setpriv")
+        .args([
+            &format!("--bounding-set={set}"),
+            &format!("--inh-caps={set}"),
+        ])
+        .arg(guard.get_program())
+        .args(&words[..at])
+        .args(&words[at + 2..])
+        .output()
+        .expect("util-linux");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(is_denied(&scene.asks("b")));
     scene.lab.down().expect("it goes");
 }
