@@ -45,6 +45,11 @@ impl Dataplane {
 
     /// Goes over from other layouts to ours, whose maps are filled: every hook runs our programs before theirs go.
     pub(super) fn migrate(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        // What comes in from outside is known as that by the first of our programs that sees it.
+        if let Some(devices) = &self.waiting {
+            let leading_off = devices.iter().filter(|device| !device.bridge);
+            self.note_uplinks(leading_off.map(|device| device.ifindex).collect())?;
+        }
         for earlier in &self.earlier {
             self.attacher.take_over(&mut self.ebpf, earlier)?;
         }
