@@ -141,7 +141,10 @@ fn systemd_takes_it() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ringfence-metadata-guard.service");
     // It looks whether the program is there.
-    let program = one(&unit, "Service", "ExecStart").split(' ').next().unwrap();
+    let program = one(&unit, "Service", "ExecStart")
+        .split(' ')
+        .next()
+        .unwrap();
     let text = text.replace(program, env!("CARGO_BIN_EXE_ringfence"));
     fs::write(&file, text).unwrap();
     let Ok(output) = Command::new("systemd-analyze")
@@ -151,7 +154,11 @@ fn systemd_takes_it() {
     else {
         // The other tests have read it.
         if let Some(path) = std::env::var_os("RINGFENCE_SKIPS") {
-            let mut skips = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+            let mut skips = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(path)
+                .unwrap();
             writeln!(skips, "unit_file: no systemd-analyze").unwrap();
         }
         return;

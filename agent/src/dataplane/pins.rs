@@ -9,7 +9,7 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use ringfence_common::ABI_VERSION;
 
-use super::{KernelError, spec::MapSpec};
+use super::{KernelError, spec::MapSpec, sys};
 
 /// The version of the layouts that no agent has ([`Pins::of_guard`]).
 const GUARD: u32 = 0;
@@ -116,7 +116,14 @@ impl Pins {
         let mut removed = 0;
         for directory in [self.links(), self.maps()] {
             for name in names(&directory) {
-                remove(&directory.join(name))?;
+                let pin = directory.join(name);
+                if directory == self.links()
+                    && let Err(error) = sys::detach_pinned(&pin)
+                {
+                    // It ends with its pin, a moment later.
+                    tracing::debug!(pin = %pin.display(), %error, "cannot detach it at once");
+                }
+                remove(&pin)?;
                 removed += 1;
             }
         }
