@@ -67,7 +67,7 @@ fn path() -> PathBuf {
 }
 
 fn read() -> (String, Unit) {
-    let text = fs::read_to_string(path()).unwrap();
+    let text = fs::read_to_string(path()).expect("the unit is there");
     let mut unit = Unit::new();
     let mut section = String::new();
     for line in text.lines().map(str::trim) {
