@@ -182,6 +182,11 @@ fn cases() -> Vec<(&'static str, String, String)> {
             probed("22", &policy(&deny.replace("from: [ { entity: Any } ]", "from: [ { entity: World } ]"))),
         ),
         (
+            "ZF019",
+            policy("  - name: r\n    action: Allow\n    from: [ { zoneNames: [ office ] } ]\n    to: [ { zoneNames: [ db ] } ]\n    expirationTime: \"2020-01-01T00:00:00Z\" # here"),
+            policy("  - name: r\n    action: Allow\n    from: [ { zoneNames: [ office ] } ]\n    to: [ { zoneNames: [ db ] } ]\n    expirationTime: \"2999-01-01T00:00:00Z\""),
+        ),
+        (
             "ZF016",
             policy(&format!("{deny}  - {{ name: ssh, action: Allow, from: [ {{ zoneNames: [ office ] }} ], to: [ {{ zoneNames: [ db ] }} ], ports: [ {{ protocol: TCP, port: 22 }} ] }} # here")),
             policy(&format!("{deny}  - {{ name: ssh, action: Allow, from: [ {{ zoneNames: [ office ] }} ], to: [ {{ zoneNames: [ db ] }} ], ports: [ {{ protocol: TCP, port: 22, endPort: 23 }} ] }}")),

@@ -130,18 +130,33 @@ fn each_rule_opens_and_closes_what_it_should() {
         ("acme/acme-0", "kube-system/coredns-0", 53, true),
         ("monitoring/prometheus-0", "globex/globex-0", 443, true),
     ];
-    for (from, to, port, allowed) in flows {
+    let flows = flows.map(|(from, to, port, allowed)| (from, to, (Protocol::Tcp, port), allowed));
+    // 7 is about UDP as well.
+    let nfs = [111, 1110, 2049].into_iter().flat_map(|port| {
+        [
+            ("apim/apim-0", NFS, port, true),
+            ("esb/esb-0", NFS, port, true),
+            (MASTER, NFS, port, true),
+            (APIM_VM, NFS, port, true),
+            ("web/web-v1", NFS, port, false),
+            ("acme/acme-0", NFS, port, false),
+            (VPN, "db/mysql-0", port, false),
+            ("esb/esb-0", "172.16.5.20", port, false),
+        ]
+    });
+    let nfs = nfs.map(|(from, to, port, allowed)| (from, to, (Protocol::Udp, port), allowed));
+    for (from, to, port, allowed) in flows.into_iter().chain(nfs) {
         let question = Question {
             from: party(from),
             to: party(to),
-            port: Some((Protocol::Tcp, port)),
+            port: Some(port),
             family: None,
         };
         let answer = asker.ask(&question).unwrap();
         assert_eq!(
             answer.live == Verdict::Allow,
             allowed,
-            "{from} -> {to}:{port}: {answer}"
+            "{from} -> {to}:{port:?}: {answer}"
         );
     }
 }

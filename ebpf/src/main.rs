@@ -89,6 +89,13 @@ pub fn to_lo(context: TcContext) -> i32 {
     tc::to_lo(&context)
 }
 
+/// TC egress of a pair's end whose other end is the node's too.
+#[classifier]
+#[inline(always)]
+pub fn to_pair(context: TcContext) -> i32 {
+    tc::to_pair(&context)
+}
+
 /// What a socket below the pods' cgroups sends.
 #[cgroup_skb(egress)]
 #[inline(always)]

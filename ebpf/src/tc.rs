@@ -197,6 +197,17 @@ pub fn to_lo(context: &TcContext) -> i32 {
     stamp(context, &tables, Stamp::NONE)
 }
 
+/// What the node itself sends over a pair of which it has both ends comes in again as over `lo`; what it forwards there has been
+/// judged where it came from, and its mark is the proof of it.
+#[inline(always)]
+pub fn to_pair(context: &TcContext) -> i32 {
+    if at(context, Hook::Lo).generated_here() {
+        to_lo(context)
+    } else {
+        TC_ACT_UNSPEC
+    }
+}
+
 /// What became of a packet, as one word that a function can answer: 0 if it may not pass, else 1 with its stamp in bits
 /// 16-31.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -105,11 +105,16 @@ fn ask(
             (_, Some(element)) => format!("nobody's packets meet element {element} of CELLS"),
             (None, None) => "there are no tables".to_owned(),
         };
-        return Err(Failure::new(what)
-            .at("the running agent".to_owned())
-            .help("`ringfence endpoints` lists pods as NAMESPACE/NAME, and which directions of theirs are isolated"));
+        return Err(nothing(what).at("the running agent".to_owned()));
     }
     Ok(list)
+}
+
+/// That there are no cells of what was asked for.
+pub(super) fn nothing(what: String) -> Failure {
+    Failure::new(what).help(
+        "`ringfence endpoints` lists pods as NAMESPACE/NAME, and which directions of theirs are isolated",
+    )
 }
 
 fn peers(cell: &CellRow) -> String {

@@ -37,10 +37,15 @@ pub(super) fn load_with_details(manifests: &Manifests) -> Result<(Snapshot, Deta
 
 /// Says what is wrong with objects that are in force all the same: each thing once, with everybody whom it is about.
 pub(super) fn warn(diagnostics: &[Diagnostic]) {
+    let mut excerpts = Excerpts::default();
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for diagnostic in diagnostics {
         let of = places.entry(&diagnostic.message).or_default();
-        of.push(place(diagnostic));
+        let shown = (of.len() < PLACES).then(|| excerpts.of_field(diagnostic));
+        of.push(match shown.flatten() {
+            Some(excerpt) => format!("{}\n{}", place(diagnostic), indented(&excerpt)),
+            None => place(diagnostic),
+        });
     }
     for (what, places) in places {
         say!(

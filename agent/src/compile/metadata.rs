@@ -1,4 +1,4 @@
-//! The metadata firewall: what is denied, and which pods may reach it — those that ask, where asking counts, and those
+//! The metadata firewall: what is denied, and which pods may reach it: those that ask, where asking counts, and those
 //! that are granted it.
 
 mod access;

@@ -84,9 +84,8 @@ pub fn cells(
 impl CellFilter {
     /// True if the element may be one of this table's.
     fn is_in(&self, table: &TableState) -> bool {
-        let cells = table.rows * u32::from(table.table.columns);
-        let own = table.table.cells..table.table.cells + cells;
-        self.element.is_none_or(|element| own.contains(&element))
+        self.element
+            .is_none_or(|element| table.cells().contains(&element))
     }
 }
 

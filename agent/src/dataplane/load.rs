@@ -13,7 +13,7 @@ use aya::{
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence.o"));
 
 /// Names of the TC programs.
-pub const CLASSIFIERS: [&str; 10] = [
+pub const CLASSIFIERS: [&str; 11] = [
     "from_pod",
     "to_pod",
     "from_host",
@@ -23,6 +23,7 @@ pub const CLASSIFIERS: [&str; 10] = [
     "from_tunnel",
     "from_tunnel_l3",
     LOOP_PROGRAM,
+    PAIR_PROGRAM,
     CLOCK_PROGRAM,
 ];
 /// Names of the socket programs.
@@ -36,6 +37,9 @@ pub const LOOP_PROGRAM: &str = "to_lo";
 
 /// Name of the program that is asked for the time.
 pub const CLOCK_PROGRAM: &str = "clock";
+
+/// Name of the program on pairs of devices of which the node has both ends.
+pub const PAIR_PROGRAM: &str = "to_pair";
 
 /// Name of the program in front of the node's sockets.
 pub const NODE_PROGRAM: &str = "to_node";

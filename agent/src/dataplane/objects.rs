@@ -216,7 +216,7 @@ pub fn programs(ebpf: &Ebpf, places: Option<&Places<'_>>) -> Result<Vec<ProgramV
 }
 
 /// Every program that judges, and where.
-const PROGRAMS: [(&str, Hook); 15] = [
+const PROGRAMS: [(&str, Hook); 16] = [
     ("from_pod", Hook::FromPod),
     ("to_pod", Hook::ToPod),
     ("from_host", Hook::FromHost),
@@ -231,6 +231,7 @@ const PROGRAMS: [(&str, Hook); 15] = [
     ("sendmsg6", Hook::Socket),
     (load::PACKETS_PROGRAM, Hook::SocketPackets),
     (load::LOOP_PROGRAM, Hook::Lo),
+    (load::PAIR_PROGRAM, Hook::Lo),
     (load::NODE_PROGRAM, Hook::ToNode),
 ];
 

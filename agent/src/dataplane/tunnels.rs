@@ -37,16 +37,16 @@ pub(super) fn ports(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::HostKind;
 
     fn devices(ports: impl IntoIterator<Item = u16>) -> BTreeSet<HostDevice> {
         (1..)
             .zip(ports)
             .map(|(ifindex, port)| HostDevice {
                 ifindex,
+                kind: HostKind::Tunnel,
                 ethernet: true,
-                tunnel: true,
                 listens: Some(port),
-                bridge: false,
             })
             .collect()
     }

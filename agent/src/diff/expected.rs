@@ -58,7 +58,7 @@ impl Planner {
     #[must_use]
     pub fn still_expects(&self, expected: &Expected) -> bool {
         match expected.table {
-            // A number is given to one table, which never moves and never changes.
+            // A number is given to one table, which never moves; what it had once it has still, in front of what it got since.
             Some(id) => self.installed().tables.contains_key(&id),
             None => holds(self.installed(), &expected.op),
         }

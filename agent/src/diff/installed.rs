@@ -1,6 +1,6 @@
 //! What the maps hold, as plain values.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, ops::Range};
 
 use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
@@ -80,6 +80,20 @@ pub struct TableState {
     pub rows: u32,
     /// Pages of its port map.
     pub pages: u32,
+}
+
+impl TableState {
+    /// Its cells, as a range of elements of `CELLS`: row by row, each with all columns.
+    #[must_use]
+    pub fn cells(&self) -> Range<u32> {
+        self.with_rows(self.rows)
+    }
+
+    /// The cells that it would have with so many rows.
+    pub(super) fn with_rows(&self, rows: u32) -> Range<u32> {
+        let first = self.table.cells;
+        first..first.saturating_add(rows.saturating_mul(self.table.columns.into()))
+    }
 }
 
 /// An endpoint as it lies in the maps.

@@ -135,10 +135,13 @@ impl Step<'_> {
         };
         let mut known = self.memory.tables.clone();
         for table in before.tables.differences(&desired.tables) {
-            let stays = matches!((table.old, table.new), (Some(old), Some(new)) if continues(old, new, before, desired) && self.grow(*table.key, desired, new));
-            if !stays {
-                known.remove(table.key);
+            if let (Some(old), Some(new)) = (table.old, table.new)
+                && continues(old, new, before, desired)
+                && self.grow(*table.key, desired, new)
+            {
+                continue;
             }
+            known.remove(table.key);
         }
         // Without moving addresses old and new classes are the same.
         if addresses_move
@@ -288,7 +291,8 @@ impl Step<'_> {
     }
 }
 
-/// True if a table goes on: the same cells and ports, but for rows behind those that it had, and no signature that was and is known has another row.
+/// True if a table goes on: the same cells and ports, but for rows behind those that it had, and no signature that was and is
+/// known has another row.
 fn continues(old: &Table, new: &Table, before: &Desired, desired: &Desired) -> bool {
     let known = |signature: &usize| {
         before.signatures.contains_key(signature) && desired.signatures.contains_key(signature)

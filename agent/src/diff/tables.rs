@@ -1,6 +1,9 @@
 //! Tables: which stay, which are new, and where they lie.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use imbl::OrdMap;
 use ringfence_common::{
@@ -148,37 +151,12 @@ impl Builder<'_> {
     ) -> Result<u32, Full> {
         let cells = cells(desired, table.rows.iter(), &self.after.rules);
         let pages = pages(table);
-        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let columns = u16::try_from(table.columns).unwrap_or(u16::MAX);
-        let taken = self.after.tables.iter().map(|(_, state)| state);
-        // Room to grow is given in the first half only, and is the first thing to go without: what is packed close has the
-        // other half, and then whatever gaps there are.
-        let close = || taken.clone().map(|it| (it.table.cells, occupied(it)));
-        let spacious = || {
-            let (half, wanted) = (self.limits.cells / 2, narrow(cells.len()));
-            let room = with_room(narrow(table.rows.len())).saturating_mul(columns.into());
-            let reserved = taken.clone().map(|it| (it.table.cells, reserved(it)));
-            allocate::find(reserved, 0, room, half)
-                .or_else(|| allocate::find(close(), half, wanted, self.limits.cells))
-        };
-        let cells_at = (self.packing == Packing::Loose)
-            .then(spacious)
-            .flatten()
-            .map_or_else(
-                || {
-                    place(
-                        close(),
-                        cells.len(),
-                        "CELLS",
-                        "--cell-entries",
-                        self.limits.cells,
-                    )
-                },
-                Ok,
-            )?;
+        let cells_at = self.place_cells(table, cells.len())?;
         let pages_at = if pages.is_empty() {
             NO_PAGES
         } else {
+            let taken = self.after.tables.iter().map(|(_, state)| state);
             let taken = taken.filter(|state| state.pages > 0);
             place(
                 taken.map(|state| (state.table.pages, state.pages)),
@@ -231,9 +209,25 @@ impl Builder<'_> {
         self.beside.push(Op::Table(id, state));
         Ok(id)
     }
-}
 
-impl Builder<'_> {
+    /// Where the cells of a new table go. Room to grow is given in the first half of the map only, and is the first thing to
+    /// go without: what is packed close has the other half, and then whatever gaps there are.
+    fn place_cells(&self, table: &Table, wanted: usize) -> Result<u32, Full> {
+        let limit = self.limits.cells;
+        let taken = self.after.tables.iter().map(|(_, state)| state);
+        let occupied = taken.clone().map(|it| stretch(it.cells()));
+        if self.packing == Packing::Loose {
+            let room = with_room(narrow(table.rows.len())).saturating_mul(narrow(table.columns));
+            let reserved = taken.map(|it| stretch(it.with_rows(with_room(it.rows))));
+            let loose = allocate::find(reserved, 0, room, limit / 2)
+                .or_else(|| allocate::find(occupied.clone(), limit / 2, narrow(wanted), limit));
+            if let Some(at) = loose {
+                return Ok(at);
+            }
+        }
+        place(occupied, wanted, "CELLS", "--cell-entries", limit)
+    }
+
     /// Writes rows that a table has got behind its own, where it lies; false if there is no room for them. Nobody is in them
     /// yet: who will be is told afterwards.
     pub(super) fn grow(&mut self, id: u32, desired: &Desired, table: &Table) -> bool {
@@ -247,19 +241,19 @@ impl Builder<'_> {
             return rows == state.rows;
         }
         let fresh = table.rows_from(state.rows as usize);
-        let at = state.table.cells + occupied(&state);
-        let end = state.table.cells + rows * u32::from(state.table.columns);
+        let (own, grown) = (state.cells(), state.with_rows(rows));
         let is_taken = |(other, it): (&u32, &TableState)| {
-            *other != id && it.table.cells < end && it.table.cells + occupied(it) > at
+            let its = it.cells();
+            *other != id && its.start < grown.end && its.end > own.end
         };
         if rows > with_room(state.rows)
-            || end > self.limits.cells
+            || grown.end > self.limits.cells
             || self.after.tables.iter().any(is_taken)
         {
             return false;
         }
         let cells = cells(desired, fresh.clone(), &self.after.rules);
-        self.beside.push(Op::Cells(at, cells));
+        self.beside.push(Op::Cells(own.end, cells));
         state.rows = rows;
         state.digest = digest::grown(desired, state.digest, fresh);
         self.after.tables.insert(id, state);
@@ -277,14 +271,14 @@ fn with_room(rows: u32) -> u32 {
         .max(rows)
 }
 
-/// The cells that a table has.
-fn occupied(state: &TableState) -> u32 {
-    state.rows * u32::from(state.table.columns)
+/// First and length.
+fn stretch(of: Range<u32>) -> (u32, u32) {
+    (of.start, of.end - of.start)
 }
 
-/// The cells that others leave to it while there are enough.
-fn reserved(state: &TableState) -> u32 {
-    with_room(state.rows) * u32::from(state.table.columns)
+/// A count that no map has room for if it does not fit.
+fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Finds room in an array, or says how much it would take.

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
     check::{self, Findings},
-    policy::{network, stated_enforcement},
+    policy::{exact_network, stated_enforcement},
     selector,
     shared::optional,
 };
@@ -130,7 +130,7 @@ fn egress_peer(
     if let Some(networks) = &peer.networks {
         let networks = networks.iter().enumerate();
         let networks = networks.filter_map(|(index, text)| {
-            findings.check(&format!("{field}.networks[{index}]"), network(text))
+            findings.check(&format!("{field}.networks[{index}]"), exact_network(text))
         });
         return networks.map(ClusterPeer::Network).collect();
     }

@@ -1,5 +1,7 @@
 //! Network policies.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use k8s_openapi::{
     api::networking::v1::{
@@ -288,6 +290,21 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         Err(_) => Err(format!(
             "\"{text}\" is no network; write it as 10.0.0.0/8 or fd00::/8 (at most /32, /128)"
         )),
+    }
+}
+
+/// The same as kinds of our own, and cluster policies, take it: numbers without leading zeros, which to some mean other bases.
+pub(super) fn exact_network(text: &str) -> Result<IpNet, String> {
+    let network = network(text)?;
+    let is_exact = text.split_once('/').is_some_and(|(address, length)| {
+        address.parse::<IpAddr>().is_ok() && (length == "0" || !length.starts_with('0'))
+    });
+    if is_exact {
+        Ok(network)
+    } else {
+        Err(format!(
+            "\"{text}\" has a number with a leading zero; write it as {network}"
+        ))
     }
 }
 

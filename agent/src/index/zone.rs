@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use super::{
     check::Findings,
-    policy::network,
+    policy::exact_network,
     selector,
     shared::{enforcement, workloads},
 };
@@ -58,7 +58,7 @@ const fn openness(openness: api::Openness) -> Openness {
 fn networks(texts: &[String], field: &str, findings: &mut Findings<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
     for (index, text) in texts.iter().enumerate() {
-        networks.extend(findings.check(&format!("{field}[{index}]"), network(text)));
+        networks.extend(findings.check(&format!("{field}[{index}]"), exact_network(text)));
     }
     networks.sort_unstable();
     networks.dedup();

@@ -6,6 +6,7 @@
 
 mod cluster;
 mod codes;
+mod covered;
 mod membership;
 mod names;
 mod probes;
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use self::{codes::*, membership::membership};
+pub use self::{codes::*, covered::Denials, membership::membership};
 use crate::{
     compile::Asker,
     index::Details,

@@ -4,27 +4,24 @@ use std::collections::BTreeSet;
 
 use ringfence_common::Direction;
 
-use super::{COVERED, Finding, Look, OUTSIDE, VAIN_ACKNOWLEDGEMENT};
+use super::{
+    COVERED, ENDED, Finding, Look, OUTSIDE, VAIN_ACKNOWLEDGEMENT,
+    covered::{Denials, counting, covers_ports, said},
+};
 use crate::{
     compile::Member,
-    model::{
-        Enforcement, Entity, Failsafe, Members, PortSpec, Ports, Protocol, Zone, ZoneAction,
-        ZonePeer, ZonePolicy, ZoneRule,
-    },
+    model::{Entity, Failsafe, Members, Ports, Zone, ZonePeer, ZoneRule},
 };
 
 pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
     let populated = populated(look);
     let mut found = Vec::new();
-    for (policy, index, rule) in rules(look) {
+    let denials = Denials::of(look.snapshot);
+    for (policy, index, rule) in counting(look.snapshot) {
         let object = format!("ZonePolicy/{}", policy.name);
         let field = format!("spec.rules[{index}]");
-        if let Some((by, which)) = covering(look, policy, rule) {
-            let message = format!(
-                "rule {} opens nothing: ZonePolicy/{} rule {} denies all of it",
-                rule.name, by.name, which.name
-            );
-            found.push(look.finding(&COVERED, &object, &field, message));
+        if let Some(by) = denials.covering(policy, rule) {
+            found.push(look.finding(&COVERED, &object, &field, said(rule, by)));
         }
         if rule.acknowledge_lockout && !may_lock_out(look, rule) {
             let message = format!("rule {} closes no node's port 22/TCP", rule.name);
@@ -41,81 +38,41 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
             found.push(look.finding(&OUTSIDE, &object, &field, message));
         }
     }
+    found.extend(ended(look));
     found
 }
 
-/// Rules that count now or in audit, with their numbers.
-fn rules<'a>(look: &'a Look<'_>) -> impl Iterator<Item = (&'a ZonePolicy, usize, &'a ZoneRule)> {
-    let policies = look.snapshot.zone_policies.values();
-    let policies = policies.filter(|policy| policy.enforcement != Enforcement::Disabled);
+/// Rules and exceptions whose time is over.
+fn ended<'a>(look: &'a Look<'_>) -> impl Iterator<Item = Finding> + use<'a> {
     let past = look.snapshot.past;
-    policies.flat_map(move |policy| {
-        let rules = policy.rules.iter().enumerate();
-        let rules = rules.filter(move |(_, rule)| !rule.expiry.is_over(past));
-        rules.map(move |(index, rule)| (policy, index, rule))
-    })
-}
-
-/// A rule that denies all that a rule allows, as long as both count.
-fn covering<'a>(
-    look: &'a Look<'_>,
-    policy: &ZonePolicy,
-    rule: &ZoneRule,
-) -> Option<(&'a ZonePolicy, &'a ZoneRule)> {
-    if rule.action != ZoneAction::Allow {
-        return None;
-    }
-    let mut denials = rules(look).filter(|(_, _, it)| it.action == ZoneAction::Deny);
-    let found = denials.find(|(by, _, denial)| {
-        // An audited denial opens no gap in what is enforced.
-        (by.enforcement == Enforcement::Enforce || policy.enforcement == Enforcement::Audit)
-            && by.canary.is_none()
-            && denial
-                .except
-                .iter()
-                .all(|it| it.expiry.is_over(look.snapshot.past))
-            && covers(&denial.from, &rule.from)
-            && covers(&denial.to, &rule.to)
-            && covers_ports(&denial.ports, &rule.ports)
-            && known(look, rule)
+    let policies = look.snapshot.zone_policies.values();
+    let ends = policies.flat_map(|policy| {
+        let object = format!("ZonePolicy/{}", policy.name);
+        (0..).zip(&policy.rules).flat_map(move |(index, rule)| {
+            let field = format!("spec.rules[{index}]");
+            let excepts = (0..).zip(&rule.except).map({
+                let field = field.clone();
+                move |(at, it)| {
+                    let name = format!("exception {} of rule {}", it.name, rule.name);
+                    (format!("{field}.except[{at}]"), name, it.expiry)
+                }
+            });
+            let own = (field, format!("rule {}", rule.name), rule.expiry);
+            let object = object.clone();
+            let all = std::iter::once(own).chain(excepts);
+            all.map(move |(field, name, expiry)| (object.clone(), field, name, expiry))
+        })
     });
-    found.map(|(by, _, denial)| (by, denial))
-}
-
-/// True if the zones that a rule names are there: a name that is nobody's is told of as that.
-fn known(look: &Look<'_>, rule: &ZoneRule) -> bool {
-    rule.from.iter().chain(&rule.to).all(|peer| match peer {
-        ZonePeer::Zone(name) => look.snapshot.zones.contains_key(name),
-        ZonePeer::Entity(_) => true,
+    let over = ends.filter(move |(.., expiry)| expiry.is_over(past));
+    over.map(|(object, field, name, _)| {
+        let field = format!("{field}.expirationTime");
+        look.finding(
+            &ENDED,
+            &object,
+            &field,
+            format!("{name} has ended: it is absent"),
+        )
     })
-}
-
-fn covers(wide: &[ZonePeer], narrow: &[ZonePeer]) -> bool {
-    let any = ZonePeer::Entity(Entity::Any);
-    wide.contains(&any) || narrow.iter().all(|peer| wide.contains(peer))
-}
-
-fn covers_ports(wide: &Ports, narrow: &Ports) -> bool {
-    match (wide, narrow) {
-        (Ports::Any, _) => true,
-        (Ports::Of(_), Ports::Any) => false,
-        (Ports::Of(wide), Ports::Of(narrow)) => narrow.iter().all(|narrow| {
-            let Some((protocol, first, last)) = range(narrow) else {
-                return false;
-            };
-            wide.iter()
-                .filter_map(range)
-                .any(|(of, from, to)| of == protocol && from <= first && last <= to)
-        }),
-    }
-}
-
-fn range(port: &PortSpec) -> Option<(Protocol, u16, u16)> {
-    match port {
-        PortSpec::All(protocol) => Some((*protocol, 0, u16::MAX)),
-        PortSpec::Range(protocol, first, last) => Some((*protocol, *first, *last)),
-        PortSpec::Named(..) => None,
-    }
 }
 
 /// True if the rule may close what stays open at nodes unless it says so.

@@ -46,7 +46,7 @@ pub use uplinks::Following;
 pub use watch::{Inputs, Options, follow};
 
 use crate::{
-    model::{Diagnostic, HostDevice, PodKey, Snapshot},
+    model::{Diagnostic, HostDevice, HostKind, PodKey, Snapshot},
     watch::Revisions,
 };
 
@@ -103,20 +103,25 @@ pub struct Device {
 }
 
 impl Devices {
-    /// Those that lead off the node, and bridges.
+    /// Those that are the node's own, but for `lo`.
     #[must_use]
     pub fn hosts(&self) -> BTreeSet<HostDevice> {
-        self.by_index
-            .values()
-            .filter(|device| matches!(device.role, Role::Uplink | Role::Tunnel | Role::Bridge))
-            .map(|device| HostDevice {
+        let host = |device: &Device| {
+            let kind = match device.role {
+                Role::Uplink => HostKind::Uplink,
+                Role::Tunnel => HostKind::Tunnel,
+                Role::Bridge => HostKind::Bridge,
+                Role::Pair => HostKind::Pair,
+                Role::Pod | Role::Loopback => return None,
+            };
+            Some(HostDevice {
                 ifindex: device.index,
+                kind,
                 ethernet: device.ethernet,
-                tunnel: device.role == Role::Tunnel,
                 listens: device.listens,
-                bridge: device.role == Role::Bridge,
             })
-            .collect()
+        };
+        self.by_index.values().filter_map(host).collect()
     }
 }
 
@@ -133,6 +138,8 @@ pub enum Role {
     Loopback,
     /// Encapsulates or encrypts.
     Tunnel,
+    /// One end of a pair of which the node has both: a patch between its bridges, say.
+    Pair,
 }
 
 impl Role {
@@ -145,6 +152,7 @@ impl Role {
             Self::Uplink => "uplink",
             Self::Loopback => "loopback",
             Self::Tunnel => "tunnel",
+            Self::Pair => "pair",
         }
     }
 }

@@ -56,9 +56,20 @@ fn role(link: &Link, stack: &Stack, pods: &BTreeSet<u32>) -> Option<Role> {
         Some("dummy" | "ifb" | "nlmon" | "vcan" | "vxcan" | "vrf") => None,
         // A pair's end leads to a pod, unless the node sends through it what it has no nearer way for, or has an
         // address there that is not also on others: a gateway's is on every pod's device.
-        Some("veth" | "netkit") if !leads_out(link, stack) => Some(Role::Pod),
+        Some("veth" | "netkit") if !leads_out(link, stack) => Some(if is_pair(link, stack) {
+            Role::Pair
+        } else {
+            Role::Pod
+        }),
         _ => Some(Role::Uplink),
     }
+}
+
+/// True if the other end is here too.
+fn is_pair(link: &Link, stack: &Stack) -> bool {
+    let other = link.peer.filter(|_| link.peer_netns.is_none());
+    let other = other.and_then(|index| stack.links.get(&index));
+    other.is_some_and(|other| other.peer == Some(link.index) && other.peer_netns.is_none())
 }
 
 fn leads_out(link: &Link, stack: &Stack) -> bool {
@@ -87,6 +98,15 @@ mod tests {
             loopback: name == "lo",
             master,
             ..Link::default()
+        }
+    }
+
+    /// An end of a pair.
+    fn to(index: u32, name: &str, peer: u32, peer_netns: Option<i32>) -> Link {
+        Link {
+            peer: Some(peer),
+            peer_netns,
+            ..link(index, name, Some("veth"), None)
         }
     }
 
@@ -123,6 +143,12 @@ mod tests {
                 link(15, "with-own-address", Some("veth"), None),
                 Some(Role::Uplink),
             ),
+            (to(16, "patch", 17, None), Some(Role::Pair)),
+            (to(17, "patched", 16, None), Some(Role::Pair)),
+            // The other end is elsewhere, and by chance has the index of one here.
+            (to(18, "to-a-pod", 16, Some(3)), Some(Role::Pod)),
+            // The other end has been moved a moment ago.
+            (to(19, "half", 4, None), Some(Role::Pod)),
         ];
         let stack = Stack {
             links: cases

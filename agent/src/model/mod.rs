@@ -25,8 +25,8 @@ pub use metadata::{Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, Me
 pub use objects::{Difference, Objects};
 pub use origin::{Diagnostic, Origin};
 pub use pod::{
-    CGROUP_ANNOTATION, ContainerPort, HostDevice, INTERFACE_ANNOTATION, Located, NETNS_ANNOTATION,
-    Owner, PLACE_ANNOTATIONS, Phase, Place, Pod, PodKey,
+    CGROUP_ANNOTATION, ContainerPort, HostDevice, HostKind, INTERFACE_ANNOTATION, Located,
+    NETNS_ANNOTATION, Owner, PLACE_ANNOTATIONS, Phase, Place, Pod, PodKey,
 };
 pub use policy::{Enforcement, IpBlock, Peer, Policy, PolicyKey, Ports, Rule};
 pub use port::{PortSpec, Protocol};

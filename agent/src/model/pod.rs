@@ -175,17 +175,36 @@ impl Located {
     }
 }
 
-/// A device of the node's own: it leads off the node, to a tunnel, or is a bridge.
+/// A device of the node's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostDevice {
     /// Its index.
     pub ifindex: u32,
+    /// What it is.
+    pub kind: HostKind,
     /// Its packets have an Ethernet header.
     pub ethernet: bool,
-    /// It opens what comes in.
-    pub tunnel: bool,
-    /// The UDP port at which it does, if it is such a tunnel.
+    /// The UDP port at which it opens what comes in, if it is such a tunnel.
     pub listens: Option<u16>,
+}
+
+/// What a device of the node's own is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostKind {
+    /// It leads off the node.
+    Uplink,
+    /// It opens what comes in.
+    Tunnel,
     /// What crosses it is judged elsewhere: it is no pod's, and has no programs.
-    pub bridge: bool,
+    Bridge,
+    /// One of two ends that are both the node's: what is sent there comes in again at the other.
+    Pair,
+}
+
+impl HostKind {
+    /// True if packets leave the node there.
+    #[must_use]
+    pub const fn leads_off(self) -> bool {
+        matches!(self, Self::Uplink | Self::Tunnel)
+    }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     api::version_print,
     compile::Census,
+    lint::Denials,
     model::{Diagnostic, Snapshot},
     watch::{Kind, ObjectKey, Versions},
 };
@@ -31,6 +32,7 @@ pub(super) struct View<'a> {
     pub findings: &'a BTreeMap<String, Vec<Diagnostic>>,
     pub census: &'a BTreeMap<String, Census>,
     pub nodes: &'a Roll<'a>,
+    pub denials: &'a Denials<'a>,
     /// Zones are enforced at nodes themselves too.
     pub host_enforced: bool,
 }
@@ -90,6 +92,7 @@ pub(super) fn summarize(
         _ => None,
     };
     said.extend(aspects::expired(key, view));
+    said.extend(aspects::effective(key, view));
     Summary {
         said,
         realized,

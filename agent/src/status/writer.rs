@@ -30,6 +30,7 @@ use super::{
 use crate::{
     admin::Shared,
     api::NodeZoneState,
+    lint::Denials,
     locate::World,
     model::{Diagnostic, PodKey},
     watch::{ObjectKey, Revision, Revisions},
@@ -168,11 +169,13 @@ impl Writer {
         let (revisions, diagnostics) = (world.revisions.clone(), world.diagnostics.clone());
         let summed = tokio::task::spawn_blocking(move || {
             let findings = by_object(diagnostics);
+            let denials = Denials::of(&snapshot);
             let view = View {
                 snapshot: &snapshot,
                 findings: &findings,
                 census: &members,
                 nodes: &fleet.roll(now),
+                denials: &denials,
                 host_enforced,
             };
             let summed = keys.into_iter().filter_map(|(key, young)| {

@@ -58,7 +58,13 @@ fn an_address_that_two_pods_claim_is_named_with_both() {
     insta::assert_snapshot!(err, @r"
     warning: 10.0.0.9 is claimed by db/mysql-0, shop/twin: it counts as what all of them are, in the zones of each; delete the pod that no longer has it, or correct its address
       all.yaml:15: Pod/db/mysql-0: status.podIPs
+           |
+        19 | status: { podIPs: [ { ip: 10.0.0.9 }, { ip: 'fd00::9' } ] }
+           |           ^^^^^^
       all.yaml:35: Pod/shop/twin: status.podIPs
+           |
+        39 | status: { podIPs: [ { ip: 10.0.0.9 } ] }
+           |           ^^^^^^
     ");
     assert!(
         out.contains("ingress   none   no pod: nobody judges here"),

@@ -248,11 +248,11 @@ impl Stage {
     }
 
     /// Waits until the agent guards the way out by a device, if there is an agent.
-    pub fn guards(&self, device: &str) -> Result<()> {
+    pub fn guards(&self, device: &str, program: &str) -> Result<()> {
         let link = self
             .place
             .on_node(&format!("ip -o link show dev {device}"))?;
-        let pin = format!("{}-to_host", link.split(':').next().unwrap_or_default());
+        let pin = format!("{}-{program}", link.split(':').next().unwrap_or_default());
         let Some(agent) = &self.agent else {
             return Ok(());
         };

@@ -12,6 +12,7 @@ mod instruction;
 mod layers;
 mod life;
 mod limits;
+mod masters;
 mod metadata;
 mod metrics;
 mod mtu;

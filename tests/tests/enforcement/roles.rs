@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, process::Command, time::Duration
 use ringfence_agent::{
     compile::Desired,
     dataplane::{self, Attach, Kernel as _, Options},
-    model::{HostDevice, Objects},
+    model::{HostDevice, HostKind, Objects},
 };
 use ringfence_tests::{
     desk::{Desk, options},
@@ -29,13 +29,12 @@ fn device(kind: &str) {
     ip(&format!("link add dev changing index {DEVICE} type {kind}"));
 }
 
-fn host(tunnel: bool, bridge: bool) -> BTreeSet<HostDevice> {
+fn host(kind: HostKind) -> BTreeSet<HostDevice> {
     let device = HostDevice {
         ifindex: DEVICE,
+        kind,
         ethernet: true,
-        tunnel,
         listens: None,
-        bridge,
     };
     [device].into()
 }
@@ -65,7 +64,14 @@ fn carried() -> BTreeSet<String> {
         let run = Command::new("tc").args(words).output();
         let said = run.expect("iproute2 is installed").stdout;
         let said = String::from_utf8_lossy(&said).into_owned();
-        let all = ["from_pod", "to_pod", "from_host", "to_host", "from_tunnel"];
+        let all = [
+            "from_pod",
+            "to_pod",
+            "from_host",
+            "to_host",
+            "from_tunnel",
+            "to_pair",
+        ];
         let there = all.into_iter().filter(|name| said.contains(name));
         names.extend(there.map(str::to_owned));
     }
@@ -110,7 +116,7 @@ fn a_pods_device_that_becomes_the_nodes_own_loses_the_programs_of_pods() {
         assert_eq!(carried(), is(&["from_pod", "to_pod"]));
 
         // The pod goes after the device is known as an uplink, then before.
-        guard(&mut desk, host(false, false));
+        guard(&mut desk, host(HostKind::Uplink));
         apply(&mut desk, &none);
         becomes(&["from_host", "to_host"]);
         audit(&mut desk);
@@ -124,7 +130,7 @@ fn a_pods_device_that_becomes_the_nodes_own_loses_the_programs_of_pods() {
             is(&["from_pod", "to_pod"]),
             "nobody knows what it is now"
         );
-        guard(&mut desk, host(false, false));
+        guard(&mut desk, host(HostKind::Uplink));
         becomes(&["from_host", "to_host"]);
 
         // Back to a pod, which stays one whatever the devices' roles were a moment ago.
@@ -144,7 +150,7 @@ fn a_bridge_that_has_the_index_of_a_pods_device_carries_nothing() {
         ip("link del changing");
         device("bridge");
         desk.kernel
-            .guard(&host(false, true))
+            .guard(&host(HostKind::Bridge))
             .expect("it is guarded");
         desk.kernel.apply(&none).expect("it fits");
         audit(&mut desk);
@@ -161,7 +167,7 @@ fn a_tunnels_programs_are_found_in_order() {
     either_way(|mut desk| {
         device("vxlan id 7 dstport 4789");
         desk.kernel
-            .guard(&host(true, false))
+            .guard(&host(HostKind::Tunnel))
             .expect("it is guarded");
         audit(&mut desk);
         assert_eq!(carried(), is(&["from_tunnel", "to_host"]));
@@ -169,6 +175,30 @@ fn a_tunnels_programs_are_found_in_order() {
             desk.kernel.counters().expect("the maps can be read").drift["attachment"],
             0
         );
+    });
+}
+
+#[test]
+fn an_end_of_a_pair_has_its_program_until_the_other_end_is_elsewhere() {
+    either_way(|mut desk| {
+        let [there, none] = states(&desk);
+        device("veth peer name other");
+        let guard = |desk: &mut Desk, devices| desk.kernel.guard(&devices).expect("it is guarded");
+        guard(&mut desk, host(HostKind::Pair));
+        becomes(&["to_pair"]);
+        audit(&mut desk);
+        becomes(&["to_pair"]);
+        assert_eq!(
+            desk.kernel.counters().expect("the maps can be read").drift["attachment"],
+            0
+        );
+        // It becomes a pod's device.
+        guard(&mut desk, BTreeSet::new());
+        desk.kernel.apply(&there).expect("it fits");
+        becomes(&["from_pod", "to_pod"]);
+        desk.kernel.apply(&none).expect("it fits");
+        guard(&mut desk, host(HostKind::Pair));
+        becomes(&["to_pair"]);
     });
 }
 

@@ -13,6 +13,7 @@ mod metadata;
 mod neighbours;
 mod policy;
 mod protocols;
+mod staged;
 mod truncated;
 
 use std::net::SocketAddr;

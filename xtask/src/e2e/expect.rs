@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, items};
+use super::{
+    cluster::{Cluster, items},
+    probe::Transport,
+};
 use crate::paths;
 
 /// A pod of the example.
@@ -27,12 +30,21 @@ pub struct Pod {
     pub node: String,
     /// Ports of TCP.
     pub ports: Vec<u64>,
+    /// Ports of UDP.
+    pub datagrams: Vec<u64>,
 }
 
 impl Pod {
     /// `namespace/name`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Ports of both transports.
+    pub fn all_ports(&self) -> impl Iterator<Item = (Transport, u64)> {
+        let streams = self.ports.iter().map(|&port| (Transport::Tcp, port));
+        let datagrams = self.datagrams.iter().map(|&port| (Transport::Udp, port));
+        streams.chain(datagrams)
     }
 }
 
@@ -46,18 +58,21 @@ pub struct Way {
     pub from: String,
     /// `namespace/name` of who is called.
     pub to: String,
-    /// Port of TCP, of the pod.
+    /// By what.
+    pub transport: Transport,
+    /// Port, of the pod.
     pub port: u64,
     /// `IPv4` or `IPv6`.
     pub family: &'static str,
 }
 
 impl Way {
-    /// The way between these two.
+    /// The way by TCP between these two.
     pub fn new(from: &Pod, to: &Pod, port: u64, family: &'static str) -> Self {
         Self {
             from: from.id(),
             to: to.id(),
+            transport: Transport::Tcp,
             port,
             family,
         }
@@ -69,10 +84,11 @@ impl fmt::Display for Way {
         let Self {
             from,
             to,
+            transport,
             port,
             family,
         } = self;
-        write!(f, "{from} -> {to}:{port} over {family}")
+        write!(f, "{from} -> {to}:{port}/{transport} over {family}")
     }
 }
 
@@ -157,17 +173,27 @@ pub fn pods(objects: &[Value], namespaces: &[String]) -> Vec<Pod> {
                 .map(|it| text(&it["ip"]))
                 .collect(),
             node: text(&pod["spec"]["nodeName"]),
-            ports: pod["spec"]["containers"][0]["ports"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(|port| port["containerPort"].as_u64())
-                .collect(),
+            ports: ports(pod, Transport::Tcp),
+            datagrams: ports(pod, Transport::Udp),
         })
         .filter(|pod| namespaces.contains(&pod.namespace))
         .collect();
     pods.sort();
     pods
+}
+
+/// The ports of a pod's containers.
+fn ports(pod: &Value, transport: Transport) -> Vec<u64> {
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let ports = containers.flat_map(|it| it["ports"].as_array().into_iter().flatten());
+    let of = |port: &&Value| {
+        let named = port["protocol"].as_str().unwrap_or("TCP");
+        named.eq_ignore_ascii_case(&transport.to_string())
+    };
+    ports
+        .filter(of)
+        .filter_map(|port| port["containerPort"].as_u64())
+        .collect()
 }
 
 /// Zones, rules, tenants and grants of the cluster, as manifests.
@@ -193,11 +219,11 @@ pub fn matrix(objects: &[Value]) -> Result<Matrix> {
     matrix_of(&["matrix", "-f", "-", "-o", "json"], objects)
 }
 
-/// What policy says of every way on these ports of TCP, with these hosts outside.
+/// What policy says of every way on these ports, with these hosts outside.
 pub fn matrix_with(
     objects: &[Value],
     outside: &[(String, IpAddr)],
-    ports: &BTreeSet<u64>,
+    ports: &BTreeSet<(Transport, u64)>,
 ) -> Result<Matrix> {
     let mut words: Vec<String> = ["matrix", "-f", "-", "-o", "json"]
         .map(str::to_owned)
@@ -205,8 +231,8 @@ pub fn matrix_with(
     for (name, address) in outside {
         words.extend(["--outside".to_owned(), format!("{name}={address}")]);
     }
-    for port in ports {
-        words.extend(["--port".to_owned(), format!("{port}/tcp")]);
+    for (transport, port) in ports {
+        words.extend(["--port".to_owned(), format!("{port}/{transport}")]);
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     matrix_of(&words, objects)
@@ -217,16 +243,17 @@ fn matrix_of(words: &[&str], objects: &[Value]) -> Result<Matrix> {
     let mut expected = Matrix::new();
     for row in items(&answer) {
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let Some(port) = text("port")
-            .strip_suffix("/tcp")
-            .and_then(|it| it.parse().ok())
-        else {
-            continue;
+        let port = text("port");
+        let (number, transport) = match port.split_once('/') {
+            Some((number, "tcp")) => (number, Transport::Tcp),
+            Some((number, "udp")) => (number, Transport::Udp),
+            _ => continue,
         };
         let way = Way {
             from: text("from"),
             to: text("to"),
-            port,
+            transport,
+            port: number.parse()?,
             family: if row["family"] == "IPv6" {
                 "IPv6"
             } else {

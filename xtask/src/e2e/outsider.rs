@@ -7,7 +7,7 @@
 
 use std::{
     io::{BufRead as _, BufReader, Lines, Write as _, stdin, stdout},
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
@@ -17,27 +17,31 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
+use super::probe::{QUESTION, Transport};
+
 /// What it is to be.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct World {
     /// Addresses that it takes.
     pub addresses: Vec<IpAddr>,
-    /// Where it listens, by TCP.
-    pub serves: Vec<SocketAddr>,
+    /// Where it listens.
+    pub serves: Vec<(Transport, SocketAddr)>,
     /// How networks of the cluster are reached: `(network, by which node)`.
     pub routes: Vec<(String, IpAddr)>,
 }
 
-/// A connection to try.
+/// A way to try.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Attempt {
+    /// By what.
+    pub transport: Transport,
     /// From which of its addresses.
     pub from: IpAddr,
     /// Where to.
     pub to: SocketAddr,
 }
 
-/// How long a connection may take: the second attempt of TCP falls within.
+/// How long an answer may take: the second attempt of TCP falls within.
 const TIMEOUT: Duration = Duration::from_millis(2_500);
 /// What it says when it has its addresses and listens.
 const READY: &str = "ready";
@@ -53,9 +57,11 @@ impl Outsider {
     /// Starts it by the user's command.
     pub fn start(before: &str, world: &World) -> Result<Self> {
         let itself = std::env::current_exe().context("this program's own place is not known")?;
-        let command = format!("exec {before} {} e2e-outsider", itself.display());
+        // What the user gave is words for a shell; this program's place is one word.
+        let command = format!("exec {before} \"$0\" e2e-outsider");
         let mut child = Command::new("sh")
             .args(["-c", &command])
+            .arg(&itself)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -108,18 +114,16 @@ pub fn run() -> Result<()> {
     for (network, node) in &world.routes {
         taken.take(&["route", "add", network, "via", &node.to_string()])?;
     }
-    for &address in &world.serves {
-        let listener =
-            TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
-        // Who is let in has been answered by that.
-        thread::spawn(move || listener.incoming().for_each(drop));
+    for &(transport, address) in &world.serves {
+        serve(transport, address)
+            .with_context(|| format!("cannot listen at {address}/{transport}"))?;
     }
     answer(READY)?;
     for line in lines {
         let attempts: Vec<Attempt> = serde_json::from_str(&line?)?;
         let tries: Vec<_> = attempts
             .into_iter()
-            .map(|attempt| thread::spawn(move || connect(attempt).is_ok()))
+            .map(|attempt| thread::spawn(move || reach(attempt).is_ok()))
             .collect();
         let reached: Vec<bool> = tries
             .into_iter()
@@ -141,10 +145,46 @@ fn single(address: IpAddr) -> String {
     format!("{address}/{bits}")
 }
 
-fn connect(attempt: Attempt) -> Result<()> {
-    let socket = Socket::new(Domain::for_address(attempt.to), Type::STREAM, None)?;
-    socket.bind(&SocketAddr::new(attempt.from, 0).into())?;
-    Ok(socket.connect_timeout(&attempt.to.into(), TIMEOUT)?)
+fn serve(transport: Transport, address: SocketAddr) -> Result<()> {
+    match transport {
+        Transport::Tcp => {
+            let listener = TcpListener::bind(address)?;
+            // Who is let in has been answered by that.
+            thread::spawn(move || listener.incoming().for_each(drop));
+        }
+        Transport::Udp => {
+            let socket = UdpSocket::bind(address)?;
+            thread::spawn(move || {
+                let mut datagram = [0; 64];
+                // What came back for an earlier answer is an error of this socket.
+                loop {
+                    if let Ok((length, peer)) = socket.recv_from(&mut datagram) {
+                        drop(socket.send_to(&datagram[..length], peer));
+                    }
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+fn reach(attempt: Attempt) -> Result<()> {
+    let own = SocketAddr::new(attempt.from, 0);
+    match attempt.transport {
+        Transport::Tcp => {
+            let socket = Socket::new(Domain::for_address(attempt.to), Type::STREAM, None)?;
+            socket.bind(&own.into())?;
+            socket.connect_timeout(&attempt.to.into(), TIMEOUT)?;
+        }
+        Transport::Udp => {
+            let socket = UdpSocket::bind(own)?;
+            socket.connect(attempt.to)?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
+            socket.send(QUESTION.as_bytes())?;
+            socket.recv(&mut [0; 64])?;
+        }
+    }
+    Ok(())
 }
 
 /// What `ip` has added, and takes away at the end.

@@ -1,10 +1,34 @@
 //! Connects from inside pods.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use super::{cluster::Cluster, expect::Pod};
+
+/// The datagram that asks for an answer.
+pub const QUESTION: &str = "hostname";
+
+/// By what a way is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// TCP: reached if it connects.
+    Tcp,
+    /// UDP: reached if a datagram is answered.
+    Udp,
+}
+
+/// As the binary under test writes it behind a port.
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
 
 /// What became of one try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +57,32 @@ impl Outcome {
     }
 }
 
-/// Tries every target from a pod, all at once: `address:port` -> outcome.
+/// Tries every target from a pod by TCP, all at once: `address:port` -> outcome.
 pub fn connect(
     cluster: &Cluster,
     from: &Pod,
     targets: &[String],
 ) -> Result<BTreeMap<String, Outcome>> {
+    connect_by(cluster, from, Transport::Tcp, targets)
+}
+
+/// Tries every target from a pod, all at once: `address:port` -> outcome.
+pub fn connect_by(
+    cluster: &Cluster,
+    from: &Pod,
+    transport: Transport,
+    targets: &[String],
+) -> Result<BTreeMap<String, Outcome>> {
+    if targets.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let how = match transport {
+        Transport::Tcp => String::new(),
+        // What servers of UDP in test images answer.
+        Transport::Udp => format!("--protocol=udp --udp-data={QUESTION}"),
+    };
     let script = format!(
-        "for t in {}; do (r=$(/agnhost connect --timeout=2s $t 2>&1) && echo \"$t ok\" || echo \"$t $r\") & done; wait",
+        "for t in {}; do (r=$(/agnhost connect --timeout=2s {how} $t 2>&1) && echo \"$t ok\" || echo \"$t $r\") & done; wait",
         targets.join(" ")
     );
     let text = shell(cluster, from, &script)?;

@@ -72,6 +72,9 @@ fn of_pod(args: &EndpointsArgs, pod: &str) -> Outcome {
         .filter_map(|row| Some((&row.node, row.said().ok()?)))
         .flat_map(|(node, list)| list.items.iter().map(move |cell| CellOnNode { node, cell }))
         .collect();
+    if found.is_empty() && rows.iter().all(|row| row.said().is_ok()) {
+        return Err(cells::nothing(format!("no node has a table about {pod}")));
+    }
     let output = &args.read.output;
     output::print(output, "CellList", &Items { items: &found }, |out| {
         let mut header = ["NODE"; 8];

@@ -7,8 +7,8 @@ use aya::programs::{
     tc::{self, TcError},
 };
 
-use super::{ALL_HOST_PROGRAMS, Attacher, POD_PROGRAMS, device_name};
-use crate::dataplane::{KernelError, pins::remove};
+use super::{ALL_HOST_PROGRAMS, Attacher, PAIR_PROGRAMS, POD_PROGRAMS, device_name};
+use crate::dataplane::{KernelError, load, pins::remove};
 
 impl Attacher {
     /// Takes the programs of a device that no longer leads off the node away from it: it has become a pod's.
@@ -27,6 +27,15 @@ impl Attacher {
     /// If a pin cannot be removed.
     pub fn no_pod(&mut self, ifindex: u32) -> Result<(), KernelError> {
         self.drop_programs(ifindex, POD_PROGRAMS.iter().copied())
+    }
+
+    /// Takes the program of a pair away from a device whose other end is elsewhere by now.
+    ///
+    /// # Errors
+    ///
+    /// If a pin cannot be removed.
+    pub fn no_pair(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        self.drop_programs(ifindex, PAIR_PROGRAMS.iter().copied())
     }
 
     fn drop_programs(
@@ -54,6 +63,12 @@ impl Attacher {
     pub fn hosts(&self) -> BTreeSet<u32> {
         let names = ALL_HOST_PROGRAMS.into_iter().flatten();
         names.flat_map(|&(name, _)| self.devices_of(name)).collect()
+    }
+
+    /// Devices that are guarded as ends of pairs.
+    #[must_use]
+    pub fn pairs(&self) -> BTreeSet<u32> {
+        self.carrying(load::PAIR_PROGRAM)
     }
 
     /// Devices that are guarded as pods'.

@@ -9,7 +9,7 @@ use crate::{
     compile::Desired,
     dataplane::{KernelError, maps::refused, tunnels},
     diff::Op,
-    model::HostDevice,
+    model::{HostDevice, HostKind},
 };
 
 impl Dataplane {
@@ -47,7 +47,7 @@ impl Dataplane {
     pub(super) fn migrate(&mut self, desired: &Desired) -> Result<(), KernelError> {
         // What comes in from outside is known as that by the first of our programs that sees it.
         if let Some(devices) = &self.waiting {
-            let leading_off = devices.iter().filter(|device| !device.bridge);
+            let leading_off = devices.iter().filter(|device| device.kind.leads_off());
             self.note_uplinks(leading_off.map(|device| device.ifindex).collect())?;
         }
         for earlier in &self.earlier {
@@ -120,7 +120,8 @@ impl Dataplane {
         devices: &BTreeSet<HostDevice>,
     ) -> Result<(), KernelError> {
         let mut first = self.note_tunnels(devices);
-        let leading_off = || devices.iter().filter(|device| !device.bridge);
+        let leading_off = || devices.iter().filter(|device| device.kind.leads_off());
+        let pairs = || devices.iter().filter(|it| it.kind == HostKind::Pair);
         for ifindex in self.attacher.hosts() {
             if !leading_off().any(|device| device.ifindex == ifindex) {
                 first = first.and(self.attacher.no_host(ifindex));
@@ -130,11 +131,20 @@ impl Dataplane {
             let attached = self.attacher.host(
                 &mut self.ebpf,
                 device.ifindex,
-                (device.ethernet, device.tunnel),
+                (device.ethernet, device.kind == HostKind::Tunnel),
             );
             if let Err(error) = attached {
                 first = first.and(Err(error));
             }
+        }
+        for ifindex in self.attacher.pairs() {
+            if !pairs().any(|device| device.ifindex == ifindex) {
+                first = first.and(self.attacher.no_pair(ifindex));
+            }
+        }
+        for device in pairs() {
+            let attached = self.attacher.pair(&mut self.ebpf, device.ifindex);
+            first = first.and(attached.map(drop));
         }
         first = first.and(self.note_uplinks(leading_off().map(|device| device.ifindex).collect()));
         self.own = devices.iter().map(|device| device.ifindex).collect();

@@ -1,18 +1,23 @@
 //! Who reaches whom: every actor against every port, by both families.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use anyhow::Result;
 use comfy_table::{Cell, Color, Table, presets};
 
 use super::{
     super::{
-        Lab, LabSpec, Question, interrupt,
+        Lab, LabPod, LabSpec, Question, interrupt,
         probe::{Actor, Outcome, Probe},
         wire::Transport,
     },
     show::Show,
 };
+use crate::model::{PodKey, Protocol, Snapshot};
 
 /// How long a way may take to open. The second of a TCP connection's attempts falls within.
 const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -28,8 +33,10 @@ pub(super) struct Trial {
     pub(super) outcome: Outcome,
 }
 
+/// Somebody's port.
+type Column = (Actor, Transport, u16);
 /// A cell of the table: who, whom, on which port.
-type Place<'a> = (&'a Actor, &'a Actor, u16);
+type Place<'a> = (&'a Actor, &'a Actor, Transport, u16);
 /// A trial, and whether it went as it should.
 type Judged<'a> = (&'a Trial, bool);
 
@@ -37,12 +44,12 @@ type Judged<'a> = (&'a Trial, bool);
 pub(super) struct Matrix {
     trials: Vec<Trial>,
     rows: Vec<Actor>,
-    columns: Vec<(Actor, u16)>,
+    columns: Vec<Column>,
 }
 
 impl Matrix {
-    /// Tries everything.
-    pub(super) fn measure(lab: &Lab, spec: &LabSpec) -> Result<Self> {
+    /// Tries everything: every port that a pod of the manifests has or a host outside serves, by its transport.
+    pub(super) fn measure(lab: &Lab, spec: &LabSpec, snapshot: &Snapshot) -> Result<Self> {
         let rows: Vec<Actor> = spec
             .pods
             .iter()
@@ -54,21 +61,18 @@ impl Matrix {
                     .map(|host| Actor::outside(&host.name)),
             )
             .collect();
-        let columns: Vec<(Actor, u16)> = spec
-            .pods
-            .iter()
-            .flat_map(|pod| pod.ports.iter().map(|&port| (pod.actor(), port)))
-            .chain(spec.outside.iter().flat_map(|host| {
-                let tcp = host
-                    .serves
-                    .iter()
-                    .filter(|served| served.protocol == Transport::Tcp);
-                tcp.map(|served| (Actor::outside(&host.name), served.port))
-            }))
-            .collect();
+        let of_pods = spec.pods.iter().flat_map(|pod| {
+            let ports = declared(pod, snapshot).into_iter();
+            ports.map(|(transport, port)| (pod.actor(), transport, port))
+        });
+        let outside = spec.outside.iter().flat_map(|host| {
+            let served = host.serves.iter();
+            served.map(|it| (Actor::outside(&host.name), it.protocol, it.port))
+        });
+        let columns: Vec<Column> = of_pods.chain(outside).collect();
         let mut questions = Vec::new();
         for from in &rows {
-            for (whom, port) in &columns {
+            for (whom, protocol, port) in &columns {
                 // Hosts outside do not meet at the node.
                 if matches!((from, whom), (Actor::Outside(_), Actor::Outside(_))) {
                     continue;
@@ -85,7 +89,7 @@ impl Matrix {
                         source,
                         to,
                         port: *port,
-                        protocol: Transport::Tcp,
+                        protocol: *protocol,
                     };
                     questions.push((question, whom.clone()));
                 }
@@ -136,9 +140,9 @@ impl Matrix {
             .zip(expected)
             .filter(|(trial, expected)| !trial.went(**expected));
         wrong
-            .map(|(Trial { question: Question { from, to, port, .. }, whom, outcome }, expected)| {
+            .map(|(Trial { question: Question { from, to, port, protocol, .. }, whom, outcome }, expected)| {
                 let should = if *expected { "allowed" } else { "denied" };
-                format!("{from} to {whom} ({to}) port {port}: {outcome}, but the manifests say {should}")
+                format!("{from} to {whom} ({to}) port {port}{}: {outcome}, but the manifests say {should}", suffix(*protocol))
             })
             .collect()
     }
@@ -183,7 +187,12 @@ impl Matrix {
                 .and_then(|expected| expected.get(index))
                 .is_none_or(|expected| trial.went(*expected));
             cells
-                .entry((&trial.question.from, &trial.whom, trial.question.port))
+                .entry((
+                    &trial.question.from,
+                    &trial.whom,
+                    trial.question.protocol,
+                    trial.question.port,
+                ))
                 .or_default()
                 .push((trial, right));
         }
@@ -196,20 +205,20 @@ impl Matrix {
         }
         let mut header = vec![String::new()];
         let mut last = None;
-        for (whom, port) in &self.columns {
+        for (whom, transport, port) in &self.columns {
             let name = match whom {
                 _ if last == Some(whom) => "",
                 Actor::Pod { name, .. } | Actor::Outside(name) => name.as_str(),
                 Actor::Node => "node",
             };
-            header.push(format!("{name}\n:{port}"));
+            header.push(format!("{name}\n:{port}{}", suffix(*transport)));
             last = Some(whom);
         }
         table.set_header(header);
         for from in &self.rows {
-            let row = self.columns.iter().map(|(whom, port)| {
+            let row = self.columns.iter().map(|(whom, transport, port)| {
                 cells
-                    .get(&(from, whom, *port))
+                    .get(&(from, whom, *transport, *port))
                     .map_or_else(|| Cell::new(""), |trials| cell(trials))
             });
             table.add_row([Cell::new(from)].into_iter().chain(row));
@@ -268,6 +277,34 @@ fn cell(trials: &[Judged<'_>]) -> Cell {
         Color::Yellow
     };
     Cell::new(text).fg(colour)
+}
+
+/// The ports that the manifests give a pod, where a lab has their transport.
+fn declared(pod: &LabPod, snapshot: &Snapshot) -> BTreeSet<(Transport, u16)> {
+    let key = PodKey {
+        namespace: pod.namespace.clone(),
+        name: pod.name.clone(),
+    };
+    let ports = snapshot
+        .pods
+        .get(&key)
+        .into_iter()
+        .flat_map(|it| &*it.ports);
+    ports
+        .filter_map(|it| match it.protocol {
+            Protocol::Tcp => Some((Transport::Tcp, it.port)),
+            Protocol::Udp => Some((Transport::Udp, it.port)),
+            Protocol::Sctp => None,
+        })
+        .collect()
+}
+
+/// What is said behind a port's number; TCP goes without.
+pub(super) const fn suffix(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "",
+        Transport::Udp => "/udp",
+    }
 }
 
 const fn family(address: IpAddr) -> &'static str {

@@ -47,7 +47,7 @@ pub(super) fn run(
     ));
 
     let step = show.step("Try every way by real sockets, without policy");
-    let before = Matrix::measure(&lab, spec)?;
+    let before = Matrix::measure(&lab, spec, snapshot)?;
     step.done(&format!(
         "{} connections tried, by IPv4 and IPv6",
         before.len()
@@ -60,7 +60,7 @@ pub(super) fn run(
     step.done("in force");
 
     let step = show.step("Try every way again, with policy");
-    let after = Matrix::measure(&lab, spec)?;
+    let after = Matrix::measure(&lab, spec, snapshot)?;
     let expected = offline
         .map(|offline| after.expected(&|question| offline(snapshot, question)))
         .transpose()?;

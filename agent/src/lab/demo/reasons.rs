@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     agent::Agent,
-    matrix::{Trial, probe},
+    matrix::{Trial, probe, suffix},
 };
 use crate::lab::{Actor, Lab, interrupt};
 
@@ -121,8 +121,11 @@ fn explain_one(agent: &Agent, trial: &Trial) -> Result<Reason> {
         thread::sleep(PAUSE);
     };
     let what = format!(
-        "{} -> {whom} ({}) port {}: {outcome}",
-        question.from, question.to, question.port
+        "{} -> {whom} ({}) port {}{}: {outcome}",
+        question.from,
+        question.to,
+        question.port,
+        suffix(question.protocol)
     );
     Ok(Reason { flow, what })
 }

@@ -111,7 +111,7 @@ fn guard(kernel: &mut dyn Kernel, devices: &BTreeSet<HostDevice>) -> bool {
     match kernel.guard(devices) {
         Ok(()) => {
             tracing::info!(
-                devices = devices.iter().filter(|device| !device.bridge).count(),
+                devices = devices.iter().filter(|it| it.kind.leads_off()).count(),
                 "devices that lead off the node are guarded"
             );
             true

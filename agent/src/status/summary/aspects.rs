@@ -184,6 +184,19 @@ pub(super) fn expired(key: &ObjectKey, view: &View<'_>) -> Option<Said> {
     })
 }
 
+/// Whether each of a policy's rules that allow opens something.
+pub(super) fn effective(key: &ObjectKey, view: &View<'_>) -> Option<Said> {
+    const KIND: &str = "Effective";
+    let policy = view.snapshot.zone_policies.get(&key.name);
+    let policy = policy.filter(|_| key.kind == Kind::ZonePolicy)?;
+    let vain = view.denials.contradictions(policy);
+    Some(if vain.is_empty() {
+        Said::new(KIND, Truth::Yes, "NotContradicted", "")
+    } else {
+        Said::new(KIND, Truth::No, "Contradicted", vain.join("; "))
+    })
+}
+
 /// Rules that count.
 pub(super) fn rules(key: &ObjectKey, view: &View<'_>) -> Option<usize> {
     let policy = view.snapshot.zone_policies.get(&key.name);

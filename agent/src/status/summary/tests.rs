@@ -97,6 +97,7 @@ impl World {
             findings: &self.findings,
             census: &census(&self.snapshot),
             nodes: &self.fleet.roll(Instant::now()),
+            denials: &Denials::of(&self.snapshot),
             host_enforced: false,
         };
         let summary = summarize(&key(kind), versions, &view, young);
@@ -272,6 +273,43 @@ fn names_of_zones_resolve_to_zones_that_count() {
         &says(Some(Enforcement::Enforce), Enforcement::Disabled),
         &[("ResolvedRefs", "Yes"), ("Enforcing", "No Disabled")],
     );
+}
+
+#[test]
+fn a_policy_whose_rules_contradict_says_which_opens_nothing() {
+    let mut world = World::default().nodes(Kind::ZonePolicy, &[("w1", 1, None)]);
+    world
+        .snapshot
+        .zones
+        .insert("x".to_owned(), zone(Vec::new()));
+    let mut says = |action, expiry| {
+        let mut policy = policy("x", Enforcement::Enforce, Expiry(None));
+        policy.rules.push(ZoneRule {
+            name: "no".to_owned(),
+            action,
+            from: vec![ZonePeer::Entity(Entity::Any)],
+            expiry,
+            ..policy.rules[0].clone()
+        });
+        world.snapshot.zone_policies.insert("x".to_owned(), policy);
+        world.says(Kind::ZonePolicy, &versions(1, Some(1)), false)
+    };
+    assert_says(
+        &says(ZoneAction::Deny, Expiry(None)),
+        &[
+            (
+                "Effective",
+                "No Contradicted: rule r opens nothing: ZonePolicy/x rule no denies all of it",
+            ),
+            ("Ready", "Yes"),
+        ],
+    );
+    for (action, expiry) in [
+        (ZoneAction::Allow, Expiry(None)),
+        (ZoneAction::Deny, Expiry(Some(-1))),
+    ] {
+        assert_says(&says(action, expiry), &[("Effective", "Yes")]);
+    }
 }
 
 #[test]

@@ -24,6 +24,27 @@ impl Excerpts {
     /// The line of a diagnostic's file with a caret under its field; `None` if it cannot be read (again), or says something
     /// else by now.
     pub fn of(&mut self, diagnostic: &Diagnostic) -> Option<String> {
+        let line = diagnostic.origin.line;
+        let file = self.file(diagnostic)?;
+        let text = file.text.lines().nth(line - 1)?;
+        let (column, length) = place(&file.documents, line, &diagnostic.field)
+            .unwrap_or_else(|| (text.len() - text.trim_start().len() + 1, 1));
+        Some(excerpt(line, text, column, length))
+    }
+
+    /// The same for a diagnostic that knows of its object's line only: the line that the field is in; `None` if it is in none.
+    pub fn of_field(&mut self, diagnostic: &Diagnostic) -> Option<String> {
+        let line = diagnostic.origin.line;
+        let file = self.file(diagnostic)?;
+        let mut objects = file.documents.iter().flat_map(objects);
+        let object = objects.rfind(|object| object.position.line <= line)?;
+        let [value, name] = find(object, &diagnostic.field)?;
+        let (Position { line, column }, length) = value.or(name)?;
+        let text = file.text.lines().nth(line - 1)?;
+        Some(excerpt(line, text, column, length))
+    }
+
+    fn file(&mut self, diagnostic: &Diagnostic) -> Option<&File> {
         let origin = &diagnostic.origin;
         if origin.line == 0 || origin.file.is_empty() || origin.file == "-" {
             return None;
@@ -34,26 +55,39 @@ impl Excerpts {
             let documents = tree::parse(&text).unwrap_or_default();
             Some(File { text, documents })
         });
-        excerpt(file.as_ref()?, diagnostic)
+        file.as_ref()
     }
 }
 
-fn excerpt(file: &File, diagnostic: &Diagnostic) -> Option<String> {
-    let origin = &diagnostic.origin;
-    let line = file.text.lines().nth(origin.line - 1)?;
-    let (column, length) = place(&file.documents, origin.line, &diagnostic.field)
-        .unwrap_or_else(|| (line.len() - line.trim_start().len() + 1, 1));
-    let shown: String = line.chars().take(WIDTH).collect();
-    if column > WIDTH {
-        return None;
-    }
-    let number = origin.line.to_string();
+fn excerpt(line: usize, text: &str, column: usize, length: usize) -> String {
+    let (shown, column) = window(text, column);
+    let number = line.to_string();
     let margin = " ".repeat(number.len());
-    let carets = "^".repeat(length.min(WIDTH + 1 - column).max(1));
-    Some(format!(
+    let carets = "^".repeat(
+        length
+            .min((shown.chars().count() + 1).saturating_sub(column))
+            .max(1),
+    );
+    format!(
         "{margin} |\n{number} | {shown}\n{margin} | {}{carets}",
         " ".repeat(column - 1)
-    ))
+    )
+}
+
+/// The part of a line that is shown, and the column there of what stands in this one: the beginning where it is in that.
+fn window(line: &str, column: usize) -> (String, usize) {
+    const CUT: &str = "… ";
+    let skipped = if column + WIDTH / 4 > WIDTH {
+        column - WIDTH / 2
+    } else {
+        0
+    };
+    let shown: String = line.chars().skip(skipped).take(WIDTH).collect();
+    if skipped == 0 {
+        return (shown, column.min(WIDTH));
+    }
+    let column = column - skipped + CUT.chars().count();
+    (format!("{CUT}{shown}"), column)
 }
 
 /// Column and length of what a field says, or of its name, in a line.
@@ -62,7 +96,9 @@ fn place(documents: &[Node], line: usize, field: &str) -> Option<(usize, usize)>
     let mut best = None;
     for object in objects {
         if object.position.line <= line {
-            best = find(object, field, line).or(best);
+            let found = find(object, field).into_iter().flatten().flatten();
+            let mut here = found.filter(|(position, _)| position.line == line);
+            best = here.next().map(|(it, length)| (it.column, length)).or(best);
         }
     }
     best
@@ -76,7 +112,8 @@ fn objects(document: &Node) -> Vec<&Node> {
     }
 }
 
-fn find(object: &Node, field: &str, line: usize) -> Option<(usize, usize)> {
+/// Where what a field says stands, if it is one word, and where its name does, with their lengths.
+fn find(object: &Node, field: &str) -> Option<[Option<(Position, usize)>; 2]> {
     let mut node = object;
     let mut named = (object.position, 1);
     let mut rest = field;
@@ -107,17 +144,15 @@ fn find(object: &Node, field: &str, line: usize) -> Option<(usize, usize)> {
         named = (key.position, key.text.chars().count());
         node = value;
     }
-    // What is wrong is mostly the value; it is shown where it stands in the same line.
-    if rest.is_empty()
-        && let Value::Scalar { text, plain } = &node.value
-        && node.position.line == line
-        && !text.is_empty()
-    {
-        let quotes = if *plain { 0 } else { 2 };
-        return Some((node.position.column, text.chars().count() + quotes));
-    }
-    let (Position { line: at, column }, length) = named;
-    (at == line).then_some((column, length))
+    let value = match &node.value {
+        Value::Scalar { text, plain } if rest.is_empty() && !text.is_empty() => {
+            let quotes = if *plain { 0 } else { 2 };
+            Some((node.position, text.chars().count() + quotes))
+        }
+        _ => None,
+    };
+    // What is wrong is mostly the value.
+    Some([value, Some(named)])
 }
 
 #[cfg(test)]
@@ -157,5 +192,22 @@ mod tests {
         };
         let shown = "   |\n10 | spec: { a: 1 }\n   |            ^";
         assert_eq!(Excerpts::default().of(&diagnostic).unwrap(), shown);
+
+        let long = format!("kind: A\nspec: {{ b: \"{}\", a: no }}\n", "x".repeat(300));
+        fs::write(&file, &long).unwrap();
+        let origin = Origin {
+            line: 2,
+            ..diagnostic.origin.clone()
+        };
+        let diagnostic = Diagnostic {
+            origin,
+            ..diagnostic
+        };
+        let shown = Excerpts::default().of(&diagnostic).unwrap();
+        let [_, line, carets]: [&str; 3] = shown.lines().collect::<Vec<_>>().try_into().unwrap();
+        let at = carets.find('^').unwrap();
+        let above: String = line.chars().skip(at).take(2).collect();
+        assert_eq!((above.as_str(), carets.trim_end().len()), ("no", at + 2));
+        assert!(line.starts_with("2 | … xxx"), "{line}");
     }
 }

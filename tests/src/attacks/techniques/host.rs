@@ -44,13 +44,7 @@ pub const TECHNIQUES: &[Technique] = &[
     technique("host-raw-header-marked", HOST_RAW, BOTH, |s, f, t| {
         marked_sockets(s, f, t, "raw-header-marked")
     }),
-    Technique {
-        limit: Some(
-            "a pair of devices in the node, one end of which is a port of the pods' bridge, lets whoever may make packets in \
-             the node's network send as a pod: at the uplink such a packet comes from the bridge as pods' do",
-        ),
-        ..technique("host-at-bridge", HOST_RAW, BOTH, at_bridge)
-    },
+    technique("host-at-bridge", HOST_RAW, BOTH, at_bridge),
     technique("host-new-uplink", HOST_RAW, BOTH, new_uplink),
     technique("host-marked-at-uplink", HOST_RAW, BOTH, marked_at_uplink),
     technique(
@@ -119,6 +113,7 @@ fn at_bridge(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()>
         place.on_node("ip link set loop1 master cni0")?;
         place.on_node("ip link set loop0 up")?;
         place.on_node("ip link set loop1 up")?;
+        stage.guards("loop0", "to_pair")?;
         let bridge = place.hardware(&place.node(), "cni0")?;
         let attacker = Attacker::host(place, Rights::NetRaw)?
             .at("loop0", &bridge)
@@ -141,7 +136,7 @@ fn new_uplink(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()
         place.run(&outside, "ip link set eth1 up")?;
         place.on_node("ip link set uplink1 up")?;
         place.on_node("ip addr add 192.168.88.1/24 dev uplink1")?;
-        let guarded = stage.guards("uplink1");
+        let guarded = stage.guards("uplink1", "to_host");
         let next_hop = place.hardware(&outside, "eth1")?;
         let attacker = Attacker::host(place, Rights::NetRaw)?.at("uplink1", &next_hop);
         for technique in ["packet", "packet-spoofed"] {

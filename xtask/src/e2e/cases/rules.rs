@@ -1,25 +1,24 @@
 //! The ten rules: every way between pods, hosts outside and a node of the control plane, tried beside what is said offline of
 //! the cluster's own objects and of the example's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
-};
+mod ways;
+mod world;
+
+use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::End;
 use crate::e2e::{
-    cluster::{Cluster, items},
+    cluster::Cluster,
     eventually,
-    expect::{self, Pod, Way},
-    outsider::{Attempt, Outsider, World},
-    probe::{self, Outcome},
+    expect::{self, Matrix, Pod, Way},
+    outsider::Outsider,
+    probe::Transport,
     rules::{self, Host, MASTER, PREFIX},
 };
-
-/// Where a way is tried, and whether policy leaves it open.
-type Tried = (Way, SocketAddr, bool);
+use ways::{Tried, from_outside, from_pod, tried_from_master, tried_from_outside, tried_from_pod};
+use world::world;
 
 /// All ways go as the rules say, and the rules say the same as in the lab.
 pub(super) fn ten(cluster: &Cluster) -> Result<End> {
@@ -54,33 +53,25 @@ fn every(cluster: &Cluster, before: &str) -> Result<End> {
     let count = eventually("every way goes as the rules say", || {
         let mut tried: Vec<Tried> = Vec::new();
         let mut wrong = Vec::new();
+        let mut note = |ways: Vec<Tried>, reached: Vec<bool>| {
+            let went = ways.iter().zip(reached);
+            let otherwise = went.filter(|((_, _, open), reached)| open != reached);
+            wrong.extend(otherwise.map(|(way, _)| said(way)));
+            tried.extend(ways);
+        };
         for from in &pods {
             let ways = from_pod(from, &pods, &hosts, &expected)?;
-            let words: Vec<String> = ways.iter().map(|(_, to, _)| to.to_string()).collect();
-            let outcomes = probe::connect(cluster, from, &words)?;
-            let reached =
-                |to: &SocketAddr| outcomes.get(&to.to_string()) == Some(&Outcome::Reached);
-            wrong.extend(
-                ways.iter()
-                    .filter(|(_, to, open)| reached(to) != *open)
-                    .map(said),
-            );
-            tried.extend(ways);
+            let reached = tried_from_pod(cluster, from, &ways)?;
+            note(ways, reached);
         }
         for host in &hosts {
             let ways = from_outside(host, &pods, &expected)?;
             let reached = if host.name == MASTER {
-                from_master(cluster, &ways)?
+                tried_from_master(cluster, &ways)?
             } else {
-                outsider.connect(&attempts(host, &ways))?
+                tried_from_outside(&mut outsider, host, &ways)?
             };
-            let pairs = ways.iter().zip(reached);
-            wrong.extend(
-                pairs
-                    .filter(|((_, _, open), it)| it != open)
-                    .map(|(it, _)| said(it)),
-            );
-            tried.extend(ways);
+            note(ways, reached);
         }
         ensure!(
             wrong.is_empty(),
@@ -115,57 +106,12 @@ fn host(name: &str) -> Result<Host> {
         .with_context(|| format!("the lab has no {name}"))
 }
 
-/// What is outside: addresses of the families that pods have, and the ways to the pods.
-fn world(cluster: &Cluster, pods: &[Pod], hosts: &[Host]) -> Result<World> {
-    let families: BTreeSet<&str> = pods
-        .iter()
-        .flat_map(|pod| pod.addresses.iter().map(|it| expect::family(it)))
-        .collect();
-    let has = |address: &IpAddr| families.contains(family(*address));
-    let mut world = World::default();
-    for host in hosts {
-        for &address in host.addresses.iter().filter(|it| has(it)) {
-            world.addresses.push(address);
-            world
-                .serves
-                .extend(host.ports().map(|port| SocketAddr::new(address, port)));
-        }
-    }
-    for node in items(&cluster.kubectl.json(&["get", "nodes"])?) {
-        let texts = |value: &serde_json::Value, field: &str| -> Vec<String> {
-            let all = value.as_array().into_iter().flatten();
-            all.filter_map(|it| {
-                if field.is_empty() {
-                    it.as_str()
-                } else {
-                    it[field].as_str()
-                }
-            })
-            .map(str::to_owned)
-            .collect()
-        };
-        let addresses = texts(&node["status"]["addresses"], "address");
-        for network in texts(&node["spec"]["podCIDRs"], "") {
-            let by = addresses.iter().filter_map(|it| it.parse::<IpAddr>().ok());
-            let by = by
-                .into_iter()
-                .find(|it| family(*it) == expect::family(&network));
-            world.routes.extend(by.map(|by| (network.clone(), by)));
-        }
-    }
-    Ok(world)
-}
-
-fn family(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "IPv4" } else { "IPv6" }
-}
-
-/// All ports of TCP that somebody serves.
-fn ports(pods: &[Pod], hosts: &[Host]) -> BTreeSet<u64> {
-    let theirs = hosts.iter().flat_map(|host| host.ports().map(u64::from));
-    pods.iter()
-        .flat_map(|pod| pod.ports.clone())
-        .chain(theirs)
+/// All ports that somebody serves.
+fn ports(pods: &[Pod], hosts: &[Host]) -> BTreeSet<(Transport, u64)> {
+    let of_pods = pods.iter().flat_map(Pod::all_ports);
+    let of_hosts = hosts.iter().flat_map(Host::ports);
+    of_pods
+        .chain(of_hosts.map(|(by, port)| (by, u64::from(port))))
         .collect()
 }
 
@@ -177,10 +123,10 @@ fn outside(hosts: &[Host]) -> Vec<(String, IpAddr)> {
 }
 
 /// What is said of the cluster is what is said of the example, cell by cell.
-fn agree(expected: &BTreeMap<Way, bool>, ports: &BTreeSet<u64>) -> Result<()> {
+fn agree(expected: &Matrix, ports: &BTreeSet<(Transport, u64)>) -> Result<()> {
     let theirs = expect::matrix_with(&rules::documents()?, &outside(&rules::hosts()?), ports)?;
     let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
-    let ours: BTreeMap<Way, bool> = expected
+    let ours: Matrix = expected
         .iter()
         .map(|(way, open)| {
             let way = Way {
@@ -214,103 +160,4 @@ fn agree(expected: &BTreeMap<Way, bool>, ports: &BTreeSet<u64>) -> Result<()> {
     ensure!(compared > 0, "the cluster has none of the example's ways");
     eprintln!("{compared} cells are the example's, of {}", theirs.len());
     Ok(())
-}
-
-fn open(expected: &BTreeMap<Way, bool>, way: &Way) -> Result<bool> {
-    let found = expected.get(way).copied();
-    found.with_context(|| format!("`ringfence matrix` says nothing of {way}"))
-}
-
-/// Ways of a pod to all others and to hosts.
-fn from_pod(
-    from: &Pod,
-    pods: &[Pod],
-    hosts: &[Host],
-    expected: &BTreeMap<Way, bool>,
-) -> Result<Vec<Tried>> {
-    let mut ways = Vec::new();
-    for to in pods {
-        for (target, way) in super::ways::ways(from, to) {
-            ways.push((way.clone(), target.parse()?, open(expected, &way)?));
-        }
-    }
-    let has = |family: &str| from.addresses.iter().any(|it| expect::family(it) == family);
-    for host in hosts {
-        for &address in host.addresses.iter().filter(|it| has(family(**it))) {
-            for port in host.ports() {
-                let way = Way {
-                    from: from.id(),
-                    to: host.name.clone(),
-                    port: port.into(),
-                    family: family(address),
-                };
-                let open = open(expected, &way)?;
-                ways.push((way, SocketAddr::new(address, port), open));
-            }
-        }
-    }
-    Ok(ways)
-}
-
-/// Ways of a host to all pods.
-fn from_outside(from: &Host, pods: &[Pod], expected: &BTreeMap<Way, bool>) -> Result<Vec<Tried>> {
-    let mut ways = Vec::new();
-    for to in pods {
-        for address in &to.addresses {
-            let address: IpAddr = address.parse()?;
-            if !from
-                .addresses
-                .iter()
-                .any(|it| family(*it) == family(address))
-            {
-                continue;
-            }
-            for &port in &to.ports {
-                let way = Way {
-                    from: from.name.clone(),
-                    to: to.id(),
-                    port,
-                    family: family(address),
-                };
-                let open = open(expected, &way)?;
-                ways.push((way, SocketAddr::new(address, u16::try_from(port)?), open));
-            }
-        }
-    }
-    Ok(ways)
-}
-
-fn attempts(from: &Host, ways: &[Tried]) -> Vec<Attempt> {
-    let source = |to: &SocketAddr| {
-        from.addresses
-            .iter()
-            .find(|it| it.is_ipv4() == to.is_ipv4())
-    };
-    let all = ways.iter().filter_map(|(_, to, _)| {
-        Some(Attempt {
-            from: *source(to)?,
-            to: *to,
-        })
-    });
-    all.collect()
-}
-
-/// Tries from the node itself.
-fn from_master(cluster: &Cluster, ways: &[Tried]) -> Result<Vec<bool>> {
-    if ways.is_empty() {
-        return Ok(Vec::new());
-    }
-    let node = Pod {
-        namespace: format!("{PREFIX}nodes"),
-        name: MASTER.to_owned(),
-        addresses: Vec::new(),
-        node: String::new(),
-        ports: Vec::new(),
-    };
-    let words: Vec<String> = ways.iter().map(|(_, to, _)| to.to_string()).collect();
-    let outcomes = probe::connect(cluster, &node, &words)?;
-    let reached = words
-        .iter()
-        .map(|to| outcomes.get(to) == Some(&Outcome::Reached));
-    Ok(reached.collect())
 }

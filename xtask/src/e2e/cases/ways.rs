@@ -101,6 +101,7 @@ mod tests {
             addresses: addresses.iter().map(|&it| it.to_owned()).collect(),
             node: "node".to_owned(),
             ports: vec![80],
+            datagrams: Vec::new(),
         }
     }
 

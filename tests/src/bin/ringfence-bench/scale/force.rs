@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    path::PathBuf,
     process::{Command, Stdio},
     time::Instant,
 };
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ringfence_agent::{
     compile::{Compiler, Options},
-    dataplane::{self, Kernel as _},
+    dataplane::{self, Dataplane, Kernel as _},
     diff::Limits,
     model::Snapshot,
 };
@@ -30,111 +31,82 @@ const NAMES: [&str; 6] = [
     "maps: kernel memory, MiB",
 ];
 
+/// Which percentiles of zones' edits are told.
+const PERCENTILES: [usize; 3] = [50, 90, 99];
+
 /// Rounds that the snapshot may have been through; divisible by three, so that pods that go have come.
 const BEFORE: u32 = 9_000;
 
 /// Measures, if this user may.
-pub fn measure(snapshot: Snapshot, pods: u32, rounds: u32) -> Figures {
-    let figures = if nix::unistd::geteuid().is_root() {
-        sandbox(move |bpffs| within(bpffs, snapshot, pods, rounds)).unwrap_or_else(|error| {
-            eprintln!("nothing is known of the kernel: {error:#}");
-            [f64::NAN; NAMES.len()]
-        })
+///
+/// # Errors
+///
+/// If the kernel does not take the programs or a state.
+pub fn measure(snapshot: Snapshot, pods: u32, rounds: u32) -> Result<Figures> {
+    let measured = if nix::unistd::geteuid().is_root() {
+        sandbox(move |bpffs| within(bpffs, snapshot, pods, rounds))?
     } else {
         [f64::NAN; NAMES.len()]
     };
     let names = NAMES.iter().map(|&name| name.to_owned());
-    names.zip(figures).collect()
+    Ok(names.zip(measured).collect())
 }
 
-/// Measures edits of zones, if this user may.
-pub fn measure_zones(snapshot: Snapshot, zones: u32, rounds: u32) -> Figures {
+/// Measures edits of zones, if this user may and there are any.
+///
+/// # Errors
+///
+/// If the kernel does not take the programs or a state.
+pub fn measure_zones(snapshot: Snapshot, zones: u32, rounds: u32) -> Result<Figures> {
     let measured = if nix::unistd::geteuid().is_root() && zones > 0 {
-        sandbox(move |bpffs| with_zones(bpffs, snapshot, zones, rounds)).unwrap_or_else(|error| {
-            eprintln!("nothing is known of the kernel: {error:#}");
-            Vec::new()
-        })
+        sandbox(move |bpffs| with_zones(bpffs, snapshot, zones, rounds))?
     } else {
-        Vec::new()
+        vec![f64::NAN; zones::EDITS.len() * PERCENTILES.len()]
     };
-    let mut measured = measured.into_iter();
-    let mut figures = Figures::new();
-    for (name, _) in zones::EDITS {
-        for part in ["p50", "p99"] {
-            let value = measured.next().unwrap_or(f64::NAN);
-            figures.push((format!("in force: {name} {part}, ms"), value));
-        }
-    }
-    figures
+    let names = zones::EDITS.iter().flat_map(|(name, _)| {
+        PERCENTILES.map(|percentile| format!("in force: {name} p{percentile}, ms"))
+    });
+    Ok(names.zip(measured).collect())
 }
 
-/// For each kind of edit the median and the 99th percentile.
-fn with_zones(
-    bpffs: std::path::PathBuf,
-    mut snapshot: Snapshot,
-    zones: u32,
-    rounds: u32,
-) -> Result<Vec<f64>> {
-    devices()?;
-    let mut kernel = dataplane::open(&dataplane::Options {
-        limits: zones::limits(),
-        ..desk::options(bpffs)
-    })?;
-    let mut compiler = Compiler::new(Options::default());
-    let mut in_force = |snapshot: &Snapshot| -> Result<f64> {
-        let start = Instant::now();
-        let (desired, _) = compiler.update(snapshot);
-        let compiled = start.elapsed();
-        let applied = kernel.apply(&desired)?;
-        Ok((compiled + applied.in_force).as_secs_f64() * 1e3)
-    };
-    in_force(&snapshot)?;
+/// The percentiles of each kind of edit.
+fn with_zones(bpffs: PathBuf, mut snapshot: Snapshot, zones: u32, rounds: u32) -> Result<Vec<f64>> {
+    let mut node = Node::new(bpffs, zones::limits())?;
+    node.in_force(&snapshot)?;
     let mut figures = Vec::new();
     for (_, edit) in zones::EDITS {
         let mut took = Vec::new();
         for round in 0..rounds {
             // Other ones than before.
             edit(&mut snapshot, zones, round + BEFORE + 1);
-            took.push(in_force(&snapshot)?);
+            took.push(node.in_force(&snapshot)?);
         }
-        figures.extend([percentile(took.clone(), 50), percentile(took, 99)]);
+        figures.extend(PERCENTILES.map(|part| percentile(took.clone(), part)));
     }
     Ok(figures)
 }
 
 fn within(
-    bpffs: std::path::PathBuf,
+    bpffs: PathBuf,
     mut snapshot: Snapshot,
     pods: u32,
     rounds: u32,
 ) -> Result<[f64; NAMES.len()]> {
-    devices()?;
-    let mut kernel = dataplane::open(&dataplane::Options {
-        limits: Limits::default(),
-        ..desk::options(bpffs)
-    })?;
-    let mut compiler = Compiler::new(Options::default());
-    // From the object to packets that notice: compiler, plan, system calls.
-    let mut in_force = |snapshot: &Snapshot| -> Result<f64> {
-        let start = Instant::now();
-        let (desired, _) = compiler.update(snapshot);
-        let compiled = start.elapsed();
-        let applied = kernel.apply(&desired)?;
-        Ok((compiled + applied.in_force).as_secs_f64() * 1e3)
-    };
-    let everything = in_force(&snapshot)?;
+    let mut node = Node::new(bpffs, Limits::default())?;
+    let everything = node.in_force(&snapshot)?;
     let mut events = Vec::new();
     for round in 0..10 * rounds {
         // Other ones than before.
         change_a_pod(&mut snapshot, pods, round + BEFORE);
-        events.push(in_force(&snapshot)?);
+        events.push(node.in_force(&snapshot)?);
     }
     let mut edits = Vec::new();
     for round in 0..rounds {
         edit_a_policy(&mut snapshot, pods, round + BEFORE);
-        edits.push(in_force(&snapshot)?);
+        edits.push(node.in_force(&snapshot)?);
     }
-    let memory: u64 = kernel.objects()?.iter().filter_map(|it| it.memory).sum();
+    let objects = node.kernel.objects()?;
+    let memory: u64 = objects.iter().filter_map(|it| it.memory).sum();
     Ok([
         everything,
         1e3 * percentile(events.clone(), 50),
@@ -143,6 +115,33 @@ fn within(
         percentile(edits, 99),
         count(usize::try_from(memory)?) / 1024.0 / 1024.0,
     ])
+}
+
+/// A node's agent as far as packets notice it: the compiler, the plan, the kernel's maps.
+struct Node {
+    compiler: Compiler,
+    kernel: Dataplane,
+}
+
+impl Node {
+    /// With all devices there, and nothing known.
+    fn new(bpffs: PathBuf, limits: Limits) -> Result<Self> {
+        devices()?;
+        let options = desk::options(bpffs);
+        Ok(Self {
+            compiler: Compiler::new(Options::default()),
+            kernel: dataplane::open(&dataplane::Options { limits, ..options })?,
+        })
+    }
+
+    /// Milliseconds from the objects to packets that notice.
+    fn in_force(&mut self, snapshot: &Snapshot) -> Result<f64> {
+        let start = Instant::now();
+        let (desired, _) = self.compiler.update(snapshot);
+        let compiled = start.elapsed();
+        let applied = self.kernel.apply(&desired)?;
+        Ok((compiled + applied.in_force).as_secs_f64() * 1e3)
+    }
 }
 
 /// Devices for the programs to be attached to, in this thread's network namespace.

@@ -98,7 +98,7 @@ pub fn measure(pods: u32, quick: bool) -> Result<Figures> {
     say("classes", count(installed.classes.len()));
     say("addresses and networks", count(installed.addresses.len()));
     drop(desired);
-    for (name, value) in force::measure(agent.snapshot, pods, if quick { 10 } else { 100 }) {
+    for (name, value) in force::measure(agent.snapshot, pods, if quick { 10 } else { 100 })? {
         say(&name, value);
     }
     Ok(figures)
@@ -180,7 +180,7 @@ fn zoned(zones: u32, rounds: u32) -> Result<Figures> {
     say("tables", count(installed.tables.len()));
     say("cells", cells(installed));
     say("classes", count(installed.classes.len()));
-    for (name, value) in force::measure_zones(agent.snapshot, zones, rounds / 5) {
+    for (name, value) in force::measure_zones(agent.snapshot, zones, rounds)? {
         say(&name, value);
     }
     Ok(figures)
@@ -292,9 +292,7 @@ pub fn count(number: usize) -> f64 {
 
 fn cells(installed: &Installed) -> f64 {
     let tables = installed.tables.values();
-    tables
-        .map(|state| f64::from(state.rows) * f64::from(state.table.columns))
-        .sum()
+    tables.map(|state| count(state.cells().len())).sum()
 }
 
 /// MiB of this process that are in memory.
