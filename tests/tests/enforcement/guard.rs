@@ -75,6 +75,11 @@ impl Scene {
         self.judge.arrivals(self.attempt).len()
     }
 
+    /// Waits until what was sent from a namespace has arrived, or never will.
+    pub(super) fn settle(&self, netns: &str) {
+        self.judge.fence(netns).expect("what is no metadata passes");
+    }
+
     /// Who sent them.
     pub(super) fn sources(&self) -> Vec<IpAddr> {
         let arrivals = self.judge.arrivals(self.attempt).into_iter();
