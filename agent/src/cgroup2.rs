@@ -15,6 +15,8 @@ const PODS: [&str; 4] = [
     "kubelet.slice/kubelet-kubepods.slice",
     "kubelet/kubepods",
 ];
+/// Where systemd runs, this is.
+const SYSTEMD: &str = "/run/systemd/system";
 /// Classes of service that have a cgroup between the pods' and the pod's.
 const CLASSES: [&str; 2] = ["burstable", "besteffort"];
 
@@ -51,6 +53,37 @@ pub fn pods_root() -> Result<PathBuf> {
     bail!("there is none of {}", places.join(", "))
 }
 
+/// Where kubelets put all pods, by their driver of cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// systemd.
+    Systemd,
+    /// The kubelet itself.
+    Cgroupfs,
+}
+
+/// The root of the pods' cgroups, there or not: where there is one it is that, else where the kubelet will have it with this driver,
+/// or with the one that goes with this machine's init.
+///
+/// # Errors
+///
+/// If no cgroup version 2 is mounted.
+pub fn pods_root_to_be(driver: Option<Driver>) -> Result<PathBuf> {
+    let driver = match driver {
+        Some(driver) => driver,
+        None => match pods_root() {
+            Ok(found) => return Ok(found),
+            Err(_none_yet) if Path::new(SYSTEMD).is_dir() => Driver::Systemd,
+            Err(_none_yet) => Driver::Cgroupfs,
+        },
+    };
+    let mount = mount_point()?;
+    Ok(mount.join(match driver {
+        Driver::Systemd => PODS[0],
+        Driver::Cgroupfs => PODS[1],
+    }))
+}
+
 fn mounts() -> Result<Vec<PathBuf>> {
     let mounts =
         fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
@@ -61,11 +94,24 @@ fn mounts() -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// The root of the pods' cgroups below the root of all.
+/// The root of the pods' cgroups below the root of all: one with cgroups below it before one that somebody has only prepared.
 fn pods_below(mount: &Path) -> Option<PathBuf> {
-    PODS.iter()
-        .map(|below| mount.join(below))
-        .find(|path| path.is_dir())
+    let there = || {
+        PODS.iter()
+            .map(|below| mount.join(below))
+            .filter(|path| path.is_dir())
+    };
+    there()
+        .find(|path| is_used(path))
+        .or_else(|| there().next())
+}
+
+/// True if there are cgroups below this one.
+fn is_used(cgroup: &Path) -> bool {
+    let entries = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_type().ok())
+        .any(|kind| kind.is_dir())
 }
 
 /// A pod's cgroup below the pods' root: under its own name if it has one, else by its UID as kubelets name it. The
@@ -216,6 +262,19 @@ mod tests {
             assert_eq!(pod_directory(&root, "shop_web", "other"), None);
             assert_eq!(pod_directory(&root, "shop_web", ""), None);
         }
+    }
+
+    #[test]
+    fn where_the_kubelet_has_its_pods_counts_more_than_what_was_prepared_for_another_driver() {
+        let directory = tempfile::tempdir().unwrap();
+        let mount = directory.path();
+        fs::create_dir(mount.join("kubepods.slice")).unwrap();
+        fs::create_dir(mount.join("kubepods")).unwrap();
+        assert_eq!(pods_below(mount), Some(mount.join("kubepods.slice")));
+        fs::create_dir(mount.join("kubepods/burstable")).unwrap();
+        assert_eq!(pods_below(mount), Some(mount.join("kubepods")));
+        fs::create_dir(mount.join("kubepods.slice/kubepods-besteffort.slice")).unwrap();
+        assert_eq!(pods_below(mount), Some(mount.join("kubepods.slice")));
     }
 
     #[test]

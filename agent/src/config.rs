@@ -2,6 +2,7 @@
 
 mod firewall;
 mod flags;
+mod guard;
 mod host;
 mod mark;
 mod selector;
@@ -15,7 +16,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ringfence_common::mark::MarkLayout;
 
 use crate::{
-    args::{AgentArgs, LogFormat, Nri, NriFail, Switch, Tcx},
+    args::{AgentArgs, LogFormat, Nri, NriFail, Switch},
     cli::failure::Failure,
     compile::{self, AnnotatedPods, NetworkPolicy},
     dataplane::{Attach, Firewall},
@@ -27,11 +28,12 @@ use crate::{
 
 use flags::{
     at_least_one, parse_annotations, parse_audit_interval, parse_cgroup_root, parse_http,
-    parse_network_policy, parse_node_cgroup, parse_nri_timeout,
+    parse_network_policy, parse_node_cgroup, parse_nri_timeout, parse_tcx,
 };
 use host::parse_host;
 use source::{parse_cluster, parse_manifests, parse_pod};
 
+pub use guard::GuardConfig;
 pub use mark::parse_mark;
 pub use selector::parse as parse_selector;
 pub use source::{Cluster, Source};
@@ -242,11 +244,7 @@ impl Config {
             mark,
             event_rate,
             audit_interval: parse_audit_interval(audit_interval)?,
-            attach: match tcx {
-                Tcx::Auto => Attach::Auto,
-                Tcx::On => Attach::Tcx,
-                Tcx::Off => Attach::Clsact,
-            },
+            attach: parse_tcx(tcx),
             log_format,
             verbosity: verbose,
         })

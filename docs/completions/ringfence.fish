@@ -296,10 +296,11 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l undo -d '
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -l done -d 'Take nothing off, but say whether a `detach --stay` with this --run-dir has taken everything off: exit 0, else 1'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand detach" -s V -l version -d 'Print version'
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -s h -l help -d 'Print help'
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -s V -l version -d 'Print version'
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -f -a "who-can" -d 'List the pods that may reach a metadata endpoint, by what, and until when. Needs: a running agent; nothing with -f'
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report" -f -a "report" -d 'List every pod that may reach metadata or was lately denied it. Needs: a running agent; nothing with -f'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report guard" -s h -l help -d 'Print help'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report guard" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report guard" -f -a "who-can" -d 'List the pods that may reach a metadata endpoint, by what, and until when. Needs: a running agent; nothing with -f'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report guard" -f -a "report" -d 'List every pod that may reach metadata or was lately denied it. Needs: a running agent; nothing with -f'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and not __fish_seen_subcommand_from who-can report guard" -f -a "guard" -d 'Put up at boot, before the kubelet and without an agent, what denies metadata to pods that nobody knows yet. Needs: root'
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s f -l filename -d 'Ask manifests instead of an agent: file or directory of YAML; `-` is standard input. May be repeated' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
@@ -332,6 +333,26 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s V -l version -d 'Print version'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -s f -l filename -d 'Deny too what a MetadataFirewall in these manifests adds to the catalogue: file or directory of YAML; `-` is standard input. May be repeated' -r -F
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l cgroup-root -d 'Root of the pods\' cgroup subtree (cgroup v2), made if it is not there: a directory; `systemd` and `cgroupfs` for where kubelets with that driver have it; `auto` for where it is, else as goes with this machine\'s init; `off` for no socket hooks' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l node-cgroup -d 'Root of the cgroups (cgroup v2) whose sockets may be the node\'s own: `auto` is the root of all' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l netns -d 'Enter this network namespace first: a name below /run/netns, or a path' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l bpffs -d 'Directory for pins, the agent\'s; must be on a bpffs' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l run-dir -d 'Directory of the agent\'s lock' -r -f -a "(__fish_complete_directories)"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l nat64-prefix -d 'A prefix by which IPv6 reaches IPv4 here (NAT64, RFC 6052), besides 64:ff9b::/96. May be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l mark-source-mask -d 'Bits of the packet mark that carry the sending pod, the agent\'s' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant, the agent\'s' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l tcx -d 'Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline, as the agent does' -r -f -a "auto\t'By TCX where the kernel has it'
+on\t'By TCX or not at all'
+off\t'By clsact'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
+json\t'JSON with apiVersion and kind'
+yaml\t'The same as YAML'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l ignore-other-kinds -d 'Pass over objects of kinds that are not read, such as Deployments, instead of refusing them'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l watch -d 'Stay, and guard uplinks that appear, until an agent has taken over. Tells systemd (Type=notify) when everything stands; a layer that does not is tried again every ten seconds'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l no-headers -d 'No header line in tables'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -s V -l version -d 'Print version'
 complete -c ringfence -n "__fish_ringfence_using_subcommand version" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"

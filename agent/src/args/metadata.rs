@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
+use ipnet::Ipv6Net;
 
-use super::{ClusterArgs, ReadArgs};
+use super::{
+    BPFFS, ClusterArgs, MARK_PROOF_MASK, MARK_SOURCE_MASK, OutputArgs, RUN_DIR, ReadArgs, Tcx,
+};
 
 /// The verbs of `ringfence metadata`.
 #[derive(Clone, Debug, Subcommand)]
@@ -16,6 +19,61 @@ pub enum MetadataVerb {
     /// With --from kube2iam it prints the MetadataAccess objects instead that grant metadata to the pods that kube2iam or kiam
     /// serve now, as YAML.
     Report(MetadataReportArgs),
+    /// Put up at boot, before the kubelet and without an agent, what denies metadata to pods that nobody knows yet. Needs: root.
+    ///
+    /// Programs and maps are pinned and stay: at the uplinks, at `lo`, at the pods' cgroup, which is made if need be. The built-in catalogue is denied
+    /// to everybody below that cgroup and to whatever is forwarded. The agent that starts later takes over hook by hook. Where an agent's
+    /// pins are in force, or one runs, nothing is touched.
+    ///
+    /// Exit codes: 0 all of it stands, or an agent's does, 1 a layer could not be put up (it is named; the others stand), 2 error.
+    Guard(Box<GuardArgs>),
+}
+
+/// Flags of `ringfence metadata guard`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct GuardArgs {
+    /// Deny too what a MetadataFirewall in these manifests adds to the catalogue: file or directory of YAML; `-` is standard input. May
+    /// be repeated.
+    #[arg(short = 'f', long = "filename", value_name = "MANIFESTS", value_hint = ValueHint::AnyPath)]
+    pub files: Vec<PathBuf>,
+    /// Pass over objects of kinds that are not read, such as Deployments, instead of refusing them.
+    #[arg(long, requires = "files")]
+    pub ignore_other_kinds: bool,
+    /// Stay, and guard uplinks that appear, until an agent has taken over. Tells systemd (Type=notify) when everything stands; a layer that
+    /// does not is tried again every ten seconds.
+    #[arg(long)]
+    pub watch: bool,
+    /// Root of the pods' cgroup subtree (cgroup v2), made if it is not there: a directory; `systemd` and `cgroupfs` for where kubelets with
+    /// that driver have it; `auto` for where it is, else as goes with this machine's init; `off` for no socket hooks.
+    #[arg(long, value_name = "auto|systemd|cgroupfs|off|DIR", default_value = "auto", value_hint = ValueHint::DirPath)]
+    pub cgroup_root: PathBuf,
+    /// Root of the cgroups (cgroup v2) whose sockets may be the node's own: `auto` is the root of all.
+    #[arg(long, value_name = "auto|off|DIR", default_value = "auto", value_hint = ValueHint::DirPath)]
+    pub node_cgroup: PathBuf,
+    /// Enter this network namespace first: a name below /run/netns, or a path.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+    /// Directory for pins, the agent's; must be on a bpffs.
+    #[arg(long, value_name = "DIR", default_value = BPFFS, value_hint = ValueHint::DirPath)]
+    pub bpffs: PathBuf,
+    /// Directory of the agent's lock.
+    #[arg(long, value_name = "DIR", env = "RINGFENCE_RUN_DIR", default_value = RUN_DIR, value_hint = ValueHint::DirPath)]
+    pub run_dir: PathBuf,
+    /// A prefix by which IPv6 reaches IPv4 here (NAT64, RFC 6052), besides 64:ff9b::/96. May be repeated.
+    #[arg(long, value_name = "PREFIX")]
+    pub nat64_prefix: Vec<Ipv6Net>,
+    /// Bits of the packet mark that carry the sending pod, the agent's.
+    #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
+    pub mark_source_mask: String,
+    /// Bit of the packet mark that proves a metadata grant, the agent's.
+    #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
+    pub mark_proof_mask: String,
+    /// Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline, as the agent does.
+    #[arg(long, value_enum, default_value_t = Tcx::Auto)]
+    pub tcx: Tcx,
+    /// How to print.
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// What is asked: manifests, this node's agent, or every node's.

@@ -12,6 +12,7 @@ use super::failure::Outcome;
 use crate::{
     args::{AgentArgs, LogFormat},
     config::{Config, Source},
+    dataplane,
     index::{self, Keeper, State},
     locate::World,
     run::{self, Parts, Task, descriptors, directory},
@@ -134,7 +135,7 @@ fn kept(
         source,
         directory: directory.to_owned(),
         node: node.clone(),
-        patience: if super::kernel::is_enforcing(config) {
+        patience: if dataplane::is_enforcing(&config.bpffs) {
             PATIENCE
         } else {
             Duration::ZERO

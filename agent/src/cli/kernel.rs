@@ -40,12 +40,3 @@ pub(super) fn compiler(config: &Config) -> Compile {
         compiler.update(snapshot)
     })
 }
-
-/// True if programs are in force from before, of whatever version.
-pub(super) fn is_enforcing(config: &Config) -> bool {
-    let versions = std::fs::read_dir(&config.bpffs).into_iter().flatten();
-    versions.flatten().any(|version| {
-        std::fs::read_dir(version.path().join("links"))
-            .is_ok_and(|mut links| links.next().is_some())
-    })
-}

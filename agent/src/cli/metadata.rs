@@ -1,5 +1,6 @@
 //! `ringfence metadata`.
 
+mod guard;
 mod kube2iam;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub(super) fn run(verb: &MetadataVerb) -> Outcome {
         MetadataVerb::WhoCan(args) => who_can(args),
         MetadataVerb::Report(args) if args.from.is_some() => kube2iam::run(args),
         MetadataVerb::Report(args) => report(args),
+        MetadataVerb::Guard(args) => guard::run(args),
     }
 }
 

@@ -47,7 +47,7 @@ fn parse_layers(asked: &[String]) -> Result<u32, Failure> {
     })
 }
 
-fn parse_prefixes(prefixes: &[Ipv6Net]) -> Result<[Nat64; MAX_NAT64], Failure> {
+pub(super) fn parse_prefixes(prefixes: &[Ipv6Net]) -> Result<[Nat64; MAX_NAT64], Failure> {
     let mut nat64 = [Nat64::default(); MAX_NAT64];
     if prefixes.len() > MAX_NAT64 {
         return Err(

@@ -8,10 +8,11 @@ use std::{
 
 use super::selector;
 use crate::{
-    args::NetworkPolicyMode,
+    args::{NetworkPolicyMode, Tcx},
     cgroup2, check,
     cli::failure::Failure,
     compile::{AnnotatedPods, NetworkPolicy},
+    dataplane::Attach,
 };
 
 pub(super) fn at_least_one(flag: &str, value: u32) -> Result<u32, Failure> {
@@ -107,5 +108,13 @@ pub(super) fn parse_node_cgroup(given: PathBuf) -> Option<PathBuf> {
         // Without one the other hooks stand alone; the agent says so when it starts.
         Some("auto") => cgroup2::mount_point().ok(),
         _ => Some(given),
+    }
+}
+
+pub(super) const fn parse_tcx(tcx: Tcx) -> Attach {
+    match tcx {
+        Tcx::Auto => Attach::Auto,
+        Tcx::On => Attach::Tcx,
+        Tcx::Off => Attach::Clsact,
     }
 }

@@ -1,5 +1,6 @@
 //! The real [`Kernel`]: maps, programs and links of this machine.
 
+mod guard;
 mod hooks;
 mod names;
 mod open;
@@ -37,6 +38,7 @@ use crate::{
     model::HostDevice,
 };
 
+pub use guard::{Guard, GuardLayer, guard};
 pub use names::Names;
 pub use open::{detach, open};
 

@@ -6,7 +6,7 @@ use super::{KernelError, Options, pins::Pins, spec};
 use crate::diff::Limits;
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel, include_bytes_aligned,
-    programs::{CgroupSkb, CgroupSockAddr, Program, ProgramError, SchedClassifier},
+    programs::{Program, ProgramError, SchedClassifier},
 };
 
 /// The kernel half; empty in a build without it.
@@ -24,7 +24,7 @@ pub const CLASSIFIERS: [&str; 11] = [
     "from_tunnel_l3",
     LOOP_PROGRAM,
     PAIR_PROGRAM,
-    "clock",
+    CLOCK_PROGRAM,
 ];
 /// Names of the socket programs.
 pub const SOCKET_PROGRAMS: [&str; 4] = ["connect4", "connect6", "sendmsg4", "sendmsg6"];
@@ -34,6 +34,9 @@ pub const PACKETS_PROGRAM: &str = "from_socket";
 
 /// Name of the program on the node's `lo`.
 pub const LOOP_PROGRAM: &str = "to_lo";
+
+/// Name of the program that is asked for the time.
+pub const CLOCK_PROGRAM: &str = "clock";
 
 /// Name of the program on pairs of devices of which the node has both ends.
 pub const PAIR_PROGRAM: &str = "to_pair";
@@ -47,6 +50,30 @@ pub const NODE_PROGRAM: &str = "to_node";
 ///
 /// A pin that is not ours, or what the kernel refused.
 pub fn load(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelError> {
+    let (mut ebpf, limits) = maps(options, pins)?;
+    for name in wanted(options) {
+        accept(&mut ebpf, name)?;
+    }
+    Ok((ebpf, limits))
+}
+
+/// The programs that these options ask for.
+pub fn wanted(options: &Options) -> impl Iterator<Item = &'static str> {
+    let sockets = options.cgroup_root.is_some();
+    let node = options.node_cgroup.is_some();
+    let of_cgroups = [PACKETS_PROGRAM].into_iter().chain(SOCKET_PROGRAMS);
+    CLASSIFIERS
+        .into_iter()
+        .chain(of_cgroups.filter(move |_| sockets))
+        .chain([NODE_PROGRAM].into_iter().filter(move |_| node))
+}
+
+/// Makes the maps, or takes over those that are pinned, with the sizes that they have; these are returned. No program is loaded.
+///
+/// # Errors
+///
+/// A pin that is not ours, or what the kernel refused.
+pub fn maps(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelError> {
     if OBJECT.is_empty() {
         return Err(KernelError::Other(
             "this binary was built without its kernel half\n  help: build it with `cargo xtask build`".to_owned(),
@@ -63,32 +90,33 @@ pub fn load(options: &Options, pins: &Pins) -> Result<(Ebpf, Limits), KernelErro
         loader.map_max_entries(map.name, map.max_entries);
         loader.map_pin_path(map.name, Cow::Owned(pins.map(map.name)));
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|error| {
+    let ebpf = loader.load(OBJECT).map_err(|error| {
         let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
         KernelError::Other(format!(
             "cannot load the kernel half: {error}{}",
             source.unwrap_or_default()
         ))
     })?;
-    for name in CLASSIFIERS {
-        let program: &mut SchedClassifier = program(&mut ebpf, name)?;
-        program.load().map_err(|error| rejected(name, &error))?;
-    }
-    if options.cgroup_root.is_some() {
-        for name in SOCKET_PROGRAMS {
-            let program: &mut CgroupSockAddr = program(&mut ebpf, name)?;
-            program.load().map_err(|error| rejected(name, &error))?;
-        }
-    }
-    let wanted = [
-        (PACKETS_PROGRAM, options.cgroup_root.is_some()),
-        (NODE_PROGRAM, options.node_cgroup.is_some()),
-    ];
-    for (name, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
-        let program: &mut CgroupSkb = program(&mut ebpf, name)?;
-        program.load().map_err(|error| rejected(name, &error))?;
-    }
     Ok((ebpf, limits))
+}
+
+/// Has the kernel take one program.
+///
+/// # Errors
+///
+/// What the kernel has against it.
+pub fn accept(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError> {
+    let accepted = match ebpf.program_mut(name) {
+        Some(Program::SchedClassifier(program)) => program.load(),
+        Some(Program::CgroupSockAddr(program)) => program.load(),
+        Some(Program::CgroupSkb(program)) => program.load(),
+        _ => {
+            return Err(KernelError::Other(format!(
+                "the kernel half has no program {name}"
+            )));
+        }
+    };
+    accepted.map_err(|error| rejected(name, &error))
 }
 
 /// A program of the object by name.

@@ -25,9 +25,10 @@ mod views;
 
 pub use attached::{AttachedProgram, attached, is_absent, is_ours};
 pub use audit::{Drift, KINDS as DRIFT_KINDS};
-pub use kernel::{Dataplane, detach, open};
+pub use kernel::{Dataplane, Guard, GuardLayer, detach, guard, open};
 pub use objects::pinned;
 pub use options::{Attach, Firewall, Options};
+pub use pins::is_enforcing;
 pub use view::{
     Applied, CellFilter, CellView, ConnectionView, Counters, EndpointView, EventView, Kernel,
     KernelError, ObjectView, PortRun, ProgramView,

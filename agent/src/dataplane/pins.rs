@@ -9,7 +9,11 @@ use aya::maps::{MapInfo, MapType};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use ringfence_common::ABI_VERSION;
 
-use super::{KernelError, spec::MapSpec};
+use super::{KernelError, spec::MapSpec, sys};
+
+/// The version of the layouts that no agent has ([`Pins::of_guard`]).
+const GUARD: u32 = 0;
+const _: () = assert!(ABI_VERSION > GUARD);
 
 /// The pin directory of this binary's layouts.
 #[derive(Clone, Debug)]
@@ -26,6 +30,28 @@ impl Pins {
             base: base.to_owned(),
             root: base.join(format!("v{ABI_VERSION}")),
         }
+    }
+
+    /// The directory below `base` of what `ringfence metadata guard` puts up: to every agent, that of other layouts, which stand until
+    /// its own maps are filled. So the two agree on nothing but names: not on layouts, nor on sizes, nor on flags.
+    #[must_use]
+    pub fn of_guard(base: &Path) -> Self {
+        Self {
+            base: base.to_owned(),
+            root: base.join(format!("v{GUARD}")),
+        }
+    }
+
+    /// Whether it is what `ringfence metadata guard` puts up.
+    #[must_use]
+    pub fn is_guards(&self) -> bool {
+        *self.root == *Self::of_guard(&self.base).root
+    }
+
+    /// True if there is a link: something is in force.
+    #[must_use]
+    pub fn are_in_force(&self) -> bool {
+        !self.link_names().is_empty()
     }
 
     /// The directories of every version of the layouts below `base`, this binary's included if it is there.
@@ -46,13 +72,21 @@ impl Pins {
     /// What agents with other layouts have left. Directories without a pin are removed at once.
     #[must_use]
     pub fn others(&self) -> Vec<Self> {
+        let mut others = self.filled();
+        others.retain(|other| other.root != self.root);
+        others
+    }
+
+    /// Whatever has a pin. Directories without one are removed at once.
+    #[must_use]
+    pub fn filled(&self) -> Vec<Self> {
         let mut others = Self::all(&self.base);
         others.retain(|other| {
             let empty = other.link_names().is_empty() && names(&other.maps()).is_empty();
             if empty {
                 other.remove_directories();
             }
-            other.root != self.root && !empty
+            !empty
         });
         others
     }
@@ -60,6 +94,9 @@ impl Pins {
     /// Name of the directory, which is the version of the layouts.
     #[must_use]
     pub fn version(&self) -> String {
+        if self.is_guards() {
+            return "of `ringfence metadata guard`".to_owned();
+        }
         let name = self.root.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
@@ -79,7 +116,14 @@ impl Pins {
         let mut removed = 0;
         for directory in [self.links(), self.maps()] {
             for name in names(&directory) {
-                remove(&directory.join(name))?;
+                let pin = directory.join(name);
+                if directory == self.links()
+                    && let Err(error) = sys::detach_pinned(&pin)
+                {
+                    // It ends with its pin, a moment later.
+                    tracing::debug!(pin = %pin.display(), %error, "cannot detach it at once");
+                }
+                remove(&pin)?;
                 removed += 1;
             }
         }
@@ -186,6 +230,15 @@ impl Pins {
         }
         Ok(Some(info.max_entries()))
     }
+}
+
+/// True if an agent's programs are in force below `base`, of whatever version. What a guard has put up knows no pod.
+#[must_use]
+pub fn is_enforcing(base: &Path) -> bool {
+    let versions = Pins::all(base);
+    versions
+        .iter()
+        .any(|it| !it.is_guards() && it.are_in_force())
 }
 
 fn is_version(name: &str) -> bool {

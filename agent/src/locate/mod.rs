@@ -30,6 +30,7 @@ mod roles;
 mod route;
 mod sandbox;
 mod search;
+mod uplinks;
 mod watch;
 
 use std::{
@@ -41,6 +42,7 @@ pub use netns::enter;
 pub use others::{mark_conflicts, mark_users};
 pub(crate) use sandbox::candidates as namespace_files;
 pub use sandbox::{Sandbox, Sandboxes};
+pub use uplinks::Following;
 pub use watch::{Inputs, Options, follow};
 
 use crate::{

@@ -16,6 +16,8 @@ use crate::{admin::SOCKET, cli::failure::Failure};
 
 /// Name of the lock in the directory. The file stays; only the kernel's lock on it counts.
 pub const LOCK: &str = "agent.lock";
+/// What a guard writes into the lock, behind its process.
+const GUARD: &str = "metadata guard";
 /// Name of the lock that is held while nothing is enforced on purpose. A file that stays says nothing.
 const DETACHED: &str = "detached.lock";
 
@@ -25,12 +27,40 @@ pub struct Lock {
     _file: Flock<File>,
 }
 
-/// Makes the directory if needed, and takes it.
+/// Makes the directory if needed, and takes it, as soon as nobody puts up there what is to stand before an agent.
 ///
 /// # Errors
 ///
-/// Another process has it, or it cannot be made.
+/// Another agent has it, or it cannot be made.
 pub fn take(directory: &Path) -> Result<Lock, Failure> {
+    match take_as("", directory)? {
+        Ok(lock) => Ok(lock),
+        Err(holder) => {
+            let holder = if holder.is_empty() {
+                String::new()
+            } else {
+                format!(" (process {holder})")
+            };
+            Err(
+                Failure::new(format!("another agent{holder} uses this directory"))
+                    .at(directory.join(LOCK).display().to_string())
+                    .help("stop it, or choose another directory with --run-dir"),
+            )
+        }
+    }
+}
+
+/// The same for the moment in which a guard puts something up: who comes meanwhile waits for its end. `None` if an agent has it.
+///
+/// # Errors
+///
+/// It cannot be made.
+pub fn take_for_guard(directory: &Path) -> Result<Option<Lock>, Failure> {
+    Ok(take_as(GUARD, directory)?.ok())
+}
+
+/// The inner error is who has it.
+fn take_as(who: &str, directory: &Path) -> Result<Result<Lock, String>, Failure> {
     let place = directory.display();
     fs::DirBuilder::new()
         .recursive(true)
@@ -41,37 +71,32 @@ pub fn take(directory: &Path) -> Result<Lock, Failure> {
                 .at(place.to_string())
         })?;
     let path = directory.join(LOCK);
-    let file = open(&path)?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut file) => {
-            // Who holds it is for people to read; the lock holds without it.
-            let _: std::io::Result<()> = file
-                .set_len(0)
-                .and_then(|()| writeln!(file, "{}", std::process::id()));
-            Ok(Lock { _file: file })
-        }
+    let failed = |errno: Errno| {
+        Failure::new(format!("cannot lock the agent's directory: {errno}"))
+            .at(path.display().to_string())
+    };
+    let mut file = match Flock::lock(open(&path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => file,
         Err((mut file, Errno::EWOULDBLOCK)) => {
             let mut holder = String::new();
             let _: std::io::Result<usize> = file
                 .rewind()
                 .and_then(|()| file.read_to_string(&mut holder));
             let holder = holder.trim();
-            let holder = if holder.is_empty() {
-                String::new()
-            } else {
-                format!(" (process {holder})")
-            };
-            Err(
-                Failure::new(format!("another agent{holder} uses this directory"))
-                    .at(path.display().to_string())
-                    .help("stop it, or choose another directory with --run-dir"),
-            )
+            if !holder.ends_with(GUARD) {
+                return Ok(Err(holder.to_owned()));
+            }
+            // It is a matter of a second.
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno))?
         }
-        Err((_, errno)) => Err(
-            Failure::new(format!("cannot lock the agent's directory: {errno}"))
-                .at(path.display().to_string()),
-        ),
-    }
+        Err((_, errno)) => return Err(failed(errno)),
+    };
+    // Who holds it is for people to read; the lock holds without it.
+    let _: std::io::Result<()> = file
+        .rewind()
+        .and_then(|()| file.set_len(0))
+        .and_then(|()| writeln!(file, "{} {who}", std::process::id()));
+    Ok(Ok(Lock { _file: file }))
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
@@ -137,6 +162,22 @@ mod tests {
         );
         drop(first);
         take(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn an_agent_waits_for_a_guard_and_a_guard_for_no_agent() {
+        let directory = tempfile::tempdir().unwrap();
+        let guard = take_for_guard(directory.path()).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let agent = scope.spawn(|| take(directory.path()));
+            drop(guard);
+            let agent = agent.join().unwrap().unwrap();
+            assert!(take_for_guard(directory.path()).unwrap().is_none());
+            let text = take(directory.path()).unwrap_err().to_string();
+            assert!(text.contains("another agent"), "{text}");
+            drop(agent);
+        });
+        assert!(take_for_guard(directory.path()).unwrap().is_some());
     }
 
     #[test]

@@ -27,7 +27,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub use columns::{Column, LAYERS};
+pub use judge::{Arrival, Attempt, Judge};
 pub use matrix::{Cell, Matrix, Verdict};
+pub use place::{parameter, run as run_in};
 pub use techniques::{Technique, techniques};
 
 /// What to run.

@@ -82,6 +82,16 @@ impl Attacher {
             };
             self.pin_over(name, attach(), root)?;
         }
+        Ok(())
+    }
+
+    /// Guards what sockets below the root of the pods' cgroups send, packet by packet.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn packets(&self, ebpf: &mut Ebpf, root: &Path) -> Result<(), KernelError> {
+        let cgroup = open_cgroup(root, "--cgroup-root")?;
         let name = load::PACKETS_PROGRAM;
         let side = CgroupSkbAttachType::Egress;
         let link = packets(load::program(ebpf, name)?, &cgroup, side);

@@ -35,6 +35,7 @@ impl Dataplane {
     fn attach_cgroups(&mut self) -> Result<(), KernelError> {
         if let Some(root) = &self.cgroup_root {
             self.attacher.sockets(&mut self.ebpf, root)?;
+            self.attacher.packets(&mut self.ebpf, root)?;
         }
         if let Some(root) = &self.node_cgroup {
             self.attacher.node(&mut self.ebpf, root)?;
@@ -44,6 +45,11 @@ impl Dataplane {
 
     /// Goes over from other layouts to ours, whose maps are filled: every hook runs our programs before theirs go.
     pub(super) fn migrate(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        // What comes in from outside is known as that by the first of our programs that sees it.
+        if let Some(devices) = &self.waiting {
+            let leading_off = devices.iter().filter(|device| device.kind.leads_off());
+            self.note_uplinks(leading_off.map(|device| device.ifindex).collect())?;
+        }
         for earlier in &self.earlier {
             self.attacher.take_over(&mut self.ebpf, earlier)?;
         }

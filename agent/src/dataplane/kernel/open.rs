@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::unix::fs::MetadataExt as _,
+    path::Path,
 };
 
 use aya::Ebpf;
@@ -74,37 +75,10 @@ fn open_beside(
     earlier: Vec<Pins>,
 ) -> Result<Dataplane, KernelError> {
     pins.create()?;
-    let (mut ebpf, limits) = load::load(options, pins)?;
-    let mut maps = Maps::take(&mut ebpf)?;
-    let config = configure(&mut maps, &ebpf, options)?;
-    for op in &deny_missing(&installed::read(&maps)?, &Metadata::default()) {
-        maps.execute(op)?;
-    }
-    let installed = installed::read(&maps)?;
-    let mut attacher = Attacher::new(pins.clone(), options.attach);
-    attacher.adopt(&mut ebpf)?;
-    let mut names = Names::default();
-    names.learn_all(&installed);
-    let mut dataplane = Dataplane {
-        ebpf,
-        maps,
-        pins: pins.clone(),
-        limits,
-        cgroup_root: options.cgroup_root.clone(),
-        node_cgroup: options.node_cgroup.clone(),
-        run_dir: options.run_dir.clone(),
-        host_open: false,
-        attacher,
-        earlier,
-        waiting: None,
-        own: BTreeSet::new(),
-        planner: Planner::new(installed),
-        auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
-        config,
-        guarded: BTreeMap::new(),
-        update_errors: BTreeMap::new(),
-        names,
-    };
+    let (ebpf, limits) = load::load(options, pins)?;
+    let mut dataplane = fill(options, pins, (ebpf, limits))?;
+    dataplane.attacher.adopt(&mut dataplane.ebpf)?;
+    dataplane.earlier = earlier;
     if dataplane.earlier.is_empty() {
         dataplane.attach_always()?;
     } else {
@@ -115,6 +89,42 @@ fn open_beside(
         );
     }
     Ok(dataplane)
+}
+
+/// Writes into the maps what must be there before a program is attached.
+pub(super) fn fill(
+    options: &Options,
+    pins: &Pins,
+    (mut ebpf, limits): (Ebpf, Limits),
+) -> Result<Dataplane, KernelError> {
+    let mut maps = Maps::take(&mut ebpf)?;
+    let config = configure(&mut maps, &ebpf, options)?;
+    for op in &deny_missing(&installed::read(&maps)?, &Metadata::default()) {
+        maps.execute(op)?;
+    }
+    let installed = installed::read(&maps)?;
+    let mut names = Names::default();
+    names.learn_all(&installed);
+    Ok(Dataplane {
+        ebpf,
+        maps,
+        pins: pins.clone(),
+        limits,
+        cgroup_root: options.cgroup_root.clone(),
+        node_cgroup: options.node_cgroup.clone(),
+        run_dir: options.run_dir.clone(),
+        host_open: false,
+        attacher: Attacher::new(pins.clone(), options.attach),
+        earlier: Vec::new(),
+        waiting: None,
+        own: BTreeSet::new(),
+        planner: Planner::new(installed),
+        auditor: Auditor::new(pins, names_of(&limits), options.audit_interval)?,
+        config,
+        guarded: BTreeMap::new(),
+        update_errors: BTreeMap::new(),
+        names,
+    })
 }
 
 fn names_of(limits: &Limits) -> impl Iterator<Item = &'static str> {
@@ -136,8 +146,8 @@ pub fn detach(options: &Options) -> Result<usize, KernelError> {
 }
 
 /// The id of the cgroup that all pods' are below, by which programs know sockets of pods; 0 if it is not known.
-fn pods_cgroup(options: &Options) -> Result<u64, KernelError> {
-    let Some(root) = &options.cgroup_root else {
+pub(super) fn pods_cgroup(root: Option<&Path>) -> Result<u64, KernelError> {
+    let Some(root) = root else {
         return Ok(0);
     };
     let found = root.metadata().map_err(|error| {
@@ -161,7 +171,7 @@ fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, 
         tunnel_ports: before.tunnel_ports,
         metadata_layers: options.firewall.layers,
         nat64: options.firewall.nat64,
-        pods_cgroup: pods_cgroup(options)?,
+        pods_cgroup: pods_cgroup(options.cgroup_root.as_deref())?,
         ..Config::for_hz(hz, options.mark, options.event_rate)
             .with_metadata_rate(hz, options.firewall.packets_per_second)
     };
