@@ -25,7 +25,7 @@ pub fn v4(context: &SockAddrContext) -> i32 {
         let raw = &*context.sock_addr;
         (raw.user_ip4, raw.user_port, raw.protocol)
     };
-    judge(&mapped(&address.to_ne_bytes()), port, protocol)
+    judge(&mapped(&address.to_ne_bytes()), port, protocol, false)
 }
 
 /// `connect6` and `sendmsg6`.
@@ -46,24 +46,30 @@ pub fn v6(context: &SockAddrContext) -> i32 {
         a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2],
         d[3],
     ];
-    let verdict = judge(&address, port, protocol);
+    let verdict = judge(&address, port, protocol, true);
     match embedded(&address) {
-        Some(inner) if verdict == PASS => judge(&inner, port, protocol),
+        Some(inner) if verdict == PASS => judge(&inner, port, protocol, false),
         _ => verdict,
     }
 }
 
+/// `translated`: it may be an IPv4 address behind a prefix that the agent was told of.
 #[inline(always)]
-fn judge(address: &V6, port: u32, protocol: u32) -> i32 {
+fn judge(address: &V6, port: u32, protocol: u32, translated: bool) -> i32 {
     let Some(tables) = Maps::new(0) else {
         return REFUSE;
     };
-    if !tables.may_be_metadata(address) {
+    let translated = translated && tables.config().nat64[0].bytes != 0;
+    if !tables.may_be_metadata(address) && !translated {
         return PASS;
     }
     let port = u16::from_be(port as u16);
     let (first, second) = halves(address);
-    let needed = tables.endpoint_at(first, second, Asked::new(protocol as u8, Some(port)));
+    let asked = Asked::new(protocol as u8, Some(port));
+    let mut needed = tables.endpoint_at(first, second, asked);
+    if translated {
+        needed |= tables.endpoint_behind(first, second, asked);
+    }
     if needed == 0 || !tables.config().has_layer(layers::SOCKETS) {
         return PASS;
     }

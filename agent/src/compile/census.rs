@@ -49,11 +49,7 @@ pub fn census(snapshot: &Snapshot) -> BTreeMap<String, Census> {
         if zone.enforcement == Enforcement::Disabled {
             continue;
         }
-        let networks = zone.members.iter().filter_map(|members| match members {
-            Members::Networks { cidrs, .. } => Some(cidrs),
-            Members::Workloads(_) | Members::Nodes(_) => None,
-        });
-        let networks: Vec<IpNet> = networks.flatten().copied().collect();
+        let networks: Vec<IpNet> = zone.members.iter().flat_map(Members::networks).collect();
         count.networks = networks.len();
         for net in networks {
             let names = zones.of_net(net);

@@ -40,7 +40,7 @@ codes! {
         "the order among them is that of their names, and other implementations may choose another; give them different priorities"
     VAIN_ACKNOWLEDGEMENT "ZF018" Warning "acknowledgeLockout without effect"
         "it counts only where a rule closes a node's port 22/TCP; remove it, so that it does not count by accident later"
-    ENDED "ZF019" Note "a rule or an exception that has ended"
+    ENDED "ZF019" Note "a rule, an exception or a grant that has ended"
         "its expirationTime has come, so it is as if it were not written; remove it, or give it another time"
     NOBODY_SELECTED "ZF020" Warning "a policy that is about nobody"
         "correct its selector, unless the pods are yet to come"

@@ -16,14 +16,20 @@ pub struct Denials<'a> {
 }
 
 impl<'a> Denials<'a> {
-    /// Those that count now or in audit, without exceptions.
+    /// Those that count now or in audit for all whom they name.
     #[must_use]
     pub fn of(snapshot: &'a Snapshot) -> Self {
-        let past = snapshot.past;
+        let counts = |peer: &ZonePeer| match peer {
+            ZonePeer::Zone(name) => snapshot
+                .zones
+                .get(name)
+                .is_some_and(|zone| zone.enforcement == Enforcement::Enforce),
+            ZonePeer::Entity(_) => true,
+        };
         let denies = |(policy, rule): &Of<'a>| {
             rule.action == ZoneAction::Deny
                 && policy.canary.is_none()
-                && rule.except.iter().all(|it| it.expiry.is_over(past))
+                && rule.from.iter().chain(&rule.to).all(counts)
         };
         let rules = counting(snapshot).map(|(policy, _, rule)| (policy, rule));
         Self {
@@ -44,6 +50,9 @@ impl<'a> Denials<'a> {
                 && covers(&denial.from, &rule.from)
                 && covers(&denial.to, &rule.to)
                 && covers_ports(&denial.ports, &rule.ports)
+                && denial.except.iter().all(|it| {
+                    it.expiry.is_over(self.snapshot.past) || are_apart(&it.ports, &rule.ports)
+                })
         };
         let found = self.rules.iter().find(covers)?;
         Some((&found.0.name, &found.1.name))
@@ -53,8 +62,10 @@ impl<'a> Denials<'a> {
     #[must_use]
     pub fn contradictions(&self, policy: &ZonePolicy) -> Vec<String> {
         let past = self.snapshot.past;
-        let rules = policy.rules.iter().filter(|it| !it.expiry.is_over(past));
+        let counts = policy.enforcement != Enforcement::Disabled;
+        let rules = policy.rules.iter();
         rules
+            .filter(|it| counts && !it.expiry.is_over(past))
             .filter_map(|rule| Some(said(rule, self.covering(policy, rule)?)))
             .collect()
     }
@@ -100,14 +111,43 @@ pub(super) fn covers_ports(wide: &Ports, narrow: &Ports) -> bool {
         (Ports::Any, _) => true,
         (Ports::Of(_), Ports::Any) => false,
         (Ports::Of(wide), Ports::Of(narrow)) => narrow.iter().all(|narrow| {
-            let Some((protocol, first, last)) = range(narrow) else {
+            let Some((protocol, mut first, last)) = range(narrow) else {
                 return false;
             };
-            wide.iter()
+            let mut runs: Vec<(u16, u16)> = wide
+                .iter()
                 .filter_map(range)
-                .any(|(of, from, to)| of == protocol && from <= first && last <= to)
+                .filter(|(of, ..)| *of == protocol)
+                .map(|(_, from, to)| (from, to))
+                .collect();
+            runs.sort_unstable();
+            // What several ranges cover together is covered.
+            for (from, to) in runs {
+                if from <= first && first <= to {
+                    if last <= to {
+                        return true;
+                    }
+                    first = to + 1;
+                }
+            }
+            false
         }),
     }
+}
+
+/// True if no port is in both.
+fn are_apart(one: &Ports, other: &Ports) -> bool {
+    let (Ports::Of(one), Ports::Of(other)) = (one, other) else {
+        return false;
+    };
+    one.iter().all(|one| {
+        other.iter().all(|other| match (range(one), range(other)) {
+            (Some((of, first, last)), Some((its, from, to))) => {
+                of != its || last < from || to < first
+            }
+            _ => false,
+        })
+    })
 }
 
 fn range(port: &PortSpec) -> Option<(Protocol, u16, u16)> {

@@ -42,7 +42,7 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
     found
 }
 
-/// Rules and exceptions whose time is over.
+/// Rules, exceptions and grants whose time is over.
 fn ended<'a>(look: &'a Look<'_>) -> impl Iterator<Item = Finding> + use<'a> {
     let past = look.snapshot.past;
     let policies = look.snapshot.zone_policies.values();
@@ -63,6 +63,21 @@ fn ended<'a>(look: &'a Look<'_>) -> impl Iterator<Item = Finding> + use<'a> {
             all.map(move |(field, name, expiry)| (object.clone(), field, name, expiry))
         })
     });
+    let tenants = look.snapshot.tenants.values().flat_map(|isolation| {
+        let object = format!("TenantIsolation/{}", isolation.name);
+        (0..).zip(&isolation.except).map(move |(at, it)| {
+            let (field, name) = (
+                format!("spec.except[{at}]"),
+                format!("exception {}", it.name),
+            );
+            (object.clone(), field, name, it.expiry)
+        })
+    });
+    let grants = look.snapshot.grants.values().map(|it| {
+        let object = format!("MetadataAccess/{}", it.name);
+        (object, "spec".to_owned(), "the grant".to_owned(), it.expiry)
+    });
+    let ends = ends.chain(tenants).chain(grants);
     let over = ends.filter(move |(.., expiry)| expiry.is_over(past));
     over.map(|(object, field, name, _)| {
         let field = format!("{field}.expirationTime");

@@ -56,6 +56,9 @@ fn empty(look: &Look<'_>) -> Vec<Finding> {
                     }
                     (format!("{field}.nodes"), "node")
                 }
+                Members::Networks { .. } if members.networks().next().is_none() => {
+                    (format!("{field}.networks"), "network")
+                }
                 _ => return None,
             };
             let message = format!("this selects no {what} of these manifests");

@@ -111,7 +111,7 @@ impl Devices {
                 Role::Uplink => HostKind::Uplink,
                 Role::Tunnel => HostKind::Tunnel,
                 Role::Bridge => HostKind::Bridge,
-                Role::Pair => HostKind::Pair,
+                Role::Pair | Role::Port => HostKind::Inner,
                 Role::Pod | Role::Loopback => return None,
             };
             Some(HostDevice {
@@ -140,6 +140,8 @@ pub enum Role {
     Tunnel,
     /// One end of a pair of which the node has both: a patch between its bridges, say.
     Pair,
+    /// A bond's or team's.
+    Port,
 }
 
 impl Role {
@@ -153,6 +155,7 @@ impl Role {
             Self::Loopback => "loopback",
             Self::Tunnel => "tunnel",
             Self::Pair => "pair",
+            Self::Port => "port",
         }
     }
 }

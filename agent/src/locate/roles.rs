@@ -38,13 +38,13 @@ fn role(link: &Link, stack: &Stack, pods: &BTreeSet<u32>) -> Option<Role> {
     if pods.contains(&link.index) {
         return Some(Role::Pod);
     }
-    // What a bond's or team's port carries has passed the bond itself.
+    // What a bond's or team's port carries has passed the bond itself, unless somebody on the node sends there at once.
     let below = link
         .master
         .and_then(|master| stack.links.get(&master))
         .and_then(|master| master.kind.as_deref());
     if matches!(below, Some("bond" | "team")) {
-        return None;
+        return Some(Role::Port);
     }
     match link.kind.as_deref() {
         Some("bridge") => Some(Role::Bridge),
@@ -128,7 +128,7 @@ mod tests {
             ),
             (link(8, "kube-ipvs0", Some("dummy"), None), None),
             (link(9, "bond0", Some("bond"), None), Some(Role::Uplink)),
-            (link(10, "eth1", None, Some(9)), None),
+            (link(10, "eth1", None, Some(9)), Some(Role::Port)),
             (link(11, "eth2", None, Some(3)), Some(Role::Uplink)),
             (link(12, "eth0.100", Some("vlan"), None), Some(Role::Uplink)),
             (

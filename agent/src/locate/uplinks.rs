@@ -1,8 +1,8 @@
 //! The node's devices, for who knows of no pods.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{Devices, machine::Machine, roles};
+use super::{Devices, machine::Machine, roles, watch::node_addresses};
 
 /// Follows the node's devices.
 pub struct Following {
@@ -29,6 +29,12 @@ impl Following {
     pub async fn read(&mut self) -> anyhow::Result<Devices> {
         self.machine.read().await?;
         Ok(roles::classify(&self.machine.stack, &BTreeSet::new()))
+    }
+
+    /// The node's own addresses, as they were read.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        node_addresses(&self.machine.stack)
     }
 
     /// Waits until something has changed. It may be given up, and is not forgotten then.

@@ -240,7 +240,8 @@ fn place(
     }
 }
 
-fn node_addresses(stack: &Stack) -> BTreeSet<IpAddr> {
+/// The addresses of the node's devices, and those at which it listens as a router.
+pub(super) fn node_addresses(stack: &Stack) -> BTreeSet<IpAddr> {
     let addresses = stack.addresses.values().flatten().chain(&stack.anycast);
     addresses.copied().collect()
 }

@@ -197,8 +197,9 @@ pub enum HostKind {
     Tunnel,
     /// What crosses it is judged elsewhere: it is no pod's, and has no programs.
     Bridge,
-    /// One of two ends that are both the node's: what is sent there comes in again at the other.
-    Pair,
+    /// What is forwarded there is judged elsewhere, and what the node sends there by itself is not: an end of a pair of which the
+    /// node has both, a port of a bond.
+    Inner,
 }
 
 impl HostKind {

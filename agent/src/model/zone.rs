@@ -162,3 +162,16 @@ pub struct Canary {
     /// Pods in them.
     pub pods: Selector,
 }
+
+impl Members {
+    /// Networks that exceptions leave something of; none of workloads and nodes.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        let (cidrs, except): (&[IpNet], &[IpNet]) = match self {
+            Self::Networks { cidrs, except } => (cidrs, except),
+            Self::Workloads(_) | Self::Nodes(_) => (&[], &[]),
+        };
+        let gone = IpNet::aggregate(&except.to_vec());
+        let left = move |net: &IpNet| !gone.iter().any(|gone| gone.contains(net));
+        cidrs.iter().copied().filter(left)
+    }
+}

@@ -5,6 +5,8 @@ use std::{
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -59,6 +61,10 @@ pub fn take_for_guard(directory: &Path) -> Result<Option<Lock>, Failure> {
     Ok(take_as(GUARD, directory)?.ok())
 }
 
+/// How long a guard may have the lock, and how often it is looked.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// The inner error is who has it.
 fn take_as(who: &str, directory: &Path) -> Result<Result<Lock, String>, Failure> {
     let place = directory.display();
@@ -75,21 +81,23 @@ fn take_as(who: &str, directory: &Path) -> Result<Result<Lock, String>, Failure>
         Failure::new(format!("cannot lock the agent's directory: {errno}"))
             .at(path.display().to_string())
     };
-    let mut file = match Flock::lock(open(&path)?, FlockArg::LockExclusiveNonblock) {
-        Ok(file) => file,
-        Err((mut file, Errno::EWOULDBLOCK)) => {
-            let mut holder = String::new();
-            let _: std::io::Result<usize> = file
-                .rewind()
-                .and_then(|()| file.read_to_string(&mut holder));
-            let holder = holder.trim();
-            if !holder.ends_with(GUARD) {
-                return Ok(Err(holder.to_owned()));
-            }
-            // It is a matter of a second.
-            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed(errno))?
+    let deadline = Instant::now() + PATIENCE;
+    let mut file = loop {
+        let mut file = match Flock::lock(open(&path)?, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => break file,
+            Err((file, Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => return Err(failed(errno)),
+        };
+        let mut holder = String::new();
+        let _: std::io::Result<usize> = file
+            .rewind()
+            .and_then(|()| file.read_to_string(&mut holder));
+        let holder = holder.trim();
+        // A guard has it for a second; whoever has just got it may not have said so yet.
+        if !holder.ends_with(GUARD) || Instant::now() > deadline {
+            return Ok(Err(holder.to_owned()));
         }
-        Err((_, errno)) => return Err(failed(errno)),
+        thread::sleep(PAUSE);
     };
     // Who holds it is for people to read; the lock holds without it.
     let _: std::io::Result<()> = file
@@ -168,7 +176,7 @@ mod tests {
     fn an_agent_waits_for_a_guard_and_a_guard_for_no_agent() {
         let directory = tempfile::tempdir().unwrap();
         let guard = take_for_guard(directory.path()).unwrap().unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let agent = scope.spawn(|| take(directory.path()));
             drop(guard);
             let agent = agent.join().unwrap().unwrap();

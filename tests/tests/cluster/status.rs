@@ -297,6 +297,41 @@ fn what_cannot_be_used_says_so_and_what_stays_in_force() {
     says(&api, grant, 1, ("ResolvedRefs", "True", "ResolvedRefs"));
     says(&api, grant, 1, ("Ready", "True", "Ready"));
 
+    // What another policy denies whole opens nothing, until that one goes.
+    let rule = |name: &str, action: &str| {
+        let any = json!([{ "entity": "Any" }]);
+        json!({ "rules": [{
+            "name": name, "action": action, "from": any, "to": any, "ports": [{ "protocol": "TCP", "port": 22 }],
+        }] })
+    };
+    apply(&api, "ZonePolicy", "opens", &rule("ssh", "Allow"));
+    says(
+        &api,
+        ("ZonePolicy", "opens"),
+        1,
+        ("Effective", "True", "NotContradicted"),
+    );
+    apply(&api, "ZonePolicy", "closes", &rule("no-ssh", "Deny"));
+    let said = says(
+        &api,
+        ("ZonePolicy", "opens"),
+        1,
+        ("Effective", "False", "Contradicted"),
+    );
+    let message = condition(&said, "Effective")["message"].to_string();
+    assert!(
+        message.contains("ZonePolicy/closes rule no-ssh"),
+        "{message}"
+    );
+    let path = kinds::list("ZonePolicy") + "/closes";
+    api.request("DELETE", &path, "", None).expect("it is there");
+    says(
+        &api,
+        ("ZonePolicy", "opens"),
+        1,
+        ("Effective", "True", "NotContradicted"),
+    );
+
     // Kinds of others have conditions too, and keep what others say.
     let path = kinds::list("ClusterNetworkPolicy") + "/c";
     let mut policy = json!({

@@ -184,7 +184,7 @@ fn an_end_of_a_pair_has_its_program_until_the_other_end_is_elsewhere() {
         let [there, none] = states(&desk);
         device("veth peer name other");
         let guard = |desk: &mut Desk, devices| desk.kernel.guard(&devices).expect("it is guarded");
-        guard(&mut desk, host(HostKind::Pair));
+        guard(&mut desk, host(HostKind::Inner));
         becomes(&["to_pair"]);
         audit(&mut desk);
         becomes(&["to_pair"]);
@@ -197,7 +197,7 @@ fn an_end_of_a_pair_has_its_program_until_the_other_end_is_elsewhere() {
         desk.kernel.apply(&there).expect("it fits");
         becomes(&["from_pod", "to_pod"]);
         desk.kernel.apply(&none).expect("it fits");
-        guard(&mut desk, host(HostKind::Pair));
+        guard(&mut desk, host(HostKind::Inner));
         becomes(&["to_pair"]);
     });
 }

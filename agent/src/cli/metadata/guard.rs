@@ -100,7 +100,9 @@ async fn guard(args: &GuardArgs, config: &GuardConfig, denied: Metadata) -> Outc
     };
     let mut following = Following::begin().map_err(unreadable)?;
     let devices = following.read().await.map_err(unreadable)?;
-    let layers = guard.put_up(&devices.hosts()).map_err(failed)?;
+    let layers = guard
+        .put_up(&devices.hosts(), &following.addresses())
+        .map_err(failed)?;
     drop(lock);
     let standing = Standing {
         left: false,
@@ -174,7 +176,7 @@ async fn watch(
             _ = looks.tick() => count = count.wrapping_add(1),
             () = following.changed() => {
                 devices = following.read().await.map_err(unreadable)?;
-                if let Err(error) = guard.follow(&devices.hosts()) {
+                if let Err(error) = guard.follow(&devices.hosts(), &following.addresses()) {
                     tracing::warn!(%error, "a device that leads off the node is not guarded");
                 }
                 count = count.wrapping_add(1);
@@ -193,7 +195,9 @@ async fn watch(
             && let Some(_lock) = directory::take_for_guard(&config.options.run_dir)?
             && !guard.is_over().map_err(refused)?
         {
-            layers = guard.put_up(&devices.hosts()).map_err(refused)?;
+            layers = guard
+                .put_up(&devices.hosts(), &following.addresses())
+                .map_err(refused)?;
         }
         let now: BTreeSet<String> = layers
             .into_iter()

@@ -185,7 +185,7 @@ fn write_plan(
         let suffix = if at == 0 {
             String::new()
         } else {
-            format!("-{}", at + 1)
+            format!(".{}", at + 1)
         };
         let mut pods = Vec::new();
         let mut list = Vec::new();
@@ -194,6 +194,7 @@ fn write_plan(
             list.push(subject(namespace, account, labels));
         }
         say_pods(text, &pods);
+        // No namespace's name has a dot: none of these names is another's.
         let name = format!("kube2iam-{namespace}{suffix}");
         document(text, &name, list, "Ignored", endpoints)?;
     }
@@ -207,9 +208,9 @@ fn write_plan(
         let suffix = if at == 0 {
             String::new()
         } else {
-            format!("-{}", at + 1)
+            format!(".{}", at + 1)
         };
-        let name = format!("kube2iam-{namespace}-asking{suffix}");
+        let name = format!("kube2iam-{namespace}.asking{suffix}");
         text.push_str(&format!(
             "# Neither labels nor service account tell these pods from others: they are granted once they have the annotation\n\
              # {ACCESS_ANNOTATION}: {name}\n"

@@ -7,10 +7,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::IpAddr,
     path::Path,
     sync::Arc,
 };
 
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use ringfence_common::{config::Config, metadata::layers};
 
 use super::{
@@ -31,6 +33,7 @@ pub struct Guard {
     lost: Trouble,
     /// Why a layer could not be put up the last time.
     trouble: Trouble,
+    denied: Arc<Metadata>,
 }
 
 /// What is in the way of layers, by their words.
@@ -98,20 +101,35 @@ fn prepare(options: &Options, pins: &Pins, denied: Metadata) -> Result<Guard, Ke
     }
     load::accept(&mut ebpf, load::CLOCK_PROGRAM)?;
     let mut dataplane = fill(&options, pins, (ebpf, limits))?;
-    // Nobody is granted anything, and no pod is known: this is about nothing but what is denied.
-    dataplane.program(&Desired {
-        metadata: Arc::new(denied),
-        ..Desired::default()
-    })?;
+    let denied = Arc::new(denied);
+    dataplane.program(&wanted(&denied, &BTreeSet::new()))?;
     Ok(Guard {
         dataplane,
         lost,
         trouble: Trouble::new(),
+        denied,
     })
 }
 
-/// Makes a cgroup, unless it is there.
+/// What is denied, and which addresses are the node's: nobody is granted anything, and no pod is known.
+fn wanted(denied: &Arc<Metadata>, own: &BTreeSet<IpAddr>) -> Desired {
+    Desired {
+        metadata: Arc::clone(denied),
+        node_addresses: own.iter().map(IpAddr::to_canonical).collect(),
+        ..Desired::default()
+    }
+}
+
+/// Makes a cgroup, unless it is there; only where there are cgroups of version 2.
 fn make(cgroup: &Path) -> Result<(), KernelError> {
+    let there = cgroup.ancestors().find(|above| above.exists());
+    let kind = there.and_then(|above| statfs(above).ok());
+    if kind.is_none_or(|it| it.filesystem_type() != CGROUP2_SUPER_MAGIC) {
+        return Err(KernelError::Other(format!(
+            "{} is no place for a cgroup of version 2\n  help: --cgroup-root names a directory in a cgroup2 hierarchy (see /proc/self/mountinfo)",
+            cgroup.display()
+        )));
+    }
     fs::create_dir_all(cgroup).map_err(|error| {
         KernelError::Other(format!(
             "cannot make the cgroup {}: {error}\n  help: --cgroup-root says where the kubelet has its pods; /sys/fs/cgroup must be writable",
@@ -142,7 +160,7 @@ fn layer_of(program: &str) -> Option<u32> {
 
 impl Guard {
     /// Attaches every layer that stands without knowing pods, at these devices and at the cgroups; makes the pods' cgroup if it is
-    /// not there yet. How it is with each.
+    /// not there yet. `own` are the node's addresses. How it is with each.
     ///
     /// # Errors
     ///
@@ -150,7 +168,9 @@ impl Guard {
     pub fn put_up(
         &mut self,
         devices: &BTreeSet<HostDevice>,
+        own: &BTreeSet<IpAddr>,
     ) -> Result<Vec<GuardLayer>, KernelError> {
+        self.dataplane.program(&wanted(&self.denied, own))?;
         let dataplane = &mut self.dataplane;
         // What is pinned runs this guard's programs first; what that cannot do is tried again, and named, below.
         if let Err(error) = dataplane.attacher.adopt(&mut dataplane.ebpf) {
@@ -182,13 +202,18 @@ impl Guard {
         self.standing()
     }
 
-    /// Guards devices that have become uplinks since, and no others.
+    /// Guards devices that have become uplinks since, and no others; notes the node's addresses.
     ///
     /// # Errors
     ///
     /// What the kernel refused of the first of them; all are tried.
-    pub fn follow(&mut self, devices: &BTreeSet<HostDevice>) -> Result<(), KernelError> {
-        self.dataplane.guard_hosts(devices)
+    pub fn follow(
+        &mut self,
+        devices: &BTreeSet<HostDevice>,
+        own: &BTreeSet<IpAddr>,
+    ) -> Result<(), KernelError> {
+        let known = self.dataplane.program(&wanted(&self.denied, own));
+        known.and(self.dataplane.guard_hosts(devices))
     }
 
     /// How it is with each layer.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ringfence_common::{config::Config, endpoint::SourceWord};
 
-use super::Dataplane;
+use super::{Dataplane, open::pods_cgroup};
 use crate::{
     compile::Desired,
     dataplane::{KernelError, maps::refused, tunnels},
@@ -88,6 +88,10 @@ impl Dataplane {
         for what in wrong.iter().chain(&off) {
             self.auditor.found("attachment", what);
         }
+        // It may have been made anew.
+        if let Ok(root) = pods_cgroup(self.cgroup_root.as_deref()) {
+            self.config.pods_cgroup = root;
+        }
         let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
         if self.maps.config.get(&0, 0).map_err(trouble)? != self.config {
             self.maps.config.set(0, self.config, 0).map_err(trouble)?;
@@ -121,7 +125,7 @@ impl Dataplane {
     ) -> Result<(), KernelError> {
         let mut first = self.note_tunnels(devices);
         let leading_off = || devices.iter().filter(|device| device.kind.leads_off());
-        let pairs = || devices.iter().filter(|it| it.kind == HostKind::Pair);
+        let inner = || devices.iter().filter(|it| it.kind == HostKind::Inner);
         for ifindex in self.attacher.hosts() {
             if !leading_off().any(|device| device.ifindex == ifindex) {
                 first = first.and(self.attacher.no_host(ifindex));
@@ -138,11 +142,11 @@ impl Dataplane {
             }
         }
         for ifindex in self.attacher.pairs() {
-            if !pairs().any(|device| device.ifindex == ifindex) {
+            if !inner().any(|device| device.ifindex == ifindex) {
                 first = first.and(self.attacher.no_pair(ifindex));
             }
         }
-        for device in pairs() {
+        for device in inner() {
             let attached = self.attacher.pair(&mut self.ebpf, device.ifindex);
             first = first.and(attached.map(drop));
         }

@@ -27,7 +27,7 @@ impl Excerpts {
         let line = diagnostic.origin.line;
         let file = self.file(diagnostic)?;
         let text = file.text.lines().nth(line - 1)?;
-        let (column, length) = place(&file.documents, line, &diagnostic.field)
+        let (column, length) = place(&file.documents, line, diagnostic)
             .unwrap_or_else(|| (text.len() - text.trim_start().len() + 1, 1));
         Some(excerpt(line, text, column, length))
     }
@@ -36,8 +36,7 @@ impl Excerpts {
     pub fn of_field(&mut self, diagnostic: &Diagnostic) -> Option<String> {
         let line = diagnostic.origin.line;
         let file = self.file(diagnostic)?;
-        let mut objects = file.documents.iter().flat_map(objects);
-        let object = objects.rfind(|object| object.position.line <= line)?;
+        let object = object(&file.documents, line, diagnostic)?;
         let [value, name] = find(object, &diagnostic.field)?;
         let (Position { line, column }, length) = value.or(name)?;
         let text = file.text.lines().nth(line - 1)?;
@@ -91,17 +90,38 @@ fn window(line: &str, column: usize) -> (String, usize) {
 }
 
 /// Column and length of what a field says, or of its name, in a line.
-fn place(documents: &[Node], line: usize, field: &str) -> Option<(usize, usize)> {
-    let objects = documents.iter().flat_map(objects);
-    let mut best = None;
-    for object in objects {
-        if object.position.line <= line {
-            let found = find(object, field).into_iter().flatten().flatten();
-            let mut here = found.filter(|(position, _)| position.line == line);
-            best = here.next().map(|(it, length)| (it.column, length)).or(best);
-        }
+fn place(documents: &[Node], line: usize, diagnostic: &Diagnostic) -> Option<(usize, usize)> {
+    let found = find(object(documents, line, diagnostic)?, &diagnostic.field)?;
+    let mut here = found.into_iter().flatten();
+    let (position, length) = here.find(|(position, _)| position.line == line)?;
+    Some((position.column, length))
+}
+
+/// The object that a diagnostic is about: the last one that begins before this line's end, and has its name where several do in
+/// one line.
+fn object<'a>(documents: &'a [Node], line: usize, diagnostic: &Diagnostic) -> Option<&'a Node> {
+    let all = || documents.iter().flat_map(objects);
+    let last = all().rfind(|it| it.position.line <= line)?;
+    let mut beside = all().filter(|it| it.position.line == last.position.line);
+    if beside.clone().count() == 1 {
+        return Some(last);
     }
-    best
+    beside.find(|it| is_called(it, &diagnostic.object))
+}
+
+/// True of the object `Kind/namespace/name` or `Kind/name`.
+fn is_called(object: &Node, called: &str) -> bool {
+    let text = |node: Option<&Node>| match node.map(|it| &it.value) {
+        Some(Value::Scalar { text, .. }) => text.clone(),
+        _ => String::new(),
+    };
+    let of = |field| text(object.get("metadata").and_then(|it| it.get(field)));
+    let (kind, name) = (text(object.get("kind")), of("name"));
+    let namespace = of("namespace");
+    let whole = format!("{kind}/{namespace}/{name}");
+    called == whole || called == format!("{kind}/{name}") || {
+        namespace.is_empty() && called == format!("{kind}/default/{name}")
+    }
 }
 
 /// The objects of a document: itself, or a list's items.
@@ -133,11 +153,12 @@ fn find(object: &Node, field: &str) -> Option<[Option<(Position, usize)>; 2]> {
         let Value::Mapping(entries) = &node.value else {
             break;
         };
-        // A label's key may have dots in it.
-        let Some((key, value)) = entries.iter().find(|(key, _)| {
+        // A label's key may have dots in it, and be the beginning of another one.
+        let fitting = entries.iter().filter(|(key, _)| {
             rest.strip_prefix(key.text.as_str())
                 .is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']))
-        }) else {
+        });
+        let Some((key, value)) = fitting.max_by_key(|(key, _)| key.text.len()) else {
             break;
         };
         rest = &rest[key.text.len()..];
@@ -165,22 +186,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("m.yaml");
         let text = "kind: A\nspec:\n  rules:\n  - name: a\n    from: [ { zoneNames: [appim, esb] } ]\n    \
-                    labels: { a.b/c: \"x y\" }\n    empty:\n---\nkind: B\nspec: { a: 1 }\n";
+                    labels: { a: b, a.b/c: \"x y\" }\n    empty:\n---\nkind: B\nspec: { a: 1 }\n";
         fs::write(&file, text).unwrap();
         for (line, field, expect) in [
             (5, "spec.rules[0].from[0].zoneNames[0]", Some((27, 5))),
             (5, "spec.rules[0].from[0]", Some((13, 1))),
             (5, "spec.rules[0].from", Some((5, 4))),
-            (6, "spec.rules[0].labels.a.b/c", Some((22, 5))),
+            (6, "spec.rules[0].labels.a.b/c", Some((28, 5))),
             (7, "spec.rules[0].empty", Some((5, 5))),
             (4, "spec.rules[0].missing", Some((5, 1))),
             (10, "spec.a", Some((12, 1))),
         ] {
-            assert_eq!(
-                place(&tree::parse(text).unwrap(), line, field),
-                expect,
-                "{field}"
-            );
+            let diagnostic = Diagnostic {
+                field: field.to_owned(),
+                ..Diagnostic::default()
+            };
+            let found = place(&tree::parse(text).unwrap(), line, &diagnostic);
+            assert_eq!(found, expect, "{field}");
         }
         let diagnostic = Diagnostic {
             origin: Origin {
@@ -192,6 +214,18 @@ mod tests {
         };
         let shown = "   |\n10 | spec: { a: 1 }\n   |            ^";
         assert_eq!(Excerpts::default().of(&diagnostic).unwrap(), shown);
+
+        // Several in one line are told apart by their names.
+        let both = "items: [{kind: A, metadata: {name: a}, spec: {b: 1}}, {kind: A, metadata: {name: b}, spec: {b: 2}}]\n";
+        for (object, column) in [("A/a", 50), ("A/b", 96)] {
+            let diagnostic = Diagnostic {
+                field: "spec.b".to_owned(),
+                object: object.to_owned(),
+                ..Diagnostic::default()
+            };
+            let found = place(&tree::parse(both).unwrap(), 1, &diagnostic);
+            assert_eq!(found, Some((column, 1)), "{object}");
+        }
 
         let long = format!("kind: A\nspec: {{ b: \"{}\", a: no }}\n", "x".repeat(300));
         fs::write(&file, &long).unwrap();

@@ -10,6 +10,7 @@
 use super::{Address as _, Asked, Context, Outcome, Seen, Tables, sender};
 use crate::{
     Hook, V4, V6, bits,
+    cell::Verdict,
     event::Reason,
     mark::Stamp,
     metadata::{Grants, halves, layers},
@@ -46,6 +47,9 @@ struct Target {
     fragment: Fragment,
     /// Where the transport header begins.
     transport: usize,
+    /// Why what stands between that and the IP header cannot be read: then the ports are not known, and where it goes in the end
+    /// may not be either.
+    unread: Option<Reason>,
 }
 
 /// Asks about one packet at one of these hooks. The outcome's stamp says nothing, and a denial is for [`tell`].
@@ -64,7 +68,15 @@ pub fn firewall<T: Tables, B: Bytes + ?Sized>(
     }
     match target(bytes, layer3) {
         Ok(None) => passed,
-        Ok(Some(target)) => weigh(tables, bytes, context, &target),
+        Ok(Some(target)) => {
+            let outcome = weigh(tables, bytes, context, &target);
+            match target.unread {
+                Some(reason) if matches!(outcome.verdict, Verdict::Allow) => {
+                    unreadable(tables, context, reason)
+                }
+                _ => outcome,
+            }
+        }
         Err(reason) => unreadable(tables, context, reason),
     }
 }
@@ -123,9 +135,7 @@ fn target<B: Bytes + ?Sized>(bytes: &B, layer3: Option<u16>) -> Result<Option<Ta
 fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Target, Reason> {
     let head: &[u8; 20] = bytes.window(offset).ok_or(Reason::Truncated)?;
     let header = usize::from(head[0] & 0x0f) * 4;
-    if header > 20 && bytes.source_routed(offset + 20, offset + header) {
-        return Err(Reason::Extensions);
-    }
+    let routed = header > 20 && bytes.source_routed(offset + 20, offset + header);
     let source: V4 = [head[12], head[13], head[14], head[15]];
     let destination: V4 = [head[16], head[17], head[18], head[19]];
     let later = u16::from_be_bytes([head[6], head[7]]) & 0x1fff != 0;
@@ -133,26 +143,36 @@ fn v4<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Target, Reason> {
         source: source.mapped(),
         destination: destination.mapped(),
         protocol: head[9],
-        fragment: if later || header < 20 {
+        fragment: if later || header < 20 || routed {
             Fragment::Later
         } else {
             Fragment::Whole
         },
         transport: offset + header,
+        unread: if routed {
+            Some(Reason::Extensions)
+        } else {
+            None
+        },
     })
 }
 
 #[inline(always)]
 fn v6<B: Bytes + ?Sized>(bytes: &B, offset: usize) -> Result<Target, Reason> {
     let head: &[u8; 40] = bytes.window(offset).ok_or(Reason::Truncated)?;
-    // A routing header names where it goes in the end.
-    let chain = packet::extensions(bytes, head[6], offset + 40, bytes.len())?;
+    // A routing header names where it goes in the end; a chain may be longer than is read here.
+    let (protocol, fragment, transport, unread) =
+        match packet::extensions(bytes, head[6], offset + 40, bytes.len()) {
+            Ok(chain) => (chain.protocol, chain.fragment, chain.offset, None),
+            Err(reason) => (head[6], Fragment::Later, offset + 40, Some(reason)),
+        };
     Ok(Target {
         source: packet::address(head, 8),
         destination: packet::address(head, 24),
-        protocol: chain.protocol,
-        fragment: chain.fragment,
-        transport: chain.offset,
+        protocol,
+        fragment,
+        transport,
+        unread,
     })
 }
 

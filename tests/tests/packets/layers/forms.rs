@@ -11,7 +11,7 @@ use ringfence_tests::packet::{Way, frame, tcp::SYN, udp_datagram, v4};
 
 use super::{
     super::{POD, WORLD, at, ip, tcp, udp},
-    ELSEWHERE, configure, on_the_desk, own_cgroup, passes, syn,
+    BRIDGE, ELSEWHERE, UPLINK, configure, on_the_desk, own_cgroup, passes, syn,
 };
 
 #[test]
@@ -27,6 +27,15 @@ fn fragments_options_and_routes_hide_nothing_from_the_layers_behind() {
         };
         let open = udp_datagram(4000, 53, b"question");
         let route = [131, 7, 4, 169, 254, 169, 254, 0];
+        // A chain of so many options headers in front of the transport.
+        let behind = |to: &str, headers: usize| {
+            let mut payload = Vec::new();
+            for left in (0..headers).rev() {
+                payload.extend([if left == 0 { 17 } else { 60 }, 0, 1, 4, 0, 0, 0, 0]);
+            }
+            payload.extend(udp_datagram(4000, 80, b"question"));
+            ip(Way::Out, POD[1], to, 60, &payload)
+        };
         // A routing header with one segment left, and one with none.
         let through = |left: u8| {
             let IpAddr::V6(last) = at("fd00:ec2::254", 0).ip() else {
@@ -69,11 +78,32 @@ fn fragments_options_and_routes_hide_nothing_from_the_layers_behind() {
             ("routed", v4(pod, other, 17, &route, 0, &open), false),
             ("routed, IPv6", through(1), false),
             ("at its end", through(0), true),
+            ("few headers", behind("fd00:ec2::254", 8), false),
+            ("many headers", behind("fd00:ec2::254", 9), false),
+            ("few headers, elsewhere", behind("2001:db8:113::5", 8), true),
+            (
+                "many headers, elsewhere",
+                behind("2001:db8:113::5", 9),
+                false,
+            ),
         ] {
             let frame = frame(Way::Out, &packet);
             for hook in ["to_host", "to_lo", "from_socket"] {
                 let found = passes(desk, hook, &frame, 0, Stamp::NONE);
                 assert_eq!(found, allowed, "{hook}: {what}");
+            }
+        }
+        // What is only forwarded may be for somebody else, but for no metadata endpoint.
+        for (to, headers, allowed) in [
+            ("fd00:ec2::254", 8, false),
+            ("fd00:ec2::254", 9, false),
+            ("fd00:ec2::254", 20, false),
+            ("2001:db8:113::5", 20, true),
+        ] {
+            let frame = frame(Way::Out, &behind(to, headers));
+            for ingress in [BRIDGE, UPLINK] {
+                let found = passes(desk, "to_host", &frame, ingress, Stamp::NONE);
+                assert_eq!(found, allowed, "{to} behind {headers}, by {ingress}");
             }
         }
         configure(desk, |config| config.pods_cgroup = ELSEWHERE);

@@ -125,7 +125,7 @@ fn what_is_printed_grants_those_pods_and_no_others() {
     // Whom nothing tells from others asks, and only he.
     let asking = cluster.replace(
         "iam.amazonaws.com/role: \"twin\"",
-        "metadata.ringfence.dev/access: kube2iam-shop-asking",
+        "metadata.ringfence.dev/access: kube2iam-shop.asking",
     );
     let (snapshot, _) = read(&[&asking, &printed]);
     expect.push("shop/twin-1".to_owned());

@@ -107,9 +107,12 @@ pub(super) fn tried_from_pod(cluster: &Cluster, from: &Pod, ways: &[Tried]) -> R
         outcomes.extend(found.into_iter().map(|(to, outcome)| ((by, to), outcome)));
     }
     let reached = |(way, to, _): &Tried| {
-        outcomes.get(&(way.transport, to.to_string())) == Some(&Outcome::Reached)
+        let outcome = outcomes.get(&(way.transport, to.to_string()));
+        // What was not tried is not closed.
+        let outcome = outcome.with_context(|| format!("nothing is known of {way}"))?;
+        Ok(*outcome == Outcome::Reached)
     };
-    Ok(ways.iter().map(reached).collect())
+    ways.iter().map(reached).collect()
 }
 
 /// Tries ways of a host outside.
