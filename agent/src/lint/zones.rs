@@ -44,7 +44,10 @@ fn empty(look: &Look<'_>) -> Vec<Finding> {
                     {
                         return None;
                     }
-                    (format!("{field}.workloads"), "pod")
+                    (
+                        format!("{field}.workloads"),
+                        "selects no pod of these manifests",
+                    )
                 }
                 Members::Nodes(selector) if !snapshot.nodes.is_empty() => {
                     if snapshot
@@ -54,15 +57,18 @@ fn empty(look: &Look<'_>) -> Vec<Finding> {
                     {
                         return None;
                     }
-                    (format!("{field}.nodes"), "node")
+                    (
+                        format!("{field}.nodes"),
+                        "selects no node of these manifests",
+                    )
                 }
-                Members::Networks { .. } if members.networks().next().is_none() => {
-                    (format!("{field}.networks"), "network")
-                }
+                Members::Networks { .. } if members.networks().next().is_none() => (
+                    format!("{field}.networks"),
+                    "has no address: its exceptions cover all of it",
+                ),
                 _ => return None,
             };
-            let message = format!("this selects no {what} of these manifests");
-            Some(look.finding(&EMPTY_ZONE, &object, &field, message))
+            Some(look.finding(&EMPTY_ZONE, &object, &field, format!("this {what}")))
         });
         found.collect::<Vec<_>>()
     };
