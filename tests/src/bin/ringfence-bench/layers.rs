@@ -85,6 +85,14 @@ pub fn run(rounds: usize) -> Result<Vec<Table>> {
 
 fn measure(bpffs: PathBuf, rounds: usize) -> Result<Table> {
     pin_to_one_cpu()?;
+    // Sockets are connected to an address of its own.
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
+    ensure!(
+        up.context("cannot run ip (package iproute2)")?.success(),
+        "ip could not bring lo up"
+    );
     let (pods, node) = (Cgroup::new("pods")?, Cgroup::new("node")?);
     let options = Options {
         cgroup_root: Some(pods.0.clone()),
