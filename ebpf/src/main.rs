@@ -89,11 +89,11 @@ pub fn to_lo(context: TcContext) -> i32 {
     tc::to_lo(&context)
 }
 
-/// TC egress of a pair's end whose other end is the node's too.
+/// TC egress of the node's inner devices: ends of pairs of which it has both, ports of bonds.
 #[classifier]
 #[inline(always)]
-pub fn to_pair(context: TcContext) -> i32 {
-    tc::to_pair(&context)
+pub fn to_inner(context: TcContext) -> i32 {
+    tc::to_inner(&context)
 }
 
 /// What a socket below the pods' cgroups sends.

@@ -197,10 +197,10 @@ pub fn to_lo(context: &TcContext) -> i32 {
     stamp(context, &tables, Stamp::NONE)
 }
 
-/// What the node itself sends over a pair of which it has both ends comes in again as over `lo`; what it forwards there has been
-/// judged where it came from, and its mark is the proof of it.
+/// What the node itself puts on one of its inner devices is asked as over `lo`: it comes in again, or leaves by no other hook. What
+/// it forwards there has been judged where it came from, and its mark is the proof of it.
 #[inline(always)]
-pub fn to_pair(context: &TcContext) -> i32 {
+pub fn to_inner(context: &TcContext) -> i32 {
     if at(context, Hook::Lo).generated_here() {
         to_lo(context)
     } else {

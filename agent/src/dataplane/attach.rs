@@ -74,12 +74,12 @@ const ALL_HOST_PROGRAMS: [Programs; 4] = [
 /// The program of the node's `lo`.
 const LOOP_PROGRAMS: Programs = &[(load::LOOP_PROGRAM, TcAttachType::Egress)];
 
-/// The program of a pair's ends.
-const PAIR_PROGRAMS: Programs = &[(load::PAIR_PROGRAM, TcAttachType::Egress)];
+/// The program of the node's inner devices ([`crate::model::HostKind::Inner`]).
+const INNER_PROGRAMS: Programs = &[(load::INNER_PROGRAM, TcAttachType::Egress)];
 
 /// The programs of every kind of device.
 fn kinds() -> impl Iterator<Item = Programs> {
-    let kinds = [POD_PROGRAMS, LOOP_PROGRAMS, PAIR_PROGRAMS].into_iter();
+    let kinds = [POD_PROGRAMS, LOOP_PROGRAMS, INNER_PROGRAMS].into_iter();
     kinds.chain(ALL_HOST_PROGRAMS)
 }
 
@@ -210,13 +210,13 @@ impl Attacher {
         self.guard(ebpf, LOOPBACK, LOOP_PROGRAMS)
     }
 
-    /// Guards an end of a pair of which the node has both. `false` if there is no such device (any more).
+    /// Guards an inner device of the node. `false` if there is no such device (any more).
     ///
     /// # Errors
     ///
     /// What the kernel refused.
-    pub fn pair(&mut self, ebpf: &mut Ebpf, ifindex: u32) -> Result<bool, KernelError> {
-        self.guard(ebpf, ifindex, PAIR_PROGRAMS)
+    pub fn guard_inner(&mut self, ebpf: &mut Ebpf, ifindex: u32) -> Result<bool, KernelError> {
+        self.guard(ebpf, ifindex, INNER_PROGRAMS)
     }
 
     fn guard(

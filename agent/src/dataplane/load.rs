@@ -23,7 +23,7 @@ pub const CLASSIFIERS: [&str; 11] = [
     "from_tunnel",
     "from_tunnel_l3",
     LOOP_PROGRAM,
-    PAIR_PROGRAM,
+    INNER_PROGRAM,
     CLOCK_PROGRAM,
 ];
 /// Names of the socket programs.
@@ -38,8 +38,8 @@ pub const LOOP_PROGRAM: &str = "to_lo";
 /// Name of the program that is asked for the time.
 pub const CLOCK_PROGRAM: &str = "clock";
 
-/// Name of the program on pairs of devices of which the node has both ends.
-pub const PAIR_PROGRAM: &str = "to_pair";
+/// Name of the program on the node's inner devices: pairs of which it has both ends, ports of bonds.
+pub const INNER_PROGRAM: &str = "to_inner";
 
 /// Name of the program in front of the node's sockets.
 pub const NODE_PROGRAM: &str = "to_node";

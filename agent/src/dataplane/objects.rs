@@ -231,7 +231,7 @@ const PROGRAMS: [(&str, Hook); 16] = [
     ("sendmsg6", Hook::Socket),
     (load::PACKETS_PROGRAM, Hook::SocketPackets),
     (load::LOOP_PROGRAM, Hook::Lo),
-    (load::PAIR_PROGRAM, Hook::Lo),
+    (load::INNER_PROGRAM, Hook::Lo),
     (load::NODE_PROGRAM, Hook::ToNode),
 ];
 

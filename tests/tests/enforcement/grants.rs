@@ -10,36 +10,21 @@ use std::{
 
 use ringfence_agent::{
     lab::{
-        Lab, LabSpec, OutsideHost, OutsidePort, names,
+        Lab, names,
         wire::{Stream, Transport},
     },
     observe::flow::timestamp,
 };
 use ringfence_tests::{
     agent::Agent,
-    lab::{binary, eventually, small},
+    lab::{binary, eventually},
 };
 
-use super::{attempt, flows_on, patient_attempt, pod, stands_still, world};
+use super::{attempt, flows_on, metadata::lab, patient_attempt, pod, stands_still, world};
 
 const IMDS: &str = "169.254.169.254";
 /// The host outside that every lab has: no cloud's.
 const ROUTER: &str = "203.0.113.9";
-
-/// Two pods, `a` and `b`, a metadata service outside, and a host that a `MetadataFirewall` may name.
-fn lab(name: &str) -> Lab {
-    let mut spec: LabSpec = small(name, &["a", "b"], &[80]);
-    spec.outside.push(OutsideHost {
-        name: "metadata".to_owned(),
-        addresses: vec![address(IMDS)],
-        serves: vec![OutsidePort {
-            protocol: Transport::Tcp,
-            port: 80,
-        }],
-        only_answers: true,
-    });
-    Lab::up(&spec).expect("a lab")
-}
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")

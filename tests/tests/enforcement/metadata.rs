@@ -20,7 +20,7 @@ pub(super) fn endpoints() -> [IpAddr; 2] {
 }
 
 /// Two pods, `a` and `b`, and a metadata service outside.
-fn lab(name: &str) -> Lab {
+pub(super) fn lab(name: &str) -> Lab {
     Lab::up(&lab_spec(name)).expect("a lab")
 }
 

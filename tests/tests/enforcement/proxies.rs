@@ -3,15 +3,10 @@
 
 use std::net::IpAddr;
 
-use ringfence_agent::lab::{
-    Actor, Lab, LabSpec, Outcome, OutsideHost, OutsidePort, wire::Transport,
-};
-use ringfence_tests::{
-    agent::Agent,
-    lab::{eventually, small},
-};
+use ringfence_agent::lab::{Actor, Lab, Outcome, wire::Transport};
+use ringfence_tests::{agent::Agent, lab::eventually};
 
-use super::{attempt, patient_attempt, pod, world};
+use super::{attempt, metadata::lab_spec, patient_attempt, pod, world};
 
 const IMDS: &str = "169.254.169.254";
 const NODE: &str = "10.0.9.1";
@@ -20,17 +15,8 @@ const PROXY: u16 = 8181;
 
 /// Pods a, with a grant, and b, without; the real service outside; the proxy is a port of the node's.
 fn lab() -> Lab {
-    let mut spec: LabSpec = small("proxies", &["a", "b"], &[80]);
+    let mut spec = lab_spec("proxies");
     spec.node_ports = vec![PROXY];
-    spec.outside.push(OutsideHost {
-        name: "metadata".to_owned(),
-        addresses: vec![address(IMDS)],
-        serves: vec![OutsidePort {
-            protocol: Transport::Tcp,
-            port: 80,
-        }],
-        only_answers: true,
-    });
     Lab::up(&spec).expect("a lab")
 }
 

@@ -70,7 +70,7 @@ fn carried() -> BTreeSet<String> {
             "from_host",
             "to_host",
             "from_tunnel",
-            "to_pair",
+            "to_inner",
         ];
         let there = all.into_iter().filter(|name| said.contains(name));
         names.extend(there.map(str::to_owned));
@@ -185,9 +185,9 @@ fn an_end_of_a_pair_has_its_program_until_the_other_end_is_elsewhere() {
         device("veth peer name other");
         let guard = |desk: &mut Desk, devices| desk.kernel.guard(&devices).expect("it is guarded");
         guard(&mut desk, host(HostKind::Inner));
-        becomes(&["to_pair"]);
+        becomes(&["to_inner"]);
         audit(&mut desk);
-        becomes(&["to_pair"]);
+        becomes(&["to_inner"]);
         assert_eq!(
             desk.kernel.counters().expect("the maps can be read").drift["attachment"],
             0
@@ -198,7 +198,7 @@ fn an_end_of_a_pair_has_its_program_until_the_other_end_is_elsewhere() {
         becomes(&["from_pod", "to_pod"]);
         desk.kernel.apply(&none).expect("it fits");
         guard(&mut desk, host(HostKind::Inner));
-        becomes(&["to_pair"]);
+        becomes(&["to_inner"]);
     });
 }
 

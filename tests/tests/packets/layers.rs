@@ -214,7 +214,7 @@ fn a_pair_of_the_nodes_own_keeps_the_mark_of_what_is_forwarded_only() {
     on_the_desk(&granted(), |desk| {
         let place = Stamp(desk.place());
         let hook = |desk: &Desk, frame: &[u8], ingress| {
-            desk.hook("to_pair", frame, ingress, marked(place))
+            desk.hook("to_inner", frame, ingress, marked(place))
         };
         let other = syn(0, FRIEND[0]);
         assert_eq!(hook(desk, &other, 0), Some(OTHERS), "forged");

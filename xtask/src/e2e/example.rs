@@ -1,6 +1,6 @@
 //! The hybrid-cloud example as Deployments and Services of a real cluster.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
@@ -90,21 +90,25 @@ pub fn namespaces(documents: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// The example's objects, without those that a cluster has itself.
-pub fn documents() -> Result<Vec<Value>> {
-    let folder = paths::root().join(MANIFESTS);
-    let mut files: Vec<_> = fs::read_dir(&folder)
+/// The objects of all files of a folder, in the order of their names.
+pub fn read(folder: &Path) -> Result<Vec<Value>> {
+    let mut files: Vec<_> = fs::read_dir(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;
     files.sort();
     let mut all = Vec::new();
     for file in files {
-        let text = fs::read_to_string(&file)?;
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(&file)?)
             .with_context(|| format!("cannot read {}", file.display()))?;
         all.extend(documents);
     }
+    Ok(all)
+}
+
+/// The example's objects, without those that a cluster has itself.
+pub fn documents() -> Result<Vec<Value>> {
+    let mut all = read(&paths::root().join(MANIFESTS))?;
     all.extend(serde_saphyr::from_multiple::<Value>(EXTRA).context("the extra objects")?);
     all.retain(|it| {
         let metadata = &it["metadata"];

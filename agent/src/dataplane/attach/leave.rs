@@ -7,7 +7,7 @@ use aya::programs::{
     tc::{self, TcError},
 };
 
-use super::{ALL_HOST_PROGRAMS, Attacher, PAIR_PROGRAMS, POD_PROGRAMS, device_name};
+use super::{ALL_HOST_PROGRAMS, Attacher, INNER_PROGRAMS, POD_PROGRAMS, device_name};
 use crate::dataplane::{KernelError, load, pins::remove};
 
 impl Attacher {
@@ -29,13 +29,13 @@ impl Attacher {
         self.drop_programs(ifindex, POD_PROGRAMS.iter().copied())
     }
 
-    /// Takes the program of a pair away from a device whose other end is elsewhere by now.
+    /// Takes the program of inner devices away from one that is none any more: its other end is elsewhere by now.
     ///
     /// # Errors
     ///
     /// If a pin cannot be removed.
-    pub fn no_pair(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        self.drop_programs(ifindex, PAIR_PROGRAMS.iter().copied())
+    pub fn no_inner(&mut self, ifindex: u32) -> Result<(), KernelError> {
+        self.drop_programs(ifindex, INNER_PROGRAMS.iter().copied())
     }
 
     fn drop_programs(
@@ -65,10 +65,10 @@ impl Attacher {
         names.flat_map(|&(name, _)| self.devices_of(name)).collect()
     }
 
-    /// Devices that are guarded as ends of pairs.
+    /// Devices that are guarded as inner ones.
     #[must_use]
-    pub fn pairs(&self) -> BTreeSet<u32> {
-        self.carrying(load::PAIR_PROGRAM)
+    pub fn inner(&self) -> BTreeSet<u32> {
+        self.carrying(load::INNER_PROGRAM)
     }
 
     /// Devices that are guarded as pods'.

@@ -260,17 +260,9 @@ impl Dataplane {
             return Ok(());
         };
         make(root)?;
-        let config = Config {
+        self.configure(Config {
             pods_cgroup: pods_cgroup(Some(root))?,
             ..self.config
-        };
-        if config != self.config {
-            self.maps
-                .config
-                .set(0, config, 0)
-                .map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
-            self.config = config;
-        }
-        Ok(())
+        })
     }
 }

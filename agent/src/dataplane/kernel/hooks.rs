@@ -88,9 +88,12 @@ impl Dataplane {
         for what in wrong.iter().chain(&off) {
             self.auditor.found("attachment", what);
         }
-        // It may have been made anew.
+        // It may have been made anew; while it is gone, what was known of it stays.
         if let Ok(root) = pods_cgroup(self.cgroup_root.as_deref()) {
-            self.config.pods_cgroup = root;
+            self.configure(Config {
+                pods_cgroup: root,
+                ..self.config
+            })?;
         }
         let trouble = |error| KernelError::Other(format!("map CONFIG: {error}"));
         if self.maps.config.get(&0, 0).map_err(trouble)? != self.config {
@@ -141,13 +144,13 @@ impl Dataplane {
                 first = first.and(Err(error));
             }
         }
-        for ifindex in self.attacher.pairs() {
+        for ifindex in self.attacher.inner() {
             if !inner().any(|device| device.ifindex == ifindex) {
-                first = first.and(self.attacher.no_pair(ifindex));
+                first = first.and(self.attacher.no_inner(ifindex));
             }
         }
         for device in inner() {
-            let attached = self.attacher.pair(&mut self.ebpf, device.ifindex);
+            let attached = self.attacher.guard_inner(&mut self.ebpf, device.ifindex);
             first = first.and(attached.map(drop));
         }
         first = first.and(self.note_uplinks(leading_off().map(|device| device.ifindex).collect()));
@@ -188,14 +191,18 @@ impl Dataplane {
             tunnel_ports,
             ..self.config
         };
+        self.configure(config)?;
+        too_many
+    }
+
+    /// Tells the programs something else than before.
+    pub(super) fn configure(&mut self, config: Config) -> Result<(), KernelError> {
         if config != self.config {
-            self.maps
-                .config
-                .set(0, config, 0)
-                .map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
+            let told = self.maps.config.set(0, config, 0);
+            told.map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
             self.config = config;
         }
-        too_many
+        Ok(())
     }
 
     /// Attaches to every wanted device, whatever becomes of the others.

@@ -113,7 +113,7 @@ fn at_bridge(stage: &mut Stage, family: Family, tried: &mut Tried) -> Result<()>
         place.on_node("ip link set loop1 master cni0")?;
         place.on_node("ip link set loop0 up")?;
         place.on_node("ip link set loop1 up")?;
-        stage.guards("loop0", "to_pair")?;
+        stage.guards("loop0", "to_inner")?;
         let bridge = place.hardware(&place.node(), "cni0")?;
         let attacker = Attacker::host(place, Rights::NetRaw)?
             .at("loop0", &bridge)

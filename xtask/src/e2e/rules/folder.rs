@@ -6,7 +6,10 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{e2e::probe::Transport, paths};
+use crate::{
+    e2e::{example, probe::Transport},
+    paths,
+};
 
 const FOLDER: &str = "deploy/examples/hybrid-cloud/zones";
 
@@ -50,17 +53,5 @@ pub fn hosts() -> Result<Vec<Host>> {
 
 /// The example's own objects.
 pub fn documents() -> Result<Vec<Value>> {
-    let folder = paths::root().join(FOLDER).join("manifests");
-    let mut files: Vec<_> = fs::read_dir(&folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.sort();
-    let mut all = Vec::new();
-    for file in files {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(&file)?)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        all.extend(documents);
-    }
-    Ok(all)
+    example::read(&paths::root().join(FOLDER).join("manifests"))
 }
