@@ -1,6 +1,8 @@
 //! Values with a number each, for as long as somebody uses them.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc};
+
+use hashbrown::HashMap;
 
 /// Equal values have one number while they are in use; no number is ever given out twice, so whoever still has an old
 /// one finds nothing rather than something else.

@@ -113,11 +113,13 @@ impl Table {
             && self.looks_at_networks == other.looks_at_networks
             && self.ports == other.ports
             && self.rows.len() >= other.rows.len()
-            && (self.has_rows_of(other) || self.rows.iter().zip(&other.rows).all(|(a, b)| a == b))
+            && (self.follows(other) || self.rows.iter().zip(&other.rows).all(|(a, b)| a == b))
     }
 
-    /// Rows are only ever put behind others, so tables that share the first one share all that both have.
-    fn has_rows_of(&self, other: &Self) -> bool {
+    /// True of another state of the same table, which a copy of its first row shows. Rows are only ever put behind others, and
+    /// a signature, once known, stays in its row: so both say the same of everybody whom both know.
+    #[must_use]
+    pub fn follows(&self, other: &Self) -> bool {
         match (self.rows.front(), other.rows.front()) {
             (Some(own), Some(theirs)) => Arc::ptr_eq(own, theirs),
             _ => false,

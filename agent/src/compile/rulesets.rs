@@ -1,7 +1,8 @@
 //! The rulesets that subjects get, put together of parts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use hashbrown::HashMap;
 use ringfence_common::Direction;
 
 use super::{

@@ -1,10 +1,8 @@
 //! Signatures: what the addresses have in common, kept up to date.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
+use hashbrown::{HashMap, HashSet};
 use imbl::OrdMap;
 use ipnet::IpNet;
 
@@ -103,15 +101,15 @@ impl Signatures {
         (born, dead)
     }
 
-    /// The signatures of which one of these facts holds, each with those that do.
-    pub(super) fn projected(&self, facts: &[FactId]) -> BTreeMap<usize, Vec<FactId>> {
-        let mut projected: BTreeMap<usize, Vec<FactId>> = BTreeMap::new();
+    /// The signatures of which one of these facts holds, with each that does; sorted.
+    pub(super) fn having(&self, facts: &HashSet<FactId>) -> Vec<(usize, FactId)> {
+        let mut having: Vec<(usize, FactId)> = Vec::new();
         for fact in facts {
-            for &signature in self.having.get(fact).into_iter().flatten() {
-                projected.entry(signature).or_default().push(*fact);
-            }
+            let signatures = self.having.get(fact).into_iter().flatten();
+            having.extend(signatures.map(|&signature| (signature, *fact)));
         }
-        projected
+        having.sort_unstable();
+        having
     }
 
     fn text(&mut self, signature: &[FactId], facts: &Facts) -> Signature {

@@ -4,10 +4,11 @@
 //! port that has them, rows (after the first) by their cells.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
+use hashbrown::{HashMap, HashSet};
 use imbl::OrdMap;
 
 use super::{
@@ -23,8 +24,8 @@ use crate::model::Protocol;
 pub(super) struct Built {
     /// The table; the rules of its cells are by number of their names.
     pub(super) table: Table,
-    /// What the ruleset asks about peers, sorted.
-    pub(super) asked: Vec<FactId>,
+    /// What the ruleset asks about peers.
+    pub(super) asked: HashSet<FactId>,
     /// Names that stand for ports of the peer.
     pub(super) names: BTreeSet<(Protocol, String)>,
     /// A number that tables with other rows hardly have.
@@ -66,14 +67,20 @@ impl Built {
         let mut rows = vec![first];
         let mut by_peer: HashMap<Vec<FactId>, usize> = HashMap::from([(Vec::new(), 0)]);
         let mut classes: Vec<(usize, usize)> = Vec::new();
-        for (signature, peer) in signatures.projected(&asked) {
-            let row = *by_peer.entry(peer).or_insert_with_key(|peer| {
-                *numbers.entry(row_of(peer)).or_insert_with_key(|row| {
+        let mut peer: Vec<FactId> = Vec::new();
+        for of_one in signatures
+            .having(&asked)
+            .chunk_by(|(one, _), (next, _)| one == next)
+        {
+            peer.clear();
+            peer.extend(of_one.iter().map(|&(_, fact)| fact));
+            let row = *by_peer.entry_ref(&*peer).or_insert_with(|| {
+                *numbers.entry(row_of(&peer)).or_insert_with_key(|row| {
                     rows.push(row.clone());
                     rows.len() - 1
                 })
             });
-            classes.push((signature, row));
+            classes.push((of_one[0].0, row));
         }
 
         let (column_of, columns) = columns(&rows, points.len());
@@ -157,8 +164,8 @@ impl Built {
 
     /// What of these facts is asked, sorted.
     fn peer(&self, facts: &[FactId]) -> Vec<FactId> {
-        let asked = |fact: &FactId| self.asked.binary_search(fact).is_ok();
-        let mut peer: Vec<FactId> = facts.iter().copied().filter(asked).collect();
+        let facts = facts.iter().copied();
+        let mut peer: Vec<FactId> = facts.filter(|it| self.asked.contains(it)).collect();
         peer.sort_unstable();
         peer
     }
@@ -218,16 +225,20 @@ impl Cells {
     }
 }
 
-/// What a ruleset asks about peers, sorted.
-fn asked(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<FactId> {
-    let mut asked = BTreeSet::new();
+/// What a ruleset asks about peers.
+fn asked(
+    ruleset: &Ruleset,
+    names: &BTreeSet<(Protocol, String)>,
+    facts: &Facts,
+) -> HashSet<FactId> {
+    let mut asked = HashSet::new();
     for rule in ruleset.rules() {
         asked.extend(rule.all_peers().flat_map(Peers::facts));
     }
     for name in names {
         asked.extend(facts.ports_named(name).map(|(id, _)| id));
     }
-    asked.into_iter().collect()
+    asked
 }
 
 /// One port of each run that no rule can tell apart, in order; the protocols without ports before all.

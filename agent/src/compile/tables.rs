@@ -1,6 +1,8 @@
 //! The tables of all rulesets, kept up to date.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::{HashMap, HashSet};
 
 use super::{
     Row, Table,
@@ -113,7 +115,7 @@ impl Tables {
         renumbered
     }
 
-    fn asked_by(&self, facts: &[FactId]) -> BTreeSet<RulesetId> {
+    fn asked_by(&self, facts: &[FactId]) -> HashSet<RulesetId> {
         let asking = facts.iter().filter_map(|fact| self.asking.get(fact));
         asking.flatten().copied().collect()
     }
@@ -279,10 +281,7 @@ impl Tables {
         let Some((now, _)) = self.built.get(&ruleset) else {
             return;
         };
-        let gone = before
-            .asked
-            .iter()
-            .filter(|it| now.asked.binary_search(it).is_err());
+        let gone = before.asked.iter().filter(|it| !now.asked.contains(*it));
         for fact in gone {
             strike(&mut self.asking, fact, ruleset);
         }

@@ -101,8 +101,7 @@ fn peers(
     nets: &BTreeMap<Identity, Vec<IpNet>>,
 ) -> BTreeMap<u32, Vec<IpNet>> {
     let mut peers: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
-    let classes = installed.classes.range((table, 0)..=(table, Identity::MAX));
-    for (&(_, identity), &class) in classes {
+    for (identity, class) in installed.classes.of(table).iter() {
         let of_class = peers.entry(u32::from(class)).or_default();
         of_class.extend(nets.get(&identity).into_iter().flatten());
     }

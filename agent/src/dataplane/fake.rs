@@ -160,7 +160,7 @@ impl FakeMaps {
                 self.metadata_ports.remove(key);
             }
             Op::Record(slot, record) => {
-                self.records.insert(*slot, *record);
+                self.records.insert(*slot, **record);
             }
             Op::Swap(ifindex, element, word) => {
                 self.endpoints.insert(*ifindex, *word);
@@ -234,7 +234,7 @@ impl FakeMaps {
             ))
         };
         let class = |(key, word): (&ClassKey, &ClassWord)| {
-            Some(((key.table, key.identity), word.class(*key)?))
+            Some((key.table, key.identity, word.class(*key)?))
         };
         Installed {
             interrupted: self.catalogue.revision != self.done,

@@ -131,7 +131,7 @@ impl Maps {
             Op::Metadata(address, word) => entry(&self.metadata, "METADATA", *address, *word),
             Op::Sieve(at, bits) => element(&self.metadata_sieve, "METADATA_SIEVE", *at, *bits),
             Op::MetadataPort(key) => entry(&self.metadata_ports, "METADATA_PORTS", *key, 1),
-            Op::Record(slot, record) => element(&self.records, "RECORDS", *slot, *record),
+            Op::Record(slot, record) => element(&self.records, "RECORDS", *slot, **record),
             Op::Swap(ifindex, at, word) => {
                 let near = element(&self.endpoints, "ENDPOINTS", *at, *word)?;
                 if near != Found::Same || *at < NEAR_IFINDEX {

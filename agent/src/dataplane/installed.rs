@@ -65,11 +65,12 @@ pub fn read(maps: &Maps) -> Result<Installed, KernelError> {
         };
         installed.tables.insert(id, state);
     }
+    let mut classes = Vec::new();
     for item in maps.classes.iter() {
         let (key, word) = item.map_err(trouble)?;
-        let class = word.class(key).unwrap_or(0);
-        installed.classes.insert((key.table, key.identity), class);
+        classes.push((key.table, key.identity, word.class(key).unwrap_or(0)));
     }
+    installed.classes = classes.into_iter().collect();
     read_addresses(maps, &mut installed)?;
     for item in maps.grants.iter() {
         let (cgroup, bits) = item.map_err(trouble)?;

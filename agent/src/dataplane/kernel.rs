@@ -179,15 +179,15 @@ impl Dataplane {
             &self.limits,
         )?;
         self.names.learn(&plan.ops);
-        for op in &plan.ops {
-            let done = match op {
-                Op::Grace => {
+        for ops in plan.ops.chunk_by(Maps::are_alike) {
+            let done = match ops {
+                [Op::Grace] => {
                     await_grace();
                     Ok(())
                 }
-                op => self.maps.execute(op),
+                ops => self.maps.execute_all(ops),
             };
-            if matches!(op, Op::Done(_)) {
+            if matches!(ops, [Op::Done(_)]) {
                 in_force = Some(start.elapsed());
             }
             if let Err(error) = done {

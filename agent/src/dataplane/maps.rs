@@ -24,7 +24,7 @@ use ringfence_common::{
 use super::KernelError;
 use crate::diff::{Op, TableState};
 
-use write::{drop_key, gone, not_written, put, set, write};
+use write::{drop_all, drop_key, gone, not_written, put, put_all, set, write};
 
 pub(super) use layout::named;
 pub use layout::{mapped, service_key, translated, unmapped};
@@ -136,6 +136,34 @@ impl Maps {
         })
     }
 
+    /// Does steps of a plan that follow each other, all of which [`Self::are_alike`].
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refused.
+    pub fn execute_all(&mut self, ops: &[Op]) -> Result<(), KernelError> {
+        match ops {
+            [Op::Class(..), _, ..] => {
+                let classes = ops.iter().filter_map(class);
+                put_all(&mut self.classes, "CLASSES", classes)
+            }
+            [Op::RemoveClass(..), _, ..] => {
+                let gone = ops.iter().filter_map(removed_class);
+                drop_all(&mut self.classes, "CLASSES", gone)
+            }
+            ops => ops.iter().try_for_each(|op| self.execute(op)),
+        }
+    }
+
+    /// True of steps that one call of the kernel can do: a table has a class for each of thousands of identities.
+    #[must_use]
+    pub const fn are_alike(one: &Op, next: &Op) -> bool {
+        matches!(
+            (one, next),
+            (Op::Class(..), Op::Class(..)) | (Op::RemoveClass(..), Op::RemoveClass(..))
+        )
+    }
+
     /// Does one step of a plan. [`Op::Grace`] is the caller's.
     ///
     /// # Errors
@@ -187,18 +215,7 @@ impl Maps {
             }
             Op::Pages(at, pages) => write(&mut self.pages, "PAGES", *at, pages),
             Op::Cells(at, cells) => write(&mut self.cells, "CELLS", *at, cells),
-            Op::Class(table, identity, class) => {
-                let key = ClassKey {
-                    table: *table,
-                    identity: *identity,
-                };
-                put(
-                    &mut self.classes,
-                    "CLASSES",
-                    key,
-                    ClassWord::new(key, *class),
-                )
-            }
+            Op::Class(..) => put_all(&mut self.classes, "CLASSES", class(op).into_iter()),
             Op::Address(net, identity) => self.address(net, *identity),
             Op::RemoveAddress(net) => self.remove_address(net),
             Op::NodeAddress(address, bits) => {
@@ -235,19 +252,15 @@ impl Maps {
             Op::RemoveMetadataPort(key) => {
                 drop_key(&mut self.metadata_ports, "METADATA_PORTS", key)
             }
-            Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[*record]),
+            Op::Record(slot, record) => write(&mut self.records, "RECORDS", *slot, &[**record]),
             Op::Swap(ifindex, element, word) => self.swap(*ifindex, *element, *word),
             Op::RemoveFar(ifindex) => drop_key(&mut self.far_endpoints, "FAR_ENDPOINTS", ifindex),
             Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
             Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
             Op::Done(revision) => set(&mut self.state, "STATE", state::DONE, *revision),
             Op::Grace => Ok(()),
-            Op::RemoveClass(table, identity) => {
-                let key = ClassKey {
-                    table: *table,
-                    identity: *identity,
-                };
-                drop_key(&mut self.classes, "CLASSES", &key)
+            Op::RemoveClass(..) => {
+                drop_all(&mut self.classes, "CLASSES", removed_class(op).into_iter())
             }
             Op::RemoveTable(id) => drop_key(&mut self.tables, "TABLES", id),
             Op::RemoveIdentity(id) => drop_key(&mut self.identities, "IDENTITIES", id),
@@ -273,4 +286,21 @@ impl Maps {
             FarWord::new(ifindex, element),
         )
     }
+}
+
+/// What an [`Op::Class`] writes.
+fn class(op: &Op) -> Option<(ClassKey, ClassWord)> {
+    let Op::Class(table, identity, class) = *op else {
+        return None;
+    };
+    let key = ClassKey { table, identity };
+    Some((key, ClassWord::new(key, class)))
+}
+
+/// What an [`Op::RemoveClass`] removes.
+fn removed_class(op: &Op) -> Option<ClassKey> {
+    let Op::RemoveClass(table, identity) = *op else {
+        return None;
+    };
+    Some(ClassKey { table, identity })
 }

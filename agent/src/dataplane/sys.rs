@@ -1,5 +1,9 @@
 //! System calls that aya 0.14 keeps to itself. None needs more than what loading programs needs.
 
+use aya::{
+    Pod,
+    maps::{IterableMap, MapData},
+};
 use std::{
     ffi::CString,
     io,
@@ -13,6 +17,9 @@ use std::{
 const MAP_GET_NEXT_KEY: libc::c_int = 4;
 const OBJ_GET: libc::c_int = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const MAP_LOOKUP_BATCH: libc::c_int = 24;
+const MAP_UPDATE_BATCH: libc::c_int = 26;
+const MAP_DELETE_BATCH: libc::c_int = 27;
 const LINK_DETACH: libc::c_int = 34;
 
 /// What a pinned link says of itself.
@@ -120,6 +127,103 @@ pub(super) fn next_key(
         Ok(_) => Ok(Some(next)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Of many elements in one call (Linux 5.6): a table has tens of thousands.
+#[repr(C)]
+struct Batch {
+    before: u64,
+    last: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: RawFd,
+    element_flags: u64,
+    flags: u64,
+}
+
+impl Batch {
+    fn of<K>(map: &MapData, keys: &[K]) -> io::Result<Self> {
+        Ok(Self {
+            before: 0,
+            last: 0,
+            keys: keys.as_ptr() as u64,
+            values: 0,
+            count: u32::try_from(keys.len()).map_err(io::Error::other)?,
+            map: map.fd().as_fd().as_raw_fd(),
+            element_flags: 0,
+            flags: 0,
+        })
+    }
+}
+
+/// Writes elements in their order. After an error the first of them may have been written.
+pub(super) fn update_batch<K: Pod, V: Pod>(
+    map: &impl IterableMap<K, V>,
+    keys: &[K],
+    values: &[V],
+) -> io::Result<()> {
+    if keys.len() != values.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attributes = Batch {
+        values: values.as_ptr() as u64,
+        ..Batch::of(map.map(), keys)?
+    };
+    // SAFETY: the kernel reads `count` keys and values, which there are, each as long as the map's: aya has compared them
+    // when it made the typed handle.
+    unsafe { bpf(MAP_UPDATE_BATCH, &mut attributes) }.map(|_| ())
+}
+
+/// Removes elements in their order, as far as the first that is not there.
+pub(super) fn delete_batch<K: Pod, V: Pod>(
+    map: &impl IterableMap<K, V>,
+    keys: &[K],
+) -> io::Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut attributes = Batch::of(map.map(), keys)?;
+    // SAFETY: the kernel reads `count` keys, which there are, each as long as the map's: aya has compared them when it made
+    // the typed handle.
+    unsafe { bpf(MAP_DELETE_BATCH, &mut attributes) }.map(|_| ())
+}
+
+/// Reads elements of an array from this one on, one for each of `into`.
+pub(super) fn read_array<V: Pod>(
+    map: &impl IterableMap<u32, V>,
+    first: u32,
+    into: &mut [V],
+) -> io::Result<()> {
+    if into.is_empty() {
+        return Ok(());
+    }
+    let mut keys = vec![0_u32; into.len()];
+    let before = first.wrapping_sub(1);
+    let mut last = 0_u32;
+    let mut attributes = Batch {
+        // The array's own order: from the one after `before`, from the first one without.
+        before: if first == 0 {
+            0
+        } else {
+            (&raw const before) as u64
+        },
+        last: (&raw mut last) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: into.as_mut_ptr() as u64,
+        ..Batch::of(map.map(), &keys)?
+    };
+    // SAFETY: the kernel writes at most `count` keys and values, for which there is room, each as long as the map's: aya has
+    // compared them when it made the typed handle; `before` and `last` are one key each.
+    unsafe { bpf(MAP_LOOKUP_BATCH, &mut attributes) }?;
+    if attributes.count as usize == into.len() && keys[0] == first {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
     }
 }
 

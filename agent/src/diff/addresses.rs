@@ -138,8 +138,8 @@ impl Builder<'_> {
         }
         let same = |candidate: &Identity| {
             tables.leaving.iter().all(|&table| {
-                class(&self.after.classes, table, *candidate)
-                    == class(&self.installed.classes, table, old)
+                self.after.classes.of(table).class(*candidate)
+                    == self.installed.classes.of(table).class(old)
             })
         };
         candidates.iter().copied().find(same)
@@ -157,11 +157,8 @@ impl Builder<'_> {
         self.after.identities.insert(identity, digest);
         self.beside.push(Op::Identity(identity, digest));
         for &table in &tables.leaving {
-            let class = class(&self.installed.classes, table, old);
-            if class != 0 {
-                self.after.classes.insert((table, identity), class);
-                self.beside.push(Op::Class(table, identity, class));
-            }
+            let class = self.installed.classes.of(table).class(old);
+            self.class(table, [(identity, class.into())].into_iter());
         }
         identity
     }
@@ -232,49 +229,46 @@ impl Builder<'_> {
         identities: &Identities,
     ) -> Result<(), Full> {
         for (number, &id) in &tables.wanted {
-            for (&identity, &signature) in &identities.signatures {
-                self.class(id, identity, desired.tables[number].class(signature));
-            }
+            let table = &desired.tables[number];
+            let signatures = identities.signatures.iter();
+            let classes = signatures.map(|(&identity, &it)| (identity, table.class(it)));
+            self.class(id, classes);
         }
-        self.check_classes()
+        self.check_classes(self.after.classes.len())
     }
 
-    /// Gives an identity its class in a table.
-    pub(super) fn class(&mut self, table: u32, identity: Identity, class: usize) {
-        let Ok(class) = u16::try_from(class) else {
-            return;
-        };
-        if class != 0 && self.after.classes.get(&(table, identity)) != Some(&class) {
-            self.after.classes.insert((table, identity), class);
-            self.beside.push(Op::Class(table, identity, class));
-        }
+    /// Gives identities their classes in a table; how many entries more that takes.
+    pub(super) fn class(
+        &mut self,
+        table: u32,
+        classes: impl Iterator<Item = (Identity, usize)>,
+    ) -> usize {
+        // Rows have been counted when the table was laid out.
+        let classes = classes.filter_map(|(it, class)| Some((it, u16::try_from(class).ok()?)));
+        let before = self.after.classes.len();
+        let written = self.after.classes.insert(table, classes).into_iter();
+        self.beside
+            .extend(written.map(|(it, class)| Op::Class(table, it, class)));
+        self.after.classes.len() - before
     }
 
-    pub(super) fn check_classes(&self) -> Result<(), Full> {
-        fits(
-            "CLASSES",
-            "--class-entries",
-            self.after.classes.len(),
-            self.limits.classes,
-        )
+    /// Checks that so many classes fit.
+    pub(super) fn check_classes(&self, most: usize) -> Result<(), Full> {
+        fits("CLASSES", "--class-entries", most, self.limits.classes)
     }
 
     /// Removes, after the grace period, what nothing points at any more.
     pub(super) fn retire(&mut self, tables: &TableIds) {
         let used: BTreeSet<Identity> = self.after.addresses.values().copied().collect();
         let leaving: BTreeSet<u32> = tables.leaving.iter().copied().collect();
-        let keep = |&(table, identity): &(u32, Identity)| {
-            !leaving.contains(&table) && used.contains(&identity)
-        };
-        let gone: Vec<_> = self
-            .after
-            .classes
-            .keys()
-            .copied()
-            .filter(|key| !keep(key))
-            .collect();
-        for key in gone {
-            self.remove_class(key);
+        let mut gone: BTreeMap<u32, Vec<Identity>> = BTreeMap::new();
+        for (table, identity, _) in self.after.classes.iter() {
+            if leaving.contains(&table) || !used.contains(&identity) {
+                gone.entry(table).or_default().push(identity);
+            }
+        }
+        for (table, identities) in gone {
+            self.remove_classes(table, identities.into_iter());
         }
         self.remove_tables(tables);
         let gone: Vec<_> = self
@@ -289,10 +283,11 @@ impl Builder<'_> {
         }
     }
 
-    pub(super) fn remove_class(&mut self, key: (u32, Identity)) {
-        if self.after.classes.remove(&key).is_some() {
-            self.remove.push(Op::RemoveClass(key.0, key.1));
-        }
+    /// Forgets what classes these have in a table.
+    pub(super) fn remove_classes(&mut self, table: u32, of: impl Iterator<Item = Identity>) {
+        let removed = self.after.classes.remove(table, of).into_iter();
+        self.remove
+            .extend(removed.map(|identity| Op::RemoveClass(table, identity)));
     }
 
     pub(super) fn remove_tables(&mut self, tables: &TableIds) {
@@ -335,10 +330,6 @@ impl Counts {
             &mut self.networks[family]
         }
     }
-}
-
-fn class(classes: &OrdMap<(u32, Identity), u16>, table: u32, identity: Identity) -> u16 {
-    classes.get(&(table, identity)).copied().unwrap_or(0)
 }
 
 /// What belongs to the longest network around this one.

@@ -13,7 +13,6 @@ use ringfence_common::{
         EndpointRecord, EndpointWord, MAX_ADDRESSES4, MAX_ADDRESSES6, NEAR_IFINDEX, NODE_IFINDEX,
         SourceWord, flags,
     },
-    identity::Identity,
     service::node,
     table::TableRef,
 };
@@ -33,16 +32,15 @@ use crate::{
 
 impl Builder<'_> {
     /// Writes a record for every endpoint whose record changes, and a word for every one whose record or
-    /// generation does.
+    /// generation does; `shaken` is what [`Self::shaken`] says.
     pub(super) fn endpoints(
         &mut self,
         wanted: Wanted<'_>,
         tables: &TableIds,
-        identities: &Identities,
+        shaken: &BTreeSet<u32>,
         bits: &Bits,
     ) -> Result<(), Full> {
         let generation = self.installed.generation + 1;
-        let shaken = self.shaken(tables, identities);
         // What the node was let in for by an address that it no longer has is to be judged again.
         let fewer_node_addresses = self.installed.node_addresses.iter().any(|(address, bits)| {
             bits & node::OWN != 0 && !wanted.desired.node_addresses.contains(address)
@@ -105,7 +103,7 @@ impl Builder<'_> {
                 _ => {
                     let slot = self.slot(&used)?;
                     used.insert(slot);
-                    self.beside.push(Op::Record(slot, record));
+                    self.beside.push(Op::Record(slot, Box::new(record)));
                     slot
                 }
             };
@@ -180,8 +178,7 @@ impl Builder<'_> {
 
     /// Gives every endpoint a new generation whose tables tell the old and the new identity of an address apart: all that
     /// [`Self::endpoints`] does where neither endpoints nor tables change.
-    pub(super) fn renew(&mut self, tables: &TableIds, identities: &Identities) {
-        let shaken = self.shaken(tables, identities);
+    pub(super) fn renew(&mut self, shaken: &BTreeSet<u32>) {
         if shaken.is_empty() {
             return;
         }
@@ -202,27 +199,19 @@ impl Builder<'_> {
 
     /// Tables that stay and that tell apart the old and the new identity of an address that moves: their endpoints
     /// need a new generation.
-    fn shaken(&self, tables: &TableIds, identities: &Identities) -> BTreeSet<u32> {
-        let class = |table, identity: Identity| {
-            let key = (table, identity);
-            let known = self
-                .after
-                .classes
-                .get(&key)
-                .or_else(|| self.installed.classes.get(&key));
-            known.copied().unwrap_or(0)
-        };
-        tables
-            .staying
-            .iter()
-            .map(|&(_, table)| table)
-            .filter(|&table| {
-                identities
-                    .moves
-                    .iter()
-                    .any(|&(old, new)| class(table, old) != class(table, new))
-            })
+    pub(super) fn shaken(&self, tables: &TableIds, identities: &Identities) -> BTreeSet<u32> {
+        let staying = tables.staying.iter().map(|&(_, table)| table);
+        staying
+            .filter(|&table| self.tells_apart(table, identities))
             .collect()
+    }
+
+    /// True of a table that tells apart the old and the new identity of an address that moves.
+    pub(super) fn tells_apart(&self, table: u32, identities: &Identities) -> bool {
+        let [now, before] = [&self.after, self.installed].map(|it| it.classes.of(table));
+        let class = |identity| now.get(identity).unwrap_or_else(|| before.class(identity));
+        let mut moves = identities.moves.iter();
+        moves.any(|&(old, new)| class(old) != class(new))
     }
 
     /// A place in `SOURCES` that nobody has. They are given out in turn, so that a mark from before is nobody's for long.

@@ -73,7 +73,7 @@ impl Planner {
             Op::RemoveName(id) => it.names.values().any(|known| known == id),
             Op::RemoveIdentity(id) => it.identities.contains_key(id),
             Op::RemoveTable(id) => it.tables.contains_key(id),
-            Op::RemoveClass(table, identity) => it.classes.contains_key(&(*table, *identity)),
+            Op::RemoveClass(table, identity) => it.classes.of(*table).get(*identity).is_some(),
             Op::RemoveAddress(net) => it.addresses.contains_key(net),
             Op::RemoveNodeAddress(address) => it.node_addresses.contains_key(address),
             Op::RemoveService(translated) => it.services.contains(translated),
@@ -114,13 +114,16 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
     let endpoints = it.endpoints.into_iter().flat_map(|(ifindex, state)| {
         let of_pod = Op::Source(state.record.source, source(ifindex, &state));
         [
-            Op::Record(state.word.slot(), state.record),
+            Op::Record(state.word.slot(), Box::new(state.record)),
             Op::Swap(ifindex, state.element, state.word),
         ]
         .into_iter()
         .chain((ifindex != NODE_IFINDEX).then_some(of_pod))
     });
-    let classes = it.classes.into_iter();
+    let classes = it.classes.iter();
+    let classes: Vec<Op> = classes
+        .map(|(table, identity, class)| Op::Class(table, identity, class))
+        .collect();
     // What the sieve does not let through is not looked up.
     let sieve = (0..).zip(sieve(it.metadata.keys()));
     [reserve, Op::Done(it.revision)]
@@ -147,7 +150,7 @@ fn entries(it: Installed) -> impl Iterator<Item = Op> + Send {
                 .into_iter()
                 .map(|(id, state)| Op::Table(id, state)),
         )
-        .chain(classes.map(|((table, identity), class)| Op::Class(table, identity, class)))
+        .chain(classes)
         .chain(
             it.addresses
                 .into_iter()
@@ -187,7 +190,7 @@ fn holds(it: &Installed, op: &Op) -> bool {
         Op::Name(id, name) => it.names.get(name) == Some(id),
         Op::Identity(id, digest) => it.identities.get(id) == Some(digest),
         Op::Table(id, state) => it.tables.get(id) == Some(state),
-        Op::Class(table, identity, class) => it.classes.get(&(*table, *identity)) == Some(class),
+        Op::Class(table, identity, class) => it.classes.of(*table).get(*identity) == Some(*class),
         Op::Address(net, identity) => it.addresses.get(net) == Some(identity),
         Op::NodeAddress(address, bits) => it.node_addresses.get(address) == Some(bits),
         Op::Service(translated) => it.services.contains(translated),
@@ -202,7 +205,7 @@ fn holds(it: &Installed, op: &Op) -> bool {
         Op::Record(slot, record) => it
             .endpoints
             .values()
-            .any(|state| state.word.slot() == *slot && state.record == *record),
+            .any(|state| state.word.slot() == *slot && state.record == **record),
         Op::Source(place, word) => {
             let mut whose = it.endpoints.iter().filter(|&(&ifindex, state)| {
                 ifindex != NODE_IFINDEX && state.record.source == *place

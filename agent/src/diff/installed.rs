@@ -13,7 +13,7 @@ use ringfence_common::{
     table::TableRef,
 };
 
-use super::digest::Digest;
+use super::{classes::Classes, digest::Digest};
 use crate::compile::Translated;
 
 /// What the maps hold. Read from them at start, then kept beside them. A copy shares what is large.
@@ -38,8 +38,8 @@ pub struct Installed {
     pub addresses: OrdMap<IpNet, Identity>,
     /// Tables by id.
     pub tables: OrdMap<u32, TableState>,
-    /// Classes other than 0 by (table, identity).
-    pub classes: OrdMap<(u32, Identity), u16>,
+    /// Classes of identities, table by table.
+    pub classes: Classes,
     /// Endpoints by ifindex.
     pub endpoints: OrdMap<u32, EndpointState>,
     /// What addresses are to nodes: bits of [`ringfence_common::service::node`].

@@ -17,6 +17,7 @@
 
 mod addresses;
 mod allocate;
+mod classes;
 mod digest;
 mod endpoints;
 mod expected;
@@ -31,6 +32,7 @@ mod tables;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use classes::Classes;
 pub use expected::Expected;
 pub use installed::{
     EndpointState, GRANTS, Installed, LOCALS, Last, Limits, METADATA, METADATA_PORTS,
@@ -69,7 +71,8 @@ fn whole(mut builder: plan::Builder<'_>, wanted: Wanted<'_>) -> Result<Plan, Ful
     let identities = builder.addresses(wanted.desired, &tables)?;
     builder.surroundings(wanted.desired)?;
     builder.classes(wanted.desired, &tables, &identities)?;
-    builder.endpoints(wanted, &tables, &identities, &bits)?;
+    let shaken = builder.shaken(&tables, &identities);
+    builder.endpoints(wanted, &tables, &shaken, &bits)?;
     builder.retire(&tables);
     let memory = Memory::new(wanted.desired, tables, &identities, &builder.after);
     Ok(builder.finish(memory))

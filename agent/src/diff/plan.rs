@@ -73,8 +73,8 @@ pub enum Op {
     Local(IpAddr, u16),
     /// Forgets that.
     RemoveLocal(IpAddr),
-    /// Writes a record into a slot that no word names.
-    Record(u32, EndpointRecord),
+    /// Writes a record into a slot that no word names. Boxed: of thousands of changes few are records.
+    Record(u32, Box<EndpointRecord>),
     /// Puts a new word into force: ifindex, element, word.
     Swap(u32, u32, EndpointWord),
     /// Forgets where the word of an interface is that has a high index; only who compares finds one too many.

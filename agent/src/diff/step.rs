@@ -4,7 +4,10 @@
 //! It builds on what the plan before remembered: which number of a table, signature or rule lies where. Numbers that mean
 //! something else than before, and states that were not put in force whole, are left to [`super::diff`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use imbl::ordmap::DiffItem;
 use ipnet::IpNet;
@@ -16,7 +19,7 @@ use super::{
     digest,
     endpoints::granted,
     memory::Memory,
-    plan::{Builder, Full, Packing, fits},
+    plan::{Builder, Full, Op, Packing, fits},
     tables::TableIds,
 };
 use crate::compile::{Desired, Table};
@@ -70,7 +73,7 @@ impl Step<'_> {
         {
             self.builder.surroundings(desired)?;
         }
-        self.classes(desired, &tables, &identities)?;
+        let shaken = self.classes(desired, &tables, &identities, &gone)?;
         let same_endpoints = tables.new.is_empty()
             && tables.leaving.is_empty()
             && before.endpoints == desired.endpoints
@@ -78,10 +81,9 @@ impl Step<'_> {
             && before.metadata == desired.metadata
             && self.builder.installed.grants == granted(wanted.grants, &bits);
         if same_endpoints {
-            self.builder.renew(&tables, &identities);
+            self.builder.renew(&shaken);
         } else {
-            self.builder
-                .endpoints(wanted, &tables, &identities, &bits)?;
+            self.builder.endpoints(wanted, &tables, &shaken, &bits)?;
         }
         self.retire(&tables, gone);
         self.memory.desired = desired.clone();
@@ -134,14 +136,15 @@ impl Step<'_> {
             leaving: Vec::new(),
         };
         let mut known = self.memory.tables.clone();
-        for table in before.tables.differences(&desired.tables) {
-            if let (Some(old), Some(new)) = (table.old, table.new)
-                && continues(old, new, before, desired)
-                && self.grow(*table.key, desired, new)
-            {
-                continue;
+        for (number, old) in before.tables.from_key(&0) {
+            // Not compared: nearly all tables differ in a few of thousands of classes.
+            let continued = desired.tables.shared(number).is_some_and(|new| {
+                Arc::ptr_eq(old, new)
+                    || continues(old, new, before, desired) && self.grow(*number, desired, new)
+            });
+            if !continued {
+                known.remove(number);
             }
-            known.remove(table.key);
         }
         // Without moving addresses old and new classes are the same.
         if addresses_move
@@ -244,48 +247,52 @@ impl Step<'_> {
         Ok((identities, gone))
     }
 
+    /// Gives identities their classes and forgets those of identities that are gone, in one pass: each of hundreds of tables is
+    /// looked at once. Ids of tables of which [`Builder::tells_apart`] is true.
     fn classes(
         &mut self,
         desired: &Desired,
         tables: &TableIds,
         identities: &Identities,
-    ) -> Result<(), Full> {
-        for number in &tables.new {
-            let id = tables.wanted[number];
-            for (signature, &class) in &desired.tables[number].classes {
-                let known = self.memory.identities.get(signature);
-                for &identity in known.into_iter().flatten() {
-                    self.builder.class(id, identity, class);
-                }
+        gone: &BTreeSet<Identity>,
+    ) -> Result<BTreeSet<u32>, Full> {
+        let mut shaken = BTreeSet::new();
+        let mut most = self.builder.after.classes.len();
+        let new: Vec<(Identity, usize)> = identities
+            .new
+            .iter()
+            .map(|it| (*it, identities.signatures.get(it).copied().unwrap_or(0)))
+            .collect();
+        for (number, &id) in &tables.wanted {
+            let table = &desired.tables[number];
+            let stays = tables.new.binary_search(number).is_err();
+            if !stays {
+                let known = table.classes.iter().flat_map(|(signature, &class)| {
+                    let known = self.memory.identities.get(signature);
+                    known.into_iter().flatten().map(move |&it| (it, class))
+                });
+                most += self.builder.class(id, known);
             }
-        }
-        for identity in &identities.new {
-            let signature = identities.signatures.get(identity).copied().unwrap_or(0);
-            for (number, id) in &tables.wanted {
-                self.builder
-                    .class(*id, *identity, desired.tables[number].class(signature));
+            let classes = new.iter().map(|&(it, of)| (it, table.class(of)));
+            most += self.builder.class(id, classes);
+            if stays && self.builder.tells_apart(id, identities) {
+                shaken.insert(id);
             }
+            self.builder.remove_classes(id, gone.iter().copied());
         }
-        self.builder.check_classes()
+        // Those of whom is gone are there until after the swap.
+        self.builder.check_classes(most)?;
+        Ok(shaken)
     }
 
     fn retire(&mut self, tables: &TableIds, gone: BTreeSet<Identity>) {
         for &table in &tables.leaving {
-            let classes = self
-                .builder
-                .after
-                .classes
-                .range((table, Identity::MIN)..=(table, Identity::MAX));
-            let classes: Vec<(u32, Identity)> = classes.map(|(&key, _)| key).collect();
-            for key in classes {
-                self.builder.remove_class(key);
-            }
+            let all = self.builder.after.classes.remove_table(table);
+            let all = all.map(|identity| Op::RemoveClass(table, identity));
+            self.builder.remove.extend(all);
         }
         self.builder.remove_tables(tables);
         for identity in gone {
-            for &table in tables.wanted.values() {
-                self.builder.remove_class((table, identity));
-            }
             self.builder.remove_identity(identity);
         }
     }
@@ -297,9 +304,19 @@ fn continues(old: &Table, new: &Table, before: &Desired, desired: &Desired) -> b
     let known = |signature: &usize| {
         before.signatures.contains_key(signature) && desired.signatures.contains_key(signature)
     };
-    new.grew_from(old)
-        && old.classes.diff(&new.classes).all(|item| match item {
+    let keeps_rows = || {
+        old.classes.diff(&new.classes).all(|item| match item {
             DiffItem::Add(signature, _) | DiffItem::Remove(signature, _) => !known(signature),
             DiffItem::Update { .. } => false,
         })
+    };
+    if new.follows(old) {
+        // Nothing is looked at: there are hundreds of tables, and each has a row for thousands of signatures.
+        debug_assert!(
+            keeps_rows(),
+            "a table's next state says of somebody known what it did not"
+        );
+        return true;
+    }
+    new.grew_from(old) && keeps_rows()
 }

@@ -90,18 +90,12 @@ impl Builder<'_> {
         for (&id, state) in &self.installed.tables {
             free.entry(state.digest).or_default().push(id);
         }
-        let class = |id, identity| {
-            self.installed
-                .classes
-                .get(&(id, identity))
-                .copied()
-                .unwrap_or(0)
-        };
         let mut find = |table: &Table, digest: &Digest| {
             let candidates = free.get_mut(digest)?;
             let at = candidates.iter().position(|&id| {
+                let classes = self.installed.classes.of(id);
                 identities.iter().all(|&(identity, signature)| {
-                    usize::from(class(id, identity)) == table.class(signature)
+                    usize::from(classes.class(identity)) == table.class(signature)
                 })
             })?;
             Some(candidates.remove(at))

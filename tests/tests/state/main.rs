@@ -5,6 +5,7 @@
 mod audit;
 mod before;
 mod clock;
+mod crowd;
 mod ends;
 mod field;
 mod flips;

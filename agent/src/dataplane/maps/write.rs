@@ -1,5 +1,7 @@
 //! Single writes: what is already so is not written again, and what is gone is no error.
 
+use std::io;
+
 use aya::{
     Pod,
     maps::{Array, MapData, MapError},
@@ -7,7 +9,7 @@ use aya::{
 use nix::errno::Errno;
 
 use super::Hash;
-use crate::dataplane::KernelError;
+use crate::dataplane::{KernelError, sys};
 
 pub(in crate::dataplane) fn refused(map: &str, error: &MapError) -> KernelError {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
@@ -54,9 +56,7 @@ pub(super) fn drop_key<K: Pod, V: Pod>(
 pub(super) fn gone(name: &str, result: Result<(), MapError>) -> Result<(), KernelError> {
     match result {
         Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error))
-            if error.io_error.kind() == std::io::ErrorKind::NotFound =>
-        {
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
             Ok(())
         }
         Err(error) => Err(not_written(name, &error)),
@@ -80,25 +80,51 @@ pub(super) fn write<V: Pod + PartialEq>(
     at: u32,
     values: &[V],
 ) -> Result<(), KernelError> {
-    for (index, value) in (at..).zip(values) {
-        set(map, name, index, *value)?;
+    let places: Vec<u32> = (at..).take(values.len()).collect();
+    sys::update_batch(map, &places, values)
+        .map_err(|error| not_written(name, &MapError::IoError(error)))?;
+    let mut found = values.to_vec();
+    sys::read_array(map, at, &mut found)
+        .map_err(|error| refused(name, &MapError::IoError(error)))?;
+    let wrong = found.iter().zip(values).position(|(found, it)| found != it);
+    match wrong.and_then(|it| places.get(it)) {
+        None => Ok(()),
+        Some(place) => Err(KernelError::Other(format!(
+            "map {name}: element {place} does not hold what was written to it: somebody else writes to it\n  \
+             help: look for other users of the pins (bpftool map show)"
+        ))),
     }
-    for (index, value) in (at..).zip(values) {
-        let found = map.get(&index, 0).map_err(|error| refused(name, &error))?;
-        if found != *value {
-            return Err(KernelError::Other(format!(
-                "map {name}: element {index} does not hold what was written to it: somebody else writes to it\n  \
-                 help: look for other users of the pins (bpftool map show)"
-            )));
+}
+
+/// [`put`] of many.
+pub(super) fn put_all<K: Pod, V: Pod>(
+    map: &mut Hash<K, V>,
+    name: &str,
+    entries: impl Iterator<Item = (K, V)>,
+) -> Result<(), KernelError> {
+    let (keys, values): (Vec<K>, Vec<V>) = entries.unzip();
+    sys::update_batch(map, &keys, &values)
+        .map_err(|error| not_written(name, &MapError::IoError(error)))
+}
+
+/// [`drop_key`] of many.
+pub(super) fn drop_all<K: Pod, V: Pod>(
+    map: &mut Hash<K, V>,
+    name: &str,
+    keys: impl Iterator<Item = K>,
+) -> Result<(), KernelError> {
+    let keys: Vec<K> = keys.collect();
+    match sys::delete_batch(map, &keys) {
+        // It ends at the first that is not there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            keys.iter().try_for_each(|key| drop_key(map, name, key))
         }
+        done => done.map_err(|error| not_written(name, &MapError::IoError(error))),
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
