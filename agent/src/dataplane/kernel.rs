@@ -185,6 +185,10 @@ impl Dataplane {
                     await_grace();
                     Ok(())
                 }
+                Op::MetadataAudit(audited) => self.configure(Config {
+                    metadata_audit: u32::from(*audited),
+                    ..self.config
+                }),
                 op => self.maps.execute(op),
             };
             if matches!(op, Op::Done(_)) {
@@ -266,6 +270,7 @@ impl Kernel for Dataplane {
         counters.drift.clone_from(self.auditor.drift());
         counters.update_errors.clone_from(&self.update_errors);
         counters.vanished = self.attacher.vanished();
+        counters.metadata_audited = self.config.is_metadata_audited();
         Ok(counters)
     }
 

@@ -136,7 +136,7 @@ impl Maps {
         })
     }
 
-    /// Does one step of a plan. [`Op::Grace`] is the caller's.
+    /// Does one step of a plan. [`Op::Grace`] is the caller's, and so is [`Op::MetadataAudit`]: `CONFIG` has one writer.
     ///
     /// # Errors
     ///
@@ -241,7 +241,7 @@ impl Maps {
             Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
             Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
             Op::Done(revision) => set(&mut self.state, "STATE", state::DONE, *revision),
-            Op::Grace => Ok(()),
+            Op::Grace | Op::MetadataAudit(_) => Ok(()),
             Op::RemoveClass(table, identity) => {
                 let key = ClassKey {
                     table: *table,

@@ -83,6 +83,7 @@ impl Step<'_> {
             self.builder
                 .endpoints(wanted, &tables, &identities, &bits)?;
         }
+        self.builder.metadata_audit(desired);
         self.retire(&tables, gone);
         self.memory.desired = desired.clone();
         self.memory.tables = tables.wanted;

@@ -1,10 +1,12 @@
 //! The metadata check: destination only, before anything else can allow.
 
-use super::{Address, Tables};
+use super::{Address, Outcome, Tables};
 use crate::{
     V6, bits,
+    cell::Verdict,
+    event::Reason,
     metadata::{PortKey, embedded_by, halves, whole},
-    packet::{Fragment, Packet},
+    packet::{Fragment, Packet, tcp},
     protocol,
 };
 
@@ -76,6 +78,24 @@ pub(super) fn needed<T: Tables, A: Address>(
         needed |= tables.endpoint_behind(first, second, asked);
     }
     needed
+}
+
+/// What becomes of a packet at its pod's device that has no grant, in audit: whatever else denies it does, and of what passes is told
+/// as soon as it opens a flow, or answers one that the metadata service has opened.
+#[inline(always)]
+pub(super) fn audited<A>(audited: bool, packet: &Packet<A>, outcome: Outcome) -> Outcome {
+    if !audited || matches!(outcome.verdict, Verdict::Deny) {
+        return outcome;
+    }
+    let told = match outcome.reason {
+        Reason::Established => false,
+        Reason::Reply => packet.protocol != protocol::TCP || packet.tcp_flags & tcp::SYN != 0,
+        _ => true,
+    };
+    Outcome {
+        stamp: outcome.stamp,
+        ..Outcome::audited(told)
+    }
 }
 
 /// The second half of an IPv4 address's mapped form, without the address.

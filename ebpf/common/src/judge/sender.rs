@@ -28,6 +28,8 @@ pub(super) struct Arrival {
     pub(super) unknown: bool,
     /// It goes to a metadata endpoint, and may.
     pub(super) granted: bool,
+    /// It goes to one without a grant, and passes only because the metadata firewall is in audit.
+    pub(super) audited: bool,
     /// It has arrived at a socket of the node: what is remembered as forwarded does not count.
     pub(super) at_socket: bool,
 }
