@@ -188,13 +188,18 @@ fn write_reached(out: &mut dyn Write, output: &OutputArgs, metadata: &Metadata) 
                 .map(|grant| grant.by.as_str())
                 .collect();
             table.add_row([
-                pod.pod.as_str(),
-                pod.service_account.as_deref().unwrap_or("-"),
-                if pod.host_network { "node" } else { "pod" },
-                endpoint.unwrap_or("-"),
-                &it.times.to_string(),
-                &it.last,
-                if by.is_empty() { "-" } else { &*by.join(";") },
+                pod.pod.clone(),
+                pod.service_account
+                    .clone()
+                    .unwrap_or_else(|| "-".to_owned()),
+                network(pod).to_owned(),
+                endpoint.unwrap_or("-").to_owned(),
+                it.times.to_string(),
+                it.last.clone(),
+                match by.is_empty() {
+                    true => "-".to_owned(),
+                    false => by.join(";"),
+                },
             ]);
         }
     }
@@ -223,7 +228,7 @@ fn cells(pod: &MetadataPod) -> [String; 8] {
     let latest = pod.denied.iter().max_by(|a, b| a.last.cmp(&b.last));
     [
         pod.pod.clone(),
-        if pod.host_network { "node" } else { "pod" }.to_owned(),
+        network(pod).to_owned(),
         each(|grant| grant.endpoints.join(",")),
         each(|grant| grant.by.clone()),
         each(|grant| grant.expires.clone().unwrap_or_else(|| "never".to_owned())),
@@ -231,4 +236,8 @@ fn cells(pod: &MetadataPod) -> [String; 8] {
         denied.to_string(),
         latest.map_or_else(|| "-".to_owned(), told),
     ]
+}
+
+const fn network(pod: &MetadataPod) -> &'static str {
+    if pod.host_network { "node" } else { "pod" }
 }

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     io::{self, Write as _},
     process::ExitCode,
 };
@@ -54,21 +53,17 @@ fn report(metadata: &Metadata, endpoints: &[String]) -> Result<String, Failure> 
         text.push_str("# The metadata firewall is not in audit now.\n");
     }
     if metadata.forgotten > 0 {
-        writeln!(
-            text,
-            "# Incomplete: {} that reached it are forgotten for want of room. Apply this, and look again.",
-            metadata.forgotten
-        )?;
+        text.push_str(&format!("# Incomplete: {} that reached it are forgotten for want of room. Apply this, and look again.\n",
+            metadata.forgotten));
     }
     let mut wanted: BTreeMap<(&str, &str), Reached<'_>> = BTreeMap::new();
     for pod in &metadata.pods {
         for tried in &pod.reached {
             let Some(endpoint) = tried.endpoint.as_deref() else {
-                writeln!(
-                    text,
-                    "# left out: {}: {} is no metadata endpoint any more",
+                text.push_str(&format!(
+                    "# left out: {}: {} is no metadata endpoint any more\n",
                     pod.pod, tried.address
-                )?;
+                ));
                 continue;
             };
             let is_asked = endpoints.is_empty() || endpoints.iter().any(|it| it == endpoint);
@@ -80,11 +75,10 @@ fn report(metadata: &Metadata, endpoints: &[String]) -> Result<String, Failure> 
                     let reached = wanted.entry((namespace, endpoint)).or_default();
                     reached.insert(name, tried);
                 }
-                None => writeln!(
-                    text,
-                    "# left out: {}, which has reached {endpoint} and is no pod that is known",
+                None => text.push_str(&format!(
+                    "# left out: {}, which has reached {endpoint} and is no pod that is known\n",
                     pod.pod
-                )?,
+                )),
             }
         }
     }
@@ -105,7 +99,7 @@ fn write_one(
     endpoint: &str,
     reached: &Reached<'_>,
 ) -> Result<(), Failure> {
-    writeln!(text, "\n# Namespace {namespace}, endpoint {endpoint}")?;
+    text.push_str(&format!("\n# Namespace {namespace}, endpoint {endpoint}\n"));
     let there = metadata.namespaces.get(namespace);
     let pods: Vec<Pod> = there
         .into_iter()
@@ -115,7 +109,10 @@ fn write_one(
     for (name, tried) in reached {
         if !pods.iter().any(|pod| pod.key.name == *name) {
             let gone = "which is gone: if others will come in its place, grant it to them";
-            writeln!(text, "# left out: pod {name} ({}), {gone}", times(tried))?;
+            text.push_str(&format!(
+                "# left out: pod {name} ({}), {gone}\n",
+                times(tried)
+            ));
         }
     }
     let has_reached = |pod: &&Pod| reached.contains_key(&*pod.key.name);

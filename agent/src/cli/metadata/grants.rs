@@ -2,10 +2,7 @@
 //!
 //! **Invariant.** What is printed grants these pods, and none of the others that are there now.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -107,7 +104,7 @@ pub(super) fn write(
             pods.extend(of.iter().copied());
             list.push(subject(namespace, account, labels));
         }
-        say_pods(text, &pods, wording)?;
+        say_pods(text, &pods, wording);
         // No namespace's name has a dot: none of these names is another's.
         let name = format!("{}{}", wording.name, suffix(at));
         document(text, &name, list, "Ignored", wording)?;
@@ -120,30 +117,25 @@ pub(super) fn write(
     }
     for (at, part) in list.chunks(SUBJECTS).enumerate() {
         let name = format!("{}.asking{}", wording.name, suffix(at));
-        writeln!(
-            text,
-            "# Neither labels nor service account tell these pods from others: they are granted once they have the annotation\n\
-             # {ACCESS_ANNOTATION}: {name}"
-        )?;
+        text.push_str(&format!("# Neither labels nor service account tell these pods from others: they are granted once they have the annotation\n\
+             # {ACCESS_ANNOTATION}: {name}\n"));
         if at == 0 {
-            say_pods(text, &pods, wording)?;
+            say_pods(text, &pods, wording);
         }
         document(text, &name, part.to_vec(), "Required", wording)?;
     }
     Ok(())
 }
 
-fn say_pods(text: &mut String, pods: &[&Pod], wording: &Wording<'_>) -> Result<(), Failure> {
+fn say_pods(text: &mut String, pods: &[&Pod], wording: &Wording<'_>) {
     for pod in pods {
-        writeln!(
-            text,
-            "# pod {}, service account {}: {}",
+        text.push_str(&format!(
+            "# pod {}, service account {}: {}\n",
             pod.key.name,
             pod.service_account,
             one_line(&(wording.about)(pod))
-        )?;
+        ));
     }
-    Ok(())
 }
 
 fn subject(namespace: &str, account: &str, labels: &BTreeMap<String, String>) -> Value {
