@@ -1,6 +1,6 @@
 //! The same layers while the `MetadataFirewall` is in Audit: what they deny passes, and is told of once.
 
-use ringfence_agent::dataplane::EventView;
+use ringfence_agent::dataplane::{EventView, Kernel as _};
 use ringfence_common::cell::{Tier, Verdict};
 use ringfence_tests::packet::{frame, udp_datagram, v4};
 
@@ -63,7 +63,7 @@ fn each_layer_lets_through_what_it_would_deny_and_says_so() {
                     assert_eq!((event.hook, event.destination_port), (tells, 80));
                     assert_eq!(is_would_deny(event), mode == "Audit", "{hook}: {event:?}");
                 }
-                let other = self::syn(0, FRIEND[0]);
+                let other = tcp(Way::Out, (POD[0], 4000), (FRIEND[0], 80), SYN);
                 assert!(passes(desk, hook, &other, ingress, Stamp::NONE), "{hook}");
                 assert_eq!(desk.events(), [], "{hook}: what is no metadata is no news");
             }
