@@ -37,12 +37,13 @@ pub fn pod(context: &TcContext, hook: Hook) -> i32 {
     if matches!(outcome.verdict, Verdict::Deny) {
         return TC_ACT_SHOT;
     }
-    let mark = tables.config().mark.stamped(at.mark, outcome.stamp);
-    let mark = match outcome.is_audited() {
-        true => tables.config().mark.told(mark),
-        false => mark,
-    };
-    write_mark(context, mark)
+    let answer = stamp(context, &tables, outcome.stamp);
+    if matches!(hook, Hook::FromPod) && outcome.is_audited() {
+        let skb = context.as_ptr().cast::<__sk_buff>();
+        // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and its mark may be written.
+        unsafe { (*skb).mark = tables.config().mark.told((*skb).mark) };
+    }
+    answer
 }
 
 /// A hook at a device that leads off the node: `frame` says that its packets have an Ethernet header, `tunnel` that it opens
@@ -274,17 +275,9 @@ pub fn jiffies() -> i32 {
 #[inline(always)]
 fn stamp(context: &TcContext, tables: &Maps<'_>, stamp: Stamp) -> i32 {
     let skb = context.as_ptr().cast::<__sk_buff>();
-    // SAFETY: the context is a valid `__sk_buff` for the whole run of the program.
-    let mark = unsafe { (*skb).mark };
-    write_mark(context, tables.config().mark.stamped(mark, stamp))
-}
-
-/// Lets a packet pass with this mark.
-#[inline(always)]
-fn write_mark(context: &TcContext, mark: u32) -> i32 {
-    let skb = context.as_ptr().cast::<__sk_buff>();
     // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and its mark may be written.
     unsafe {
+        let mark = tables.config().mark.stamped((*skb).mark, stamp);
         if mark != (*skb).mark {
             (*skb).mark = mark;
         }
