@@ -4,8 +4,9 @@ use super::{Address, Outcome, Tables};
 use crate::{
     V6, bits,
     cell::Verdict,
+    endpoint::EndpointRecord,
     event::Reason,
-    metadata::{PortKey, embedded_by, halves, whole},
+    metadata::{Grants, PortKey, embedded_by, halves, whole},
     packet::{Fragment, Packet, tcp},
     protocol,
 };
@@ -80,11 +81,17 @@ pub(super) fn needed<T: Tables, A: Address>(
     needed
 }
 
-/// What becomes of a packet at its pod's device that has no grant, in audit: whatever else denies it does, and of what passes is told
-/// as soon as it opens a flow, or answers one that the metadata service has opened.
+/// What becomes, at its pod's device, of a packet to these endpoints that has got so far: without a grant it has in audit. Whatever else
+/// denies it does, and of what passes is told as soon as it opens a flow, or answers one that the metadata service has opened.
 #[inline(always)]
-pub(super) fn audited<A>(audited: bool, packet: &Packet<A>, outcome: Outcome) -> Outcome {
-    if !audited || matches!(outcome.verdict, Verdict::Deny) {
+pub(super) fn audited<A>(
+    record: &EndpointRecord,
+    packet: &Packet<A>,
+    needed: u32,
+    outcome: Outcome,
+) -> Outcome {
+    let lacks = needed & !Grants(record.grants).ask() != 0;
+    if !lacks || matches!(outcome.verdict, Verdict::Deny) {
         return outcome;
     }
     let told = match outcome.reason {

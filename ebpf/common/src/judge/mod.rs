@@ -271,17 +271,17 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         let destination = packet.destination.mapped();
         let needed = metadata::needed(tables, packet, &destination);
         if needed != 0 {
-            arrival.granted = needed & !Grants(subject.record.grants).ask() == 0;
+            let lacks = needed & !Grants(subject.record.grants).ask() != 0;
             if tables.config().has_layer(layers::FROM_POD) {
-                if !arrival.granted {
-                    if !tables.config().is_metadata_audited() {
-                        return Outcome::deny(Reason::Metadata);
-                    }
-                    arrival.audited = true;
+                if lacks && !tables.config().is_metadata_audited() {
+                    return Outcome::deny(Reason::Metadata);
                 }
                 if !firewall::is_within_rate(tables, firewall::rate_key(subject.record.endpoint)) {
                     return Outcome::deny(Reason::MetadataRate);
                 }
+                arrival.metadata = needed;
+            } else if !lacks {
+                arrival.metadata = needed;
             }
         }
         if !packet.source.is_own(subject.record)
@@ -299,7 +299,7 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
                 stamp: Stamp(subject.record.source),
                 ..Outcome::allow(Reason::ToItself)
             };
-            return metadata::audited(arrival.audited, packet, outcome);
+            return metadata::audited(subject.record, packet, arrival.metadata, outcome);
         }
     } else if packet.destination.is_own(subject.record) {
         let own = packet.source.is_own(subject.record);
@@ -335,11 +335,11 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         }
         connection::track(tables, context, subject, packet, arrival)
     };
-    if arrival.granted || arrival.audited {
+    if arrival.metadata != 0 {
         // Where it leaves the node, its sender's grant is asked for again.
         outcome.stamp = Stamp(subject.record.source);
+        outcome = metadata::audited(subject.record, packet, arrival.metadata, outcome);
     }
-    outcome = metadata::audited(arrival.audited, packet, outcome);
     if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
         let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);
         tables.remember_fragment(&whole(context, packet), word);
