@@ -36,7 +36,7 @@ use crate::{
     locate::{self, Devices, World},
     model::{Diagnostic, PodKey, Snapshot},
     nri,
-    observe::{Recorder, metrics::Lasting},
+    observe::{Recorder, metrics::Lasting, reached::Reached},
     status, tell,
     watch::{Connection, Health},
 };
@@ -124,6 +124,7 @@ pub async fn run_until(
         config,
         kernel: kernel.clone(),
         recorder: Arc::clone(&recorder),
+        reached: Reached::default(),
         lasting: Lasting::default(),
         world: world.clone(),
         health,

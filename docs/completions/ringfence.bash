@@ -1107,7 +1107,7 @@ _ringfence() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "kube2iam" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kube2iam audit" -- "${cur}"))
                     return 0
                     ;;
                 --endpoint)

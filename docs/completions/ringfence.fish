@@ -91,7 +91,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l endpoint-e
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l service-entries -d 'Most addresses and ports of Services, each protocol by itself' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l rule-entries -d 'Most rules' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-source-mask -d 'Bits of the packet mark that carry the sending pod: one run of bits' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l mark-proof-mask -d 'Bit of the packet mark that says, while the MetadataFirewall is in Audit, that a flow was told of' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l event-rate -d 'Most events a second from each CPU; what is over is counted, never dropped traffic' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l audit-interval -d 'Seconds between looks at whether the kernel still holds what was put there; what does not is counted and repaired' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand agent" -l kube-event-interval -d 'Least seconds between two words about the same thing as a Kubernetes Event (denied metadata access, policies that are not in force); 0 writes no Events. Without a cluster there are none' -r
@@ -316,8 +316,9 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -l all-nodes -d 'Ask every node\'s agent, through `kubectl exec`; as `kubectl ringfence` that is understood'
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from who-can" -s V -l version -d 'Print version'
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l from -d 'Print the grants to write for the pods that somebody else serves now. Reads namespaces and pods: with -f, else by kubectl' -r -f -a "kube2iam\t'kube2iam or kiam: pods\' annotation `iam.amazonaws.com/role`, namespaces\' `iam.amazonaws.com/permitted` and `iam.amazonaws.com/allowed-roles`'"
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l endpoint -d 'The endpoint that these grants open; may be repeated' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l from -d 'Print the grants to write for the pods that get metadata without one now. Of kube2iam it reads namespaces and pods, with -f, else by kubectl; of audit it asks the agents' -r -f -a "kube2iam\t'kube2iam or kiam: pods\' annotation `iam.amazonaws.com/role`, namespaces\' `iam.amazonaws.com/permitted` and `iam.amazonaws.com/allowed-roles`'
+audit\t'Directly, while the MetadataFirewall is in Audit: what the agents have seen since they started'"
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l endpoint -d 'The endpoint that these grants open; may be repeated. Without: imds; of audit, whatever was reached' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s f -l filename -d 'Ask manifests instead of an agent: file or directory of YAML; `-` is standard input. May be repeated' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
@@ -341,7 +342,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l run-dir -d 'Directory of the agent\'s lock' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l nat64-prefix -d 'A prefix by which IPv6 reaches IPv4 here (NAT64, RFC 6052), besides 64:ff9b::/96. May be repeated' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l mark-source-mask -d 'Bits of the packet mark that carry the sending pod, the agent\'s' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l mark-proof-mask -d 'Bit of the packet mark that proves a metadata grant, the agent\'s' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l mark-proof-mask -d 'Bit of the packet mark that says, in Audit, that a packet\'s flow was told of; the agent\'s' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from guard" -l tcx -d 'Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline, as the agent does' -r -f -a "auto\t'By TCX where the kernel has it'
 on\t'By TCX or not at all'
 off\t'By clsact'"

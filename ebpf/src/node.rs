@@ -15,7 +15,7 @@ use ringfence_common::{
 use crate::{
     bytes::Linear,
     tables::Maps,
-    tc::{Passed, Refused},
+    tc::{Passed, Said},
 };
 
 const DROP: i32 = 0;
@@ -25,7 +25,7 @@ const PASS: i32 = 1;
 #[inline(always)]
 pub fn receive(context: &SkBuffContext) -> i32 {
     let skb: *mut __sk_buff = context.as_ptr().cast();
-    if is_refused(skb, 0) {
+    if asked_about(skb, 0).refuses() {
         return DROP;
     }
     let passed = Passed(through(skb));
@@ -36,22 +36,37 @@ pub fn receive(context: &SkBuffContext) -> i32 {
     if passed == Passed::NOT || judge::node_is_judged(&tables) && own(skb) == 0 {
         return DROP;
     }
-    let mark = tables.config().mark.stamped(at.mark, passed.stamp());
-    if mark != at.mark {
-        // SAFETY: the context is a valid `__sk_buff`, and this kind of program may write the mark.
-        unsafe { (*skb).mark = mark };
-    }
-    PASS
+    write_mark(skb, tables.config().mark.stamped(at.mark, passed.stamp()))
 }
 
-/// Asks about what a socket below the pods' cgroups sends.
+/// Asks about what a socket below the pods' cgroups sends. What is told of here is not told of again where it leaves the node.
 #[inline(always)]
 pub fn send(context: &SkBuffContext) -> i32 {
-    if is_refused(context.as_ptr().cast(), SENT) {
-        DROP
-    } else {
-        PASS
+    let skb: *mut __sk_buff = context.as_ptr().cast();
+    let said = asked_about(skb, SENT);
+    if said.refuses() {
+        return DROP;
     }
+    if said == Said::NOTHING {
+        return PASS;
+    }
+    let (length, _, at) = seen(skb);
+    let Some(tables) = Maps::new(length) else {
+        return DROP;
+    };
+    write_mark(skb, tables.config().mark.told(at.mark))
+}
+
+/// Lets a packet pass with this mark.
+#[inline(always)]
+fn write_mark(skb: *mut __sk_buff, mark: u32) -> i32 {
+    // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and this kind of program may write the mark.
+    unsafe {
+        if mark != (*skb).mark {
+            (*skb).mark = mark;
+        }
+    }
+    PASS
 }
 
 /// What the metadata firewall is told of a packet that a socket sends; without it, it is one that a socket is about to receive.
@@ -59,12 +74,12 @@ const SENT: u64 = 1;
 
 /// The metadata firewall at sockets.
 #[inline(always)]
-fn is_refused(skb: *mut __sk_buff, way: u64) -> bool {
-    let refused = Refused(firewall(skb, way));
-    if refused != Refused::NOT {
-        tell(skb, way, refused.0);
+fn asked_about(skb: *mut __sk_buff, way: u64) -> Said {
+    let said = Said(firewall(skb, way));
+    if said != Said::NOTHING {
+        tell(skb, way, said.0);
     }
-    refused != Refused::NOT
+    said
 }
 
 /// What the firewall says. This and the next are functions with stacks of their own.
@@ -72,18 +87,18 @@ fn is_refused(skb: *mut __sk_buff, way: u64) -> bool {
 extern "C" fn firewall(skb: *mut __sk_buff, way: u64) -> u64 {
     let (tables, protocol, at) = asked(skb, way);
     let Some(tables) = tables else {
-        return Refused::of(&Outcome::deny(Reason::BadCell)).0;
+        return Said::of(&Outcome::deny(Reason::BadCell)).0;
     };
     let bytes = Linear::of(&TcContext::new(skb));
-    Refused::of(&judge::firewall(&tables, &bytes, &at, Some(protocol))).0
+    Said::of(&judge::firewall(&tables, &bytes, &at, Some(protocol))).0
 }
 
-/// Tells of what it refused.
+/// Tells of what it said.
 #[inline(never)]
-extern "C" fn tell(skb: *mut __sk_buff, way: u64, refused: u64) -> u64 {
+extern "C" fn tell(skb: *mut __sk_buff, way: u64, said: u64) -> u64 {
     if let (Some(tables), protocol, at) = asked(skb, way) {
         let bytes = Linear::of(&TcContext::new(skb));
-        let outcome = Refused(refused).outcome();
+        let outcome = Said(said).outcome();
         judge::tell_firewall(&tables, &bytes, &at, Some(protocol), &outcome);
     }
     0

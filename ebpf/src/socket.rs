@@ -77,17 +77,24 @@ fn judge(address: &V6, port: u32, protocol: u32, translated: bool) -> i32 {
     let granted = needed & !tables.grants_of(cgroup).ask() == 0;
     let outcome = if granted {
         Outcome::allow(Reason::Granted)
+    } else if tables.config().is_metadata_audited() {
+        // What a call that passes leads to is packets, and these are told of, where anything sees them.
+        Outcome::audited(!tables.config().has_layer(layers::SOCKET_PACKETS))
     } else {
         Outcome::deny(Reason::Metadata)
     };
     count(Hook::Socket, &outcome);
-    if granted {
-        return PASS;
+    let answer = match outcome.verdict {
+        Verdict::Allow => PASS,
+        Verdict::Deny => REFUSE,
+    };
+    if !outcome.is_event() {
+        return answer;
     }
     if report::may_send(tables.config(), tables.now()) {
         report::output(&Event {
             time: 0,
-            cell: 0,
+            cell: outcome.cell.0,
             source: [0; 16],
             destination: *address,
             endpoint: 0,
@@ -98,10 +105,10 @@ fn judge(address: &V6, port: u32, protocol: u32, translated: bool) -> i32 {
             protocol: protocol as u8,
             hook: Hook::Socket as u8,
             reason: outcome.reason as u8,
-            verdict: Verdict::Deny as u8,
+            verdict: outcome.verdict as u8,
             _pad: 0,
             cgroup,
         });
     }
-    REFUSE
+    answer
 }

@@ -37,7 +37,13 @@ pub fn pod(context: &TcContext, hook: Hook) -> i32 {
     if matches!(outcome.verdict, Verdict::Deny) {
         return TC_ACT_SHOT;
     }
-    stamp(context, &tables, outcome.stamp)
+    let answer = stamp(context, &tables, outcome.stamp);
+    if matches!(hook, Hook::FromPod) && outcome.is_audited() {
+        let skb = context.as_ptr().cast::<__sk_buff>();
+        // SAFETY: the context is a valid `__sk_buff` for the whole run of the program, and its mark may be written.
+        unsafe { (*skb).mark = tables.config().mark.told((*skb).mark) };
+    }
+    answer
 }
 
 /// A hook at a device that leads off the node: `frame` says that its packets have an Ethernet header, `tunnel` that it opens
@@ -111,11 +117,11 @@ const OF_LO: u64 = 2;
 /// The metadata firewall at devices of the node.
 #[inline(always)]
 fn is_refused(skb: *mut __sk_buff, place: u64) -> bool {
-    let refused = Refused(firewall(skb, place));
-    if refused != Refused::NOT {
-        tell(skb, place, refused.0);
+    let said = Said(firewall(skb, place));
+    if said != Said::NOTHING {
+        tell(skb, place, said.0);
     }
-    refused != Refused::NOT
+    said.refuses()
 }
 
 /// What the firewall says, as a function of its own, with a stack of its own, that the verifier checks once for all devices.
@@ -125,21 +131,21 @@ extern "C" fn firewall(skb: *mut __sk_buff, place: u64) -> u64 {
     let context = TcContext::new(skb);
     let bytes = Linear::of(&context);
     let Some(tables) = Maps::sent(context.len(), skb) else {
-        return Refused::of(&Outcome::deny(Reason::BadCell)).0;
+        return Said::of(&Outcome::deny(Reason::BadCell)).0;
     };
     let (at, layer3) = placed(&context, place);
-    Refused::of(&judge::firewall(&tables, &bytes, &at, layer3)).0
+    Said::of(&judge::firewall(&tables, &bytes, &at, layer3)).0
 }
 
-/// Tells of what it refused; likewise.
+/// Tells of what it said; likewise.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn tell(skb: *mut __sk_buff, place: u64, refused: u64) -> u64 {
+extern "C" fn tell(skb: *mut __sk_buff, place: u64, said: u64) -> u64 {
     let context = TcContext::new(skb);
     let bytes = Linear::of(&context);
     if let Some(tables) = Maps::sent(context.len(), skb) {
         let (at, layer3) = placed(&context, place);
-        let outcome = Refused(refused).outcome();
+        let outcome = Said(said).outcome();
         judge::tell_firewall(&tables, &bytes, &at, layer3, &outcome);
     }
     0
@@ -156,30 +162,47 @@ fn placed(context: &TcContext, place: u64) -> (Context, Option<u16>) {
     (at(context, hook), layer3)
 }
 
-/// What the metadata firewall refuses, as one word that a function can answer: 0 if it does not, else the reason in bits 0-7,
-/// and in bits 32-63 the number of the endpoint that it is about.
+/// What the metadata firewall has to say of a packet, as one word that a function can answer: 0 for nothing, else the reason in bits
+/// 0-7, bit 8 if it passes all the same (in audit), and in bits 32-63 the number of the endpoint that it is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Refused(pub u64);
+pub struct Said(pub u64);
 
-impl Refused {
-    /// It does not.
-    pub const NOT: Self = Self(0);
+impl Said {
+    /// Nothing: it passes, and nobody needs to hear of it.
+    pub const NOTHING: Self = Self(0);
+
+    const PASSES: u64 = 1 << 8;
 
     /// The word of this outcome.
     #[inline(always)]
     pub fn of(outcome: &Outcome) -> Self {
-        match outcome.verdict {
-            Verdict::Allow => Self::NOT,
-            Verdict::Deny => Self(u64::from(outcome.about) << 32 | outcome.reason as u64),
+        if !outcome.is_event() {
+            return Self::NOTHING;
         }
+        let passes = match outcome.verdict {
+            Verdict::Allow => Self::PASSES,
+            Verdict::Deny => 0,
+        };
+        Self(u64::from(outcome.about) << 32 | passes | outcome.reason as u64)
+    }
+
+    /// True if the packet may not pass.
+    #[inline(always)]
+    pub fn refuses(self) -> bool {
+        self != Self::NOTHING && self.0 & Self::PASSES == 0
     }
 
     /// The outcome of this word.
     #[inline(always)]
     pub fn outcome(self) -> Outcome {
+        let outcome = if self.refuses() {
+            Outcome::deny(Reason::from_u8(self.0 as u8).unwrap_or(Reason::Metadata))
+        } else {
+            Outcome::audited(true)
+        };
         Outcome {
             about: (self.0 >> 32) as u32,
-            ..Outcome::deny(Reason::from_u8(self.0 as u8).unwrap_or(Reason::Metadata))
+            ..outcome
         }
     }
 }

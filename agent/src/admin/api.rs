@@ -72,6 +72,9 @@ pub struct Status {
     /// Whether this agent enforces `NetworkPolicy`, and why or why not.
     #[serde(default)]
     pub network_policy: String,
+    /// The metadata firewall is in audit on this node: what has no grant passes and is told of.
+    #[serde(default)]
+    pub metadata_audited: bool,
     /// How it is with each layer of the metadata firewall.
     #[serde(default)]
     pub metadata_layers: Vec<LayerRow>,

@@ -14,7 +14,7 @@ use super::Shared;
 use crate::{
     compile::{self, Grantor, Options, grants_of, is_of_this_node},
     dataplane::{ConnectionView, EndpointView},
-    model::{EndpointKind, Pod, Snapshot},
+    model::{EndpointKind, Pod, PodKey, Snapshot},
     observe::{
         Query,
         flow::{Flow, FlowVerdict, timestamp},
@@ -24,10 +24,34 @@ use crate::{
 /// `/v1/metadata`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
+    /// The metadata firewall is in audit: what has no grant passes and is told of.
+    #[serde(default)]
+    pub audited: bool,
     /// Every endpoint.
     pub endpoints: Vec<MetadataEndpoint>,
     /// Pods that may reach one, or have tried to, by name.
     pub pods: Vec<MetadataPod>,
+    /// All pods of the namespaces of those that have reached one in an audit, by namespace: a grant must tell these from the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, Vec<MetadataNeighbour>>,
+    /// Since when this is known of audits; the agent's start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Pods that reached one in an audit and are forgotten for want of room.
+    #[serde(default)]
+    pub forgotten: u64,
+}
+
+/// By what a grant can know a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MetadataNeighbour {
+    /// Name.
+    pub name: String,
+    /// Service account.
+    pub service_account: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A metadata endpoint.
@@ -49,6 +73,9 @@ pub struct MetadataEndpoint {
 pub struct MetadataPod {
     /// `namespace/name`.
     pub pod: String,
+    /// Its service account, if the pod is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// It has its node's network.
     #[serde(default)]
     pub host_network: bool,
@@ -59,7 +86,24 @@ pub struct MetadataPod {
     pub connections: usize,
     /// What it was denied lately.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub denied: Vec<MetadataDenied>,
+    pub denied: Vec<MetadataTried>,
+    /// What it reached without a grant, in an audit, since the agent started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reached: Vec<MetadataTried>,
+}
+
+impl MetadataPod {
+    /// What grants it an endpoint now, itself or by a proxy that answers for it.
+    pub fn grants_of<'a>(
+        &'a self,
+        metadata: &'a Metadata,
+        name: &str,
+    ) -> impl Iterator<Item = &'a MetadataGrant> {
+        let mut names = through(self, metadata, name);
+        names.extend(metadata.endpoint(name).map(|it| it.name.as_str()));
+        let grants = self.grants.iter();
+        grants.filter(move |it| it.endpoints.iter().any(|it| names.contains(it.as_str())))
+    }
 }
 
 /// A grant.
@@ -75,20 +119,20 @@ pub struct MetadataGrant {
     pub expires: Option<String>,
 }
 
-/// What a pod was denied.
+/// What a pod was denied, or reached in an audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MetadataDenied {
+pub struct MetadataTried {
     /// The endpoint; left out for one that is none any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// The address that it asked for.
     pub address: IpAddr,
-    /// How often, among the flows that the agent remembers.
-    pub times: usize,
+    /// How often; of denials, among the flows that the agent remembers.
+    pub times: u64,
     /// When it last was.
     pub last: String,
-    /// The hook that refused it.
+    /// The hook that refused it, or told of it.
     pub hook: String,
 }
 
@@ -101,6 +145,7 @@ impl Metadata {
         options: &Options,
         asked: impl Fn(&Pod) -> bool,
     ) -> Self {
+        let audited = denied.audited;
         let addresses = |name: &str| {
             let all = denied.addresses.iter();
             let own = all.filter(|(_, denied)| *denied.endpoint == *name);
@@ -134,14 +179,17 @@ impl Metadata {
                 .collect();
             (!grants.is_empty()).then(|| MetadataPod {
                 pod: pod.key.to_string(),
+                service_account: Some(pod.service_account.to_string()),
                 host_network: pod.host_network,
                 grants,
                 ..MetadataPod::default()
             })
         });
         Self {
+            audited,
             endpoints: endpoints.collect(),
             pods: pods.collect(),
+            ..Self::default()
         }
     }
 
@@ -209,7 +257,52 @@ pub(super) fn of_agent(
     for flow in &shared.recorder.subscribe(&query).recent {
         note(&mut metadata, flow, &denied);
     }
+    note_reached(&mut metadata, shared, &snapshot);
     metadata
+}
+
+/// What was reached in audits, and by what a grant could know who did.
+fn note_reached(metadata: &mut Metadata, shared: &Shared, snapshot: &Snapshot) {
+    let (reached, forgotten) = shared.reached.all();
+    metadata.forgotten = forgotten;
+    metadata.since = Some(timestamp(shared.started));
+    let mut namespaces = BTreeSet::new();
+    for ((pod, endpoint), times) in reached {
+        if let Some((namespace, _)) = pod.split_once('/') {
+            namespaces.insert(namespace.to_owned());
+        }
+        metadata.pod(&pod).reached.push(MetadataTried {
+            endpoint,
+            address: times.address,
+            times: times.times,
+            last: times.last,
+            hook: times.hook,
+        });
+    }
+    for known in &mut metadata.pods {
+        let key = known.pod.split_once('/').map(|(namespace, name)| PodKey {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        });
+        if let Some(pod) = key.and_then(|key| snapshot.pods.get(&key)) {
+            known.service_account = Some(pod.service_account.to_string());
+            known.host_network = pod.host_network;
+        }
+    }
+    for pod in snapshot.pods.values() {
+        if !pod.is_running() || !namespaces.contains(&pod.key.namespace) {
+            continue;
+        }
+        let labels = pod.labels.iter();
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let neighbour = MetadataNeighbour {
+            name: pod.key.name.clone(),
+            service_account: pod.service_account.to_string(),
+            labels: labels.collect(),
+        };
+        let list = metadata.namespaces.entry(pod.key.namespace.clone());
+        list.or_default().push(neighbour);
+    }
 }
 
 fn note(metadata: &mut Metadata, flow: &Flow, denied: &compile::Metadata) {
@@ -226,7 +319,7 @@ fn note(metadata: &mut Metadata, flow: &Flow, denied: &compile::Metadata) {
     let entry = match known.iter_mut().find(|it| it.address == address) {
         Some(entry) => entry,
         None => {
-            known.push(MetadataDenied {
+            known.push(MetadataTried {
                 endpoint: endpoint.map(|(_, denied)| denied.endpoint.to_string()),
                 address,
                 times: 0,

@@ -30,7 +30,7 @@ use crate::{
     dataplane::{Kernel, KernelError},
     locate::{self, Devices, Placed, World},
     model::Diagnostic,
-    observe::{Recorder, metrics::Lasting},
+    observe::{Recorder, metrics::Lasting, reached::Reached},
     run::kernel::KernelHandle,
     watch::Health,
 };
@@ -60,6 +60,8 @@ pub struct Shared {
     pub kernel: KernelHandle,
     /// Flows.
     pub recorder: Arc<Recorder>,
+    /// Who has reached metadata in an audit.
+    pub reached: Reached,
     /// Metrics that live from scrape to scrape.
     pub lasting: Lasting,
     /// What the sources say.

@@ -27,7 +27,7 @@ use super::{
     tcp,
 };
 use crate::{
-    dataplane::{CellFilter, ConnectionView, Kernel},
+    dataplane::{CellFilter, ConnectionView, Counters, Kernel},
     observe::{
         self,
         flow::{Flow, protocol_number, timestamp},
@@ -70,17 +70,12 @@ impl From<AskError> for Refused {
 
 async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refused> {
     // An agent that waits for its sources or its programs still tells how it is.
-    let (lost_events, endpoints, programs) = if shared.kernel.is_open() {
-        let told = |kernel: &mut dyn Kernel| {
-            Ok((
-                kernel.counters()?.lost_events,
-                pods(kernel)?,
-                kernel.programs()?,
-            ))
-        };
+    let (counters, endpoints, programs) = if shared.kernel.is_open() {
+        let told =
+            |kernel: &mut dyn Kernel| Ok((kernel.counters()?, pods(kernel)?, kernel.programs()?));
         shared.kernel.ask(told).await?
     } else {
-        (0, 0, Vec::new())
+        (Counters::default(), 0, Vec::new())
     };
     let layers = tcp::layers(&shared, &programs);
     let faults: Vec<String> = probes::checks(&shared)
@@ -131,6 +126,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         }).collect(),
         policies: placed.as_ref().map_or(0, |placed| placed.snapshot.policies.len()),
         network_policy: config.network_policy.1.clone(),
+        metadata_audited: counters.metadata_audited,
         metadata_layers: layers.into_iter().map(|layer| LayerRow {
             name: layer.name.to_owned(),
             stands: layer.stands,
@@ -154,7 +150,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         }),
         bpffs: config.bpffs.display().to_string(),
         http: shared.http.get().map(ToString::to_string),
-        lost_events: lost_events + shared.recorder.missed_in_total(),
+        lost_events: counters.lost_events + shared.recorder.missed_in_total(),
         devices,
         diagnostics: shared.diagnostics().iter().map(DiagnosticRow::from).collect(),
     }))

@@ -30,7 +30,8 @@ use super::common::{Enforcement, Protocol, RULE_NAME, Status, selector};
 #[x_kube(validation = Rule::new("!has(self.annotationNamespaceSelector) || has(self.annotatedPods) && self.annotatedPods == 'Granted'")
     .message("`annotationNamespaceSelector` may only be set where `annotatedPods` is Granted"))]
 pub struct MetadataFirewallSpec {
-    /// Whether it counts.
+    /// Audit: what has no grant passes everywhere, and is told of: to learn who needs one. Policies about these addresses, and
+    /// what else is refused of packets, count all the same. Disabled is refused: without the object the firewall is in force.
     #[serde(default)]
     pub enforcement: Enforcement,
     /// What pods get that have their node's network.

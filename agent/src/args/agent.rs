@@ -157,7 +157,7 @@ pub struct AgentArgs {
     /// Bits of the packet mark that carry the sending pod: one run of bits.
     #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
     pub mark_source_mask: String,
-    /// Bit of the packet mark that proves a metadata grant.
+    /// Bit of the packet mark that says, while the MetadataFirewall is in Audit, that a flow was told of.
     #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
     pub mark_proof_mask: String,
     /// Most events a second from each CPU; what is over is counted, never dropped traffic.

@@ -16,8 +16,12 @@ pub enum MetadataVerb {
     WhoCan(WhoCanArgs),
     /// List every pod that may reach metadata or was lately denied it. Needs: a running agent; nothing with -f.
     ///
-    /// With --from kube2iam it prints the MetadataAccess objects instead that grant metadata to the pods that kube2iam or kiam
-    /// serve now, as YAML.
+    /// While the MetadataFirewall is in Audit: also who reached it without a grant, how often, when last, and what grants it now.
+    ///
+    /// With --from it prints the MetadataAccess objects to write instead, as YAML: of kube2iam, for the pods that kube2iam or kiam
+    /// serve now; of audit, for the pods that have reached metadata in Audit and have no grant.
+    ///
+    /// Exit codes: 0 all of it, 2 not every agent answered, or not everything is remembered.
     Report(MetadataReportArgs),
     /// Put up at boot, before the kubelet and without an agent, what denies metadata to pods that nobody knows yet. Needs: root.
     ///
@@ -65,7 +69,7 @@ pub struct GuardArgs {
     /// Bits of the packet mark that carry the sending pod, the agent's.
     #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
     pub mark_source_mask: String,
-    /// Bit of the packet mark that proves a metadata grant, the agent's.
+    /// Bit of the packet mark that says, in Audit, that a packet's flow was told of; the agent's.
     #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
     pub mark_proof_mask: String,
     /// Attach by TCX (kernel 6.6 and later) or by the clsact queueing discipline, as the agent does.
@@ -106,22 +110,25 @@ pub struct WhoCanArgs {
 /// Flags of `ringfence metadata report`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct MetadataReportArgs {
-    /// Print the grants to write for the pods that somebody else serves now. Reads namespaces and pods: with -f, else by kubectl.
+    /// Print the grants to write for the pods that get metadata without one now. Of kube2iam it reads namespaces and pods, with -f, else by
+    /// kubectl; of audit it asks the agents.
     #[arg(long, value_enum, value_name = "WHOM")]
     pub from: Option<MetadataBroker>,
-    /// The endpoint that these grants open; may be repeated.
-    #[arg(long, value_name = "NAME", requires = "from", default_value = "imds")]
+    /// The endpoint that these grants open; may be repeated. Without: imds; of audit, whatever was reached.
+    #[arg(long, value_name = "NAME", requires = "from")]
     pub endpoint: Vec<String>,
     /// What is asked.
     #[command(flatten)]
     pub source: MetadataSource,
 }
 
-/// Who serves pods with credentials now.
+/// How pods get credentials now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MetadataBroker {
     /// kube2iam or kiam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/permitted` and
     /// `iam.amazonaws.com/allowed-roles`.
     #[value(alias = "kiam")]
     Kube2iam,
+    /// Directly, while the MetadataFirewall is in Audit: what the agents have seen since they started.
+    Audit,
 }

@@ -1,9 +1,14 @@
 //! `ringfence metadata`.
 
+mod audit;
+mod grants;
 mod guard;
 mod kube2iam;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use serde::Serialize;
 
@@ -14,9 +19,10 @@ use super::{
     manifests, output, question,
 };
 use crate::{
-    admin::metadata::{Metadata, MetadataDenied, MetadataGrant, MetadataPod, through},
+    admin::metadata::{Metadata, MetadataGrant, MetadataPod, MetadataTried, through},
     args::{
-        Manifests, MetadataReportArgs, MetadataSource, MetadataVerb, OutputArgs, Switch, WhoCanArgs,
+        Manifests, MetadataBroker, MetadataReportArgs, MetadataSource, MetadataVerb, OutputArgs,
+        Switch, WhoCanArgs,
     },
     compile,
 };
@@ -24,8 +30,11 @@ use crate::{
 pub(super) fn run(verb: &MetadataVerb) -> Outcome {
     match verb {
         MetadataVerb::WhoCan(args) => who_can(args),
-        MetadataVerb::Report(args) if args.from.is_some() => kube2iam::run(args),
-        MetadataVerb::Report(args) => report(args),
+        MetadataVerb::Report(args) => match args.from {
+            None => report(args),
+            Some(MetadataBroker::Kube2iam) => kube2iam::run(args),
+            Some(MetadataBroker::Audit) => audit::run(args),
+        },
         MetadataVerb::Guard(args) => guard::run(args),
     }
 }
@@ -138,9 +147,71 @@ fn report(args: &MetadataReportArgs) -> Outcome {
         for pod in &metadata.pods {
             table.add_row(cells(pod));
         }
-        output::write_table(out, &mut table)
+        output::write_table(out, &mut table)?;
+        let any = metadata.pods.iter().any(|pod| !pod.reached.is_empty());
+        if any || metadata.audited {
+            write_reached(out, output, &metadata)?;
+        }
+        Ok(())
     })?;
     Ok(code)
+}
+
+/// Who reached what without a grant, in an audit.
+fn write_reached(out: &mut dyn Write, output: &OutputArgs, metadata: &Metadata) -> io::Result<()> {
+    let now = match metadata.audited {
+        true => "in audit: what has no grant passes",
+        false => "not in audit now",
+    };
+    let since = metadata.since.as_deref().unwrap_or("-");
+    writeln!(
+        out,
+        "\nThe metadata firewall is {now}. Reached without a grant since {since}:"
+    )?;
+    let header = [
+        "POD",
+        "SERVICE ACCOUNT",
+        "NETWORK",
+        "ENDPOINT",
+        "TIMES",
+        "LAST",
+        "GRANTED NOW BY",
+    ];
+    let mut table = output::table(output, header);
+    for pod in &metadata.pods {
+        for it in &pod.reached {
+            let endpoint = it.endpoint.as_deref();
+            let by: Vec<&str> = endpoint
+                .map(|name| pod.grants_of(metadata, name))
+                .into_iter()
+                .flatten()
+                .map(|grant| grant.by.as_str())
+                .collect();
+            table.add_row([
+                pod.pod.clone(),
+                pod.service_account
+                    .clone()
+                    .unwrap_or_else(|| "-".to_owned()),
+                network(pod).to_owned(),
+                endpoint.unwrap_or("-").to_owned(),
+                it.times.to_string(),
+                it.last.clone(),
+                match by.is_empty() {
+                    true => "-".to_owned(),
+                    false => by.join(";"),
+                },
+            ]);
+        }
+    }
+    output::write_table(out, &mut table)?;
+    if metadata.forgotten > 0 {
+        writeln!(
+            out,
+            "{} more are forgotten for want of room.",
+            metadata.forgotten
+        )?;
+    }
+    Ok(())
 }
 
 fn cells(pod: &MetadataPod) -> [String; 8] {
@@ -149,15 +220,15 @@ fn cells(pod: &MetadataPod) -> [String; 8] {
         false => texts.join(";"),
     };
     let each = |cell: fn(&MetadataGrant) -> String| join(pod.grants.iter().map(cell).collect());
-    let denied: usize = pod.denied.iter().map(|it| it.times).sum();
-    let told = |it: &MetadataDenied| {
+    let denied: u64 = pod.denied.iter().map(|it| it.times).sum();
+    let told = |it: &MetadataTried| {
         let endpoint = it.endpoint.as_deref().unwrap_or("-");
         format!("{} ({endpoint}) at {}, {}", it.address, it.hook, it.last)
     };
     let latest = pod.denied.iter().max_by(|a, b| a.last.cmp(&b.last));
     [
         pod.pod.clone(),
-        if pod.host_network { "node" } else { "pod" }.to_owned(),
+        network(pod).to_owned(),
         each(|grant| grant.endpoints.join(",")),
         each(|grant| grant.by.clone()),
         each(|grant| grant.expires.clone().unwrap_or_else(|| "never".to_owned())),
@@ -165,4 +236,8 @@ fn cells(pod: &MetadataPod) -> [String; 8] {
         denied.to_string(),
         latest.map_or_else(|| "-".to_owned(), told),
     ]
+}
+
+const fn network(pod: &MetadataPod) -> &'static str {
+    if pod.host_network { "node" } else { "pod" }
 }

@@ -56,6 +56,9 @@ pub(super) struct Ruling {
 pub(super) struct Side {
     /// `allow`, `deny`, or `none` where nobody here judges.
     pub verdict: &'static str,
+    /// Of the metadata firewall in audit: what it would be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub staged: Option<&'static str>,
     /// Why, for people.
     pub because: String,
     /// The rule that decided.
@@ -148,10 +151,12 @@ impl<'a> Oracle<'a> {
                 let address = answer.from_address?;
                 self.metadata.replies(self.any_pod(to)?, address)
             });
-        let refused = metadata
+        let deny = word(Verdict::Deny);
+        let refused = metadata.as_ref().is_some_and(|side| side.verdict == deny);
+        let would_be = metadata
             .as_ref()
-            .is_some_and(|side| side.verdict == word(Verdict::Deny));
-        let with_metadata = |verdict| word(if refused { Verdict::Deny } else { verdict });
+            .is_some_and(|side| side.staged == Some(deny));
+        let with_metadata = |refused, verdict| word(if refused { Verdict::Deny } else { verdict });
         Ok(Ruling {
             family: answer
                 .to_address
@@ -160,8 +165,8 @@ impl<'a> Oracle<'a> {
             from: name(from),
             to: name(to),
             port: port_text(port),
-            verdict: with_metadata(answer.live),
-            staged: with_metadata(answer.staged),
+            verdict: with_metadata(refused, answer.live),
+            staged: with_metadata(refused || would_be, answer.staged),
             metadata,
             egress: self.side(from, answer.egress.as_ref(), "egress"),
             ingress: self.side(to, answer.ingress.as_ref(), "ingress"),
@@ -199,6 +204,7 @@ impl<'a> Oracle<'a> {
             };
             return Side {
                 verdict,
+                staged: None,
                 because,
                 rule: None,
                 origin: None,
@@ -228,6 +234,7 @@ impl<'a> Oracle<'a> {
             .map(|policy| &policy.origin);
         Side {
             verdict: word(judgement.live),
+            staged: None,
             because,
             origin: origin
                 .filter(|origin| **origin != Origin::default())

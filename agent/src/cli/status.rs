@@ -60,11 +60,15 @@ fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for pod in &status.unplaced {
         writeln!(out, "           - {}: {}", pod.pod, pod.reason)?;
     }
-    for (layer, title) in status
-        .metadata_layers
-        .iter()
-        .zip(["Metadata"].into_iter().chain(repeat("")))
-    {
+    let mut titles = ["Metadata"].into_iter().chain(repeat(""));
+    if status.metadata_audited {
+        let title = titles.next().unwrap_or_default();
+        writeln!(
+            out,
+            "{title:10} IN AUDIT: what has no grant passes and is told of; `ringfence metadata report` says who"
+        )?;
+    }
+    for (layer, title) in status.metadata_layers.iter().zip(titles) {
         let stands = if layer.stands { "stands" } else { "DOWN" };
         let why = if layer.why.is_empty() { "" } else { ": " };
         writeln!(out, "{title:10} {} {stands}{why}{}", layer.name, layer.why)?;

@@ -159,6 +159,7 @@ impl FakeMaps {
             Op::RemoveMetadataPort(key) => {
                 self.metadata_ports.remove(key);
             }
+            Op::MetadataAudit(audited) => self.config.metadata_audit = u32::from(*audited),
             Op::Record(slot, record) => {
                 self.records.insert(*slot, **record);
             }
@@ -246,6 +247,7 @@ impl FakeMaps {
             locals: self.locals.clone().into(),
             metadata: self.metadata.clone().into(),
             metadata_ports: self.metadata_ports.iter().copied().collect(),
+            metadata_audited: self.config.is_metadata_audited(),
             ..self.catalogue.clone()
         }
     }

@@ -83,6 +83,8 @@ pub fn read(maps: &Maps) -> Result<Installed, KernelError> {
     for key in maps.metadata_ports.keys() {
         installed.metadata_ports.insert(key.map_err(trouble)?);
     }
+    let config = maps.config.get(&0, 0).map_err(trouble)?;
+    installed.metadata_audited = config.is_metadata_audited();
     installed.endpoints = read_endpoints(maps)?;
     Ok(installed)
 }

@@ -185,7 +185,15 @@ impl Dataplane {
                     await_grace();
                     Ok(())
                 }
+<<<<<<< HEAD
                 ops => self.maps.execute_all(ops),
+=======
+                Op::MetadataAudit(audited) => self.configure(Config {
+                    metadata_audit: u32::from(*audited),
+                    ..self.config
+                }),
+                op => self.maps.execute(op),
+>>>>>>> audit
             };
             if matches!(ops, [Op::Done(_)]) {
                 in_force = Some(start.elapsed());
@@ -266,6 +274,7 @@ impl Kernel for Dataplane {
         counters.drift.clone_from(self.auditor.drift());
         counters.update_errors.clone_from(&self.update_errors);
         counters.vanished = self.attacher.vanished();
+        counters.metadata_audited = self.config.is_metadata_audited();
         Ok(counters)
     }
 

@@ -271,6 +271,8 @@ pub struct Counters {
     pub vanished: u64,
     /// What the audit found since the agent started, by kind.
     pub drift: Drift,
+    /// The metadata firewall is in audit: what has no grant passes.
+    pub metadata_audited: bool,
 }
 
 /// A pinned object.

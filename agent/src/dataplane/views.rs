@@ -190,6 +190,7 @@ pub fn counters(maps: &Maps) -> Result<Counters, KernelError> {
         update_errors: BTreeMap::new(),
         vanished: 0,
         drift: Drift::default(),
+        metadata_audited: false,
     };
     for hook in (0..=u8::MAX).map_while(Hook::from_u8) {
         for number in 0..u8::try_from(REASONS).unwrap_or(u8::MAX) {

@@ -54,6 +54,8 @@ pub struct Installed {
     pub metadata: OrdMap<V6, MetadataWord>,
     /// Lists of metadata ports.
     pub metadata_ports: OrdSet<PortKey>,
+    /// What has no grant for a metadata endpoint passes, and is told of.
+    pub metadata_audited: bool,
 }
 
 /// The last numbers that were given out; none is given out twice.

@@ -1,8 +1,8 @@
 //! The metadata firewall's set: addresses, their ports, and which bit of a grant is which endpoint's.
 //!
 //! **Invariant.** An address that is denied before and after a change is at no step open to a pod that has no grant for it
-//! before or after. An endpoint keeps the bit that its addresses have; an address that gets another one is nobody's
-//! until every packet sees the new grants.
+//! before or after, unless one of them is an audit. An endpoint keeps the bit that its addresses have; an address that gets another
+//! one is nobody's until every packet sees the new grants.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -181,6 +181,24 @@ impl Builder<'_> {
         self.after.metadata = words.into_iter().collect();
         self.after.metadata_ports = kept.into_iter().collect();
         Ok(bits)
+    }
+}
+
+impl Builder<'_> {
+    /// Whether what has no grant is denied. An audit begins before any grant is taken away, and ends when those that are given are in
+    /// force: who may before and after a change may at every step of it. Goes behind what swaps.
+    pub(super) fn metadata_audit(&mut self, desired: &Desired) {
+        let audited = desired.metadata.audited;
+        if audited == self.installed.metadata_audited {
+            return;
+        }
+        let op = Op::MetadataAudit(audited);
+        if audited {
+            self.first.insert(0, op);
+        } else {
+            self.swap.push(op);
+        }
+        self.after.metadata_audited = audited;
     }
 }
 

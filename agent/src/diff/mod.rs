@@ -2,11 +2,11 @@
 //!
 //! Order is what makes a change atomic for every packet:
 //!
-//! 0. *first*: metadata addresses that are new are denied, before anything else.
+//! 0. *first*: an audit of the metadata firewall begins, and metadata addresses that are new are denied, before anything else.
 //! 1. *beside*: names, digests, new tables, classes of new identities. Nobody looks at them yet. An identity that is
 //!    split off another one gets, in tables that are on their way out, the class that it had there.
 //! 2. *addresses*: so moving an address to a new identity changes no verdict of an outgoing table.
-//! 3. *swap*: one word for each endpoint whose record or generation changes.
+//! 3. *swap*: one word for each endpoint whose record or generation changes, and grants to cgroups; then an audit ends.
 //! 4. after a *grace period*, when no packet can be in the midst of old tables: addresses that are no longer listed go;
 //!    after another one, so does what nothing points at any more.
 //!
@@ -73,6 +73,7 @@ fn whole(mut builder: plan::Builder<'_>, wanted: Wanted<'_>) -> Result<Plan, Ful
     builder.classes(wanted.desired, &tables, &identities)?;
     let shaken = builder.shaken(&tables, &identities);
     builder.endpoints(wanted, &tables, &shaken, &bits)?;
+    builder.metadata_audit(wanted.desired);
     builder.retire(&tables);
     let memory = Memory::new(wanted.desired, tables, &identities, &builder.after);
     Ok(builder.finish(memory))

@@ -53,6 +53,8 @@ pub enum Op {
     MetadataPort(PortKey),
     /// Takes it off.
     RemoveMetadataPort(PortKey),
+    /// Says whether what has no grant for a metadata endpoint passes and is told of.
+    MetadataAudit(bool),
     /// Gives an identity its class in a table.
     Class(u32, Identity, u16),
     /// Gives an address or a network its identity.

@@ -85,6 +85,7 @@ impl Step<'_> {
         } else {
             self.builder.endpoints(wanted, &tables, &shaken, &bits)?;
         }
+        self.builder.metadata_audit(desired);
         self.retire(&tables, gone);
         self.memory.desired = desired.clone();
         self.memory.tables = tables.wanted;

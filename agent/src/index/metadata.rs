@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     check::{self, Findings},
-    shared::{expiry, optional, workloads},
+    shared::{enforcement, expiry, optional, workloads},
 };
 use crate::{
     api::{self, HostNetworkPods, PodAnnotation},
@@ -23,18 +23,12 @@ pub(super) fn firewall(
     findings: &mut Findings<'_>,
 ) -> MetadataFirewall {
     let spec = &object.spec;
-    match spec.enforcement {
-        api::Enforcement::Enforce => {}
-        api::Enforcement::Audit => findings.unsupported(
+    if spec.enforcement == api::Enforcement::Disabled {
+        findings.unsupported(
             "spec.enforcement",
-            "the metadata firewall has no audit: a connection that it would let through could not be taken back, and the \
-             credentials would be out. `ringfence metadata report` says who has tried; leave this out",
-        ),
-        api::Enforcement::Disabled => findings.unsupported(
-            "spec.enforcement",
-            "the metadata firewall is in force without this object, too, and cannot be switched off; leave this out, or grant \
-             access with a MetadataAccess that selects all namespaces",
-        ),
+            "the metadata firewall is in force without this object, too, and cannot be switched off; leave this out, take Audit \
+             to let through and be told of what has no grant, or grant access with a MetadataAccess that selects all namespaces",
+        );
     }
     let mut endpoints = BTreeMap::new();
     let mut addresses: BTreeMap<IpAddr, &str> = BTreeMap::new();
@@ -51,6 +45,7 @@ pub(super) fn firewall(
         endpoints.insert(endpoint.name.as_str().into(), read);
     }
     MetadataFirewall {
+        enforcement: enforcement(spec.enforcement),
         endpoints,
         host_network_granted: spec.host_network_pods == HostNetworkPods::Allow,
         annotated: spec.annotated_pods.map(|worth| match worth {

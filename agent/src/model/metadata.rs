@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Expiry, Origin, Protocol, Selector, Workloads};
+use super::{Enforcement, Expiry, Origin, Protocol, Selector, Workloads};
 
 /// A `MetadataFirewall`: what it adds to the built-in catalogue, and what counts as a grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataFirewall {
+    /// Whether what has no grant is denied, or only told of. Never `Disabled`.
+    pub enforcement: Enforcement,
     /// Endpoints by name, beside those of the catalogue; those of the catalogue's own names add to them.
     pub endpoints: BTreeMap<Arc<str>, MetadataEndpoint>,
     /// Pods with their node's network have every grant.

@@ -240,6 +240,25 @@ impl AddressBook {
         })
     }
 
+    /// True if the hook of the pod's own device tells of the same: in an audit of the metadata firewall what a pod's socket asks for
+    /// passes there next, with a mark that does not survive the way out of the pod. `from_pod` says that this hook asks.
+    #[must_use]
+    pub fn is_told_at_device(&self, event: &EventView, from_pod: bool) -> bool {
+        let audited = event.reason == Reason::Metadata && event.verdict == Verdict::Allow;
+        let at_socket = matches!(event.hook, Hook::Socket | Hook::SocketPackets);
+        if !from_pod || !audited || !at_socket {
+            return false;
+        }
+        let sender = event.endpoint.as_deref().and_then(|it| it.split_once('/'));
+        sender.is_some_and(|(namespace, name)| {
+            let key = PodKey {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            };
+            self.snapshot.local.contains_key(&key)
+        })
+    }
+
     fn known(&self, address: IpAddr) -> Option<FlowEnd> {
         if let Some(pod) = self.pods.get(&address) {
             return Some(FlowEnd {

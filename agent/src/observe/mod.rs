@@ -4,6 +4,7 @@
 
 pub mod flow;
 pub mod metrics;
+pub mod reached;
 mod recorder;
 pub mod status;
 pub mod told;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
+use ringfence_common::metadata::layers;
 use tokio::{
     io::AsyncWriteExt as _,
     sync::{mpsc, watch},
@@ -138,6 +139,7 @@ pub(super) async fn flows(
     let mut names = AddressBook::default();
     let mut out = tokio::io::stdout();
     let node = shared.config.node.clone().unwrap_or_default();
+    let from_pod = shared.config.firewall.layers & layers::FROM_POD != 0;
     while let Some(batch) = events.recv().await {
         if placed.has_changed().unwrap_or(false)
             && let Some(placed) = &*placed.borrow_and_update()
@@ -146,7 +148,11 @@ pub(super) async fn flows(
         }
         let mut lines = Vec::new();
         for event in &batch {
+            if names.is_told_at_device(event, from_pod) {
+                continue;
+            }
             let flow = Flow::new(event, &node, &names);
+            shared.reached.note(&flow);
             if shared.config.log_format == LogFormat::Json && flow.verdict != FlowVerdict::Allowed {
                 serde_json::to_writer(&mut lines, &flow).context("a flow has no JSON form")?;
                 lines.push(b'\n');

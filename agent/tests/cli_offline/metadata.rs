@@ -48,8 +48,12 @@ spec:
 ";
 
 fn say(words: &[&str]) -> (String, String, i32) {
+    say_of(MANIFESTS, words)
+}
+
+fn say_of(manifests: &str, words: &[&str]) -> (String, String, i32) {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("all.yaml"), MANIFESTS).unwrap();
+    std::fs::write(directory.path().join("all.yaml"), manifests).unwrap();
     let mut all = words.to_vec();
     all.extend(["-f", "all.yaml"]);
     told(directory.path(), &all)
@@ -100,6 +104,41 @@ fn can_tells_endpoints_ports_and_proxies_apart() {
         assert_eq!(got, code, "{words:?}: {out}{err}");
         assert!(out.contains(says), "{words:?}: {out}");
     }
+}
+
+#[test]
+fn in_an_audit_what_has_no_grant_passes_and_would_be_denied() {
+    let audit = MANIFESTS.replace("  annotatedPods:", "  enforcement: Audit\n  annotatedPods:");
+    for (pod, staged, says) in [
+        (
+            "shop/web",
+            "deny",
+            "has no grant; MetadataFirewall/default is in audit: it passes",
+        ),
+        ("dns/dns-0", "allow", "MetadataAccess/dns"),
+    ] {
+        let words = ["can", pod, "169.254.169.254", "80", "-o", "json"];
+        let (out, err, code) = say_of(&audit, &words);
+        assert_eq!(code, 0, "{pod}: {err}");
+        assert!(out.contains(says), "{pod}: {out}");
+        let said: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let found = &said["flows"][0];
+        assert_eq!(
+            (&found["verdict"], &found["staged"]),
+            (&"allow".into(), &staged.into())
+        );
+    }
+    let (out, ..) = say_of(&audit, &["metadata", "report"]);
+    assert!(
+        out.contains("is in audit: what has no grant passes"),
+        "{out}"
+    );
+    let (_, err, code) = say_of(&audit, &["metadata", "report", "--from", "audit"]);
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("manifests do not tell who has reached metadata"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -47,6 +47,7 @@ type Said = (&'static str, u8, Option<BTreeSet<(Protocol, u16)>>);
 /// What is denied where, and who may reach what.
 #[derive(Clone, Debug)]
 struct World {
+    audited: bool,
     denied: BTreeMap<&'static str, Said>,
     reach: Vec<BTreeSet<&'static str>>,
 }
@@ -64,7 +65,12 @@ fn world() -> impl Strategy<Value = World> {
     let denied = (select(&NAMES[..]), 0_u8..2, ports);
     let denied = btree_map(select(&ADDRESSES[..]), denied, 0..=ADDRESSES.len());
     let reach = vec(btree_set(select(&NAMES[..]), 0..3), PODS);
-    (denied, reach).prop_map(|(denied, reach)| World { denied, reach })
+    let audited = proptest::bool::weighted(0.25);
+    (audited, denied, reach).prop_map(|(audited, denied, reach)| World {
+        audited,
+        denied,
+        reach,
+    })
 }
 
 impl World {
@@ -79,6 +85,7 @@ impl World {
             (address.parse().unwrap(), denied)
         });
         Metadata {
+            audited: self.audited,
             endpoints: endpoints.into(),
             addresses: denied.collect(),
         }
@@ -133,6 +140,10 @@ impl World {
         denied.is_some_and(|denied| denied.is_denied(port))
     }
 
+    fn lets(&self, pod: usize, address: &str) -> bool {
+        self.audited || self.grants_to(pod, address)
+    }
+
     fn grants_to(&self, pod: usize, address: &str) -> bool {
         let named = self.denied.get(address);
         named.is_some_and(|(name, ..)| self.reach[pod].contains(name))
@@ -170,7 +181,7 @@ fn is_open(maps: &FakeMaps, pod: usize, address: &str, port: Option<(Protocol, u
     };
     let grants = Grants(grants);
     assert_eq!(grants.reach(), grants.ask());
-    needed & !grants.reach() == 0
+    needed & !grants.reach() == 0 || maps.config().is_metadata_audited()
 }
 
 /// Every question: pod, address, port.
@@ -185,7 +196,7 @@ fn questions() -> impl Iterator<Item = (usize, &'static str, Option<(Protocol, u
 fn holds(maps: &FakeMaps, before: &World, after: &World) -> Result<(), TestCaseError> {
     for (pod, address, port) in questions() {
         let denied = before.denies(address, port) && after.denies(address, port);
-        let granted = before.grants_to(pod, address) || after.grants_to(pod, address);
+        let granted = before.lets(pod, address) || after.lets(pod, address);
         if denied && !granted {
             prop_assert!(
                 !is_open(maps, pod, address, port),
@@ -198,7 +209,7 @@ fn holds(maps: &FakeMaps, before: &World, after: &World) -> Result<(), TestCaseE
 
 fn is_there(maps: &FakeMaps, world: &World) -> Result<(), TestCaseError> {
     for (pod, address, port) in questions() {
-        let expected = !world.denies(address, port) || world.grants_to(pod, address);
+        let expected = !world.denies(address, port) || world.lets(pod, address);
         prop_assert_eq!(
             is_open(maps, pod, address, port),
             expected,
@@ -266,7 +277,7 @@ proptest! {
             }
             for (pod, address, port) in questions().filter(|(pod, ..)| *pod < PODS - 1) {
                 let denied = old.denies(address, port) && new.denies(address, port);
-                if !denied || old.grants_to(pod, address) || new.grants_to(pod, address) {
+                if !denied || old.lets(pod, address) || new.lets(pod, address) {
                     continue;
                 }
                 let key = match address.parse().unwrap() {
@@ -304,6 +315,43 @@ proptest! {
     }
 }
 
+/// An audit that ends as grants are written, and one that begins as they go: nobody is denied on the way who may before and after.
+#[test]
+fn an_audit_ends_when_grants_are_in_force_and_begins_before_they_go() {
+    let world = |audited, reach: &[&'static str]| World {
+        audited,
+        denied: BTreeMap::from([("169.254.169.254", ("a", 0, None))]),
+        reach: vec![reach.iter().copied().collect(); PODS],
+    };
+    let limits = Limits::default();
+    for (before, after) in [
+        (world(true, &[]), world(false, &["a"])),
+        (world(false, &["a"]), world(true, &[])),
+    ] {
+        let mut maps = FakeMaps::default();
+        let mut planner = Planner::default();
+        let mut ask = |world: &World, maps: &mut FakeMaps, first: bool| {
+            let (desired, grants) = (world.desired(), world.grants());
+            let wanted = Wanted {
+                desired: &desired,
+                grants: &grants,
+            };
+            let plan = planner.plan(wanted, &limits).unwrap();
+            for op in &plan.ops {
+                maps.execute(op);
+                for pod in 0..PODS {
+                    let open = is_open(maps, pod, "169.254.169.254", PORTS[1]);
+                    assert!(first || open, "pod {pod} after {op:?}");
+                }
+            }
+            assert_eq!(maps.config.is_metadata_audited(), world.audited);
+            planner.done(plan);
+        };
+        ask(&before, &mut maps, true);
+        ask(&after, &mut maps, false);
+    }
+}
+
 #[test]
 fn the_catalogue_is_denied_to_everybody_before_there_is_a_plan_and_what_is_there_stays() {
     let mut maps = FakeMaps::default();
@@ -323,6 +371,7 @@ fn the_catalogue_is_denied_to_everybody_before_there_is_a_plan_and_what_is_there
     }
     // What an earlier agent has left is in force as it is.
     let world = World {
+        audited: false,
         denied: BTreeMap::from([("10.0.0.9", ("a", 0, None))]),
         reach: vec![BTreeSet::from(["a"]); PODS],
     };

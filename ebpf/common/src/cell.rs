@@ -26,7 +26,7 @@ impl Verdict {
 
 /// A layer of precedence, strongest first.
 ///
-/// The metadata firewall (1) stands before every table and has no cells.
+/// The metadata firewall (1) stands before every table and has no cells; events of what it would deny in audit have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Tier {

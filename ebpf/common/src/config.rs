@@ -26,8 +26,8 @@ pub struct Config {
     pub pods_cgroup: u64,
     /// Where the metadata firewall asks ([`crate::metadata::layers`]).
     pub metadata_layers: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// 1 if what the metadata firewall would deny for want of a grant passes and is told of; else 0.
+    pub metadata_audit: u32,
     /// Prefixes besides the well-known one by which IPv6 reaches IPv4 ([`crate::metadata::embedded_by`]).
     pub nat64: [Nat64; MAX_NAT64],
     /// UDP ports at which this node's tunnels listen besides the usual ones ([`crate::packet::is_tunnel`]); unused ones
@@ -83,7 +83,7 @@ impl Config {
             metadata_packets_per_tick: 0,
             pods_cgroup: 0,
             metadata_layers: layers::ALL,
-            _pad: 0,
+            metadata_audit: 0,
             nat64: [Nat64 {
                 first: 0,
                 second: 0,
@@ -106,6 +106,13 @@ impl Config {
     #[inline(always)]
     pub const fn has_layer(&self, layer: u32) -> bool {
         self.metadata_layers & layer != 0
+    }
+
+    /// True if what has no grant passes, and is told of. It is asked only where something is about to be denied.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_metadata_audited(&self) -> bool {
+        self.metadata_audit == 1
     }
 
     /// Seconds as ticks, rounded up.

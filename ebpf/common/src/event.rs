@@ -33,7 +33,7 @@ pub enum Reason {
     /// Leaves the node, or ends in one of its sockets; nothing has to be said about it here: allowed.
     PassedOn = 11,
 
-    /// A metadata endpoint without a grant.
+    /// A metadata endpoint without a grant. Where the metadata firewall is in audit: allowed.
     Metadata = 16,
     /// The source address is not the pod's.
     SpoofedAddress = 17,

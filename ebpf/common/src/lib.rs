@@ -36,7 +36,7 @@ mod user;
 ///
 /// Pins live in a directory of this number, so that a binary never reads another one's bytes:
 /// change it with any change of a key, a value, or a field's meaning.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Direction of a flow, **seen from the pod**, never from the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -33,7 +33,8 @@ impl Stamp {
 pub struct MarkLayout {
     /// The slice that carries a [`Stamp`].
     pub source_mask: u32,
-    /// The slice that proves that `FromPod` saw a metadata grant.
+    /// The slice that says, while the metadata firewall is in audit, that a hook has told of the packet's flow. It keeps the next
+    /// hooks from telling again, and opens nothing.
     pub proof_mask: u32,
 }
 
@@ -85,6 +86,20 @@ impl MarkLayout {
             (stamp.0 as u32) << self.shift() & self.source_mask
         };
         self.clear(mark) | slice
+    }
+
+    /// The mark of a packet of which a hook has told.
+    #[must_use]
+    #[inline(always)]
+    pub const fn told(self, mark: u32) -> u32 {
+        mark | self.proof_mask
+    }
+
+    /// True if a hook has told of it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_told(self, mark: u32) -> bool {
+        mark & self.proof_mask == self.proof_mask
     }
 
     /// Endpoints that the slice can tell apart: 0 and all ones have meanings of their own.
@@ -176,6 +191,18 @@ mod tests {
         }
         assert_eq!(narrow.sources(), 6);
         assert_eq!(MarkLayout::DEFAULT.sources(), 16_382);
+    }
+
+    #[test]
+    fn what_was_told_of_is_forgotten_with_the_next_stamp() {
+        let layout = MarkLayout::DEFAULT;
+        let mark = layout.told(layout.stamped(0x8000_c080, Stamp(7)));
+        assert_eq!((layout.is_told(mark), layout.stamp(mark)), (true, Stamp(7)));
+        let mark = layout.stamped(mark, Stamp(7));
+        assert_eq!(
+            (layout.is_told(mark), layout.stamp(mark)),
+            (false, Stamp(7))
+        );
     }
 
     #[test]

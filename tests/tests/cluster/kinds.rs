@@ -145,7 +145,7 @@ fn kinds_that_are_not_defined_are_absent_until_they_are() {
             "MetadataAccess",
             json!({ "subjects": [{ "namespaceSelector": {} }] }),
         ),
-        ("MetadataFirewall", json!({ "enforcement": "Audit" })),
+        ("MetadataFirewall", json!({ "enforcement": "Disabled" })),
     ] {
         api.apply(&json!({
             "apiVersion": GROUP, "kind": kind, "metadata": { "name": "default" }, "spec": spec,

@@ -347,7 +347,7 @@ fn what_manifests_add_is_denied_too_and_wrong_input_is_told_with_code_2() {
     let file = directory.path().join("more.yaml");
     let firewall = |addresses: &str| {
         let text = format!(
-            "apiVersion: ringfence.dev/v1alpha1\nkind: MetadataFirewall\nmetadata: {{ name: default }}\nspec:\n  endpoints:\n  \
+            "apiVersion: ringfence.dev/v1alpha1\nkind: MetadataFirewall\nmetadata: {{ name: default }}\nspec:\n  enforcement: Audit\n  endpoints:\n  \
              - name: mine\n    addresses: [{addresses}]\n"
         );
         fs::write(&file, text).expect("the temporary directory can be written");
@@ -355,6 +355,7 @@ fn what_manifests_add_is_denied_too_and_wrong_input_is_told_with_code_2() {
     let path = file.to_str().expect("a name");
     let to: IpAddr = [203, 0, 113, 9].into();
     let ask = || patient_attempt(&scene.lab, &pod("b"), to, 80, Transport::Tcp);
+    // In an audit too: there is nobody to tell yet.
     firewall("203.0.113.9");
     let output = scene.guard(&["-f", path]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

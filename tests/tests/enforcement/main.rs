@@ -1,5 +1,6 @@
 //! The real agent in a lab of network namespaces: real sockets, real policies, real crashes.
 
+mod audit;
 mod bridge;
 mod cells;
 mod edits;

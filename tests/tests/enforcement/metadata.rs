@@ -46,7 +46,7 @@ pub(super) fn world(grant_to_a: bool) -> String {
 }
 
 /// True if the pod gets an answer at both addresses; false if it is refused at once at both.
-fn may_ask(lab: &Lab, who: &str) -> bool {
+pub(super) fn may_ask(lab: &Lab, who: &str) -> bool {
     let outcomes = endpoints().map(|to| {
         lab.probe(&pod(who), to, 80, Transport::Tcp, PATIENT)
             .expect("the lab obeys")

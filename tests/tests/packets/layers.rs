@@ -3,6 +3,7 @@
 //! The kernel's test run gives a packet a socket of the process that runs it, and so its cgroup: which of the cgroups is taken
 //! for the pods' root decides whose packets they are.
 
+mod audit;
 mod forms;
 
 use std::{

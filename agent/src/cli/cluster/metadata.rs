@@ -25,6 +25,16 @@ pub(in crate::cli) fn agents(args: &ClusterArgs) -> Result<(Metadata, ExitCode),
             }
         }
         all.pods.extend(said.pods.iter().cloned());
+        all.audited |= said.audited;
+        all.forgotten += said.forgotten;
+        // What is known of all nodes is known since the youngest agent's start.
+        all.since = all.since.max(said.since.clone());
+        for (namespace, pods) in &said.namespaces {
+            let known = all.namespaces.entry(namespace.clone()).or_default();
+            known.extend(pods.iter().cloned());
+            known.sort();
+            known.dedup();
+        }
     }
     all.pods.sort_by(|a, b| a.pod.cmp(&b.pod));
     Ok((all, super::outcome(&rows)))

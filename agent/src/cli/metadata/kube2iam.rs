@@ -4,13 +4,12 @@
 //! nothing but their annotation tells from others are granted only once they ask by our own annotation.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{self, Write as _},
     process::ExitCode,
 };
 
 use regex::Regex;
-use serde_json::{Value, json};
 
 use super::{
     super::{
@@ -19,35 +18,25 @@ use super::{
         manifests,
     },
     files,
+    grants::{self, Wording, one_line},
 };
 use crate::{
     args::{Manifests, MetadataReportArgs, Switch},
     index::{Details, IamRoles},
-    metadata::ACCESS_ANNOTATION,
     model::{Pod, Snapshot},
 };
 
 /// The annotation that kube2iam and kiam read.
 const ROLE: &str = "iam.amazonaws.com/role";
-/// Subjects that one object may have.
-const SUBJECTS: usize = 32;
-/// Labels of one pod only, or of one version of its owner: they do not outlive it.
-const FLEETING: [&str; 10] = [
-    "pod-template-hash",
-    "pod-template-generation",
-    "controller-revision-hash",
-    "controller-uid",
-    "batch.kubernetes.io/controller-uid",
-    "job-name",
-    "batch.kubernetes.io/job-name",
-    "batch.kubernetes.io/job-completion-index",
-    "statefulset.kubernetes.io/pod-name",
-    "apps.kubernetes.io/pod-index",
-];
 
 pub(super) fn run(args: &MetadataReportArgs) -> Outcome {
     let (snapshot, details) = read(args)?;
-    let text = report(&snapshot, &details, &args.endpoint)?;
+    let imds = ["imds".to_owned()];
+    let endpoints = match args.endpoint.as_slice() {
+        [] => &imds,
+        named => named,
+    };
+    let text = report(&snapshot, &details, endpoints)?;
     let mut out = io::stdout().lock();
     write!(out, "{text}")?;
     out.flush()?;
@@ -71,17 +60,6 @@ fn read(args: &MetadataReportArgs) -> Result<(Snapshot, Details), Failure> {
     })
 }
 
-/// What is to be granted in a namespace.
-#[derive(Default)]
-struct Plan<'a> {
-    /// By what a subject selects, the pods that it is for.
-    subjects: BTreeMap<(String, BTreeMap<String, String>), Vec<&'a Pod>>,
-    /// Pods that nothing tells from others.
-    alike: BTreeMap<String, Vec<&'a Pod>>,
-    /// Pods whose role their namespace does not permit.
-    refused: Vec<&'a Pod>,
-}
-
 fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Result<String, Failure> {
     let mut text = String::from(
         "# Grants for the pods that kube2iam or kiam serve now. Read the comments, then `kubectl apply -f` it.\n\
@@ -98,8 +76,7 @@ fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Resul
         }
         any = true;
         let roles = details.iam_roles.get(namespace);
-        let plan = plan(&pods, roles);
-        write_plan(&mut text, namespace, &plan, roles, endpoints)?;
+        write_namespace(&mut text, namespace, &pods, roles, endpoints)?;
     }
     if !any {
         text.push_str(&format!("# No pod that runs has the annotation {ROLE}.\n"));
@@ -107,58 +84,31 @@ fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Resul
     Ok(text)
 }
 
-fn plan<'a>(pods: &[&'a Pod], roles: Option<&IamRoles>) -> Plan<'a> {
-    let mut plan = Plan::default();
-    let (mut served, mut others) = (Vec::new(), Vec::new());
+/// The pods that are served, and those that are not; the last are those whose role their namespace does not permit, which are
+/// among the second.
+fn sort<'a>(pods: &[&'a Pod], roles: Option<&IamRoles>) -> [Vec<&'a Pod>; 3] {
+    let (mut served, mut others, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for &pod in pods {
         match role(pod) {
             None => others.push(pod),
             Some(role) if permits(roles, role) => served.push(pod),
             Some(_) => {
-                plan.refused.push(pod);
+                refused.push(pod);
                 others.push(pod);
             }
         }
     }
-    for pod in served {
-        let account = pod.service_account.to_string();
-        let alike: Vec<&&Pod> = others
-            .iter()
-            .filter(|other| other.service_account == pod.service_account)
-            .collect();
-        let labels: BTreeMap<String, String> = pod
-            .labels
-            .iter()
-            .filter(|(key, _)| !FLEETING.contains(key))
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
-        let has_all = |other: &Pod| {
-            let mut labels = labels.iter();
-            labels.all(|(key, value)| other.labels.get(key) == Some(value))
-        };
-        // Whoever names no account has `default`: it says nothing of who he is.
-        if alike.is_empty() && (account != "default" || labels.is_empty()) {
-            let subject = (account, BTreeMap::new());
-            plan.subjects.entry(subject).or_default().push(pod);
-        } else if labels.len() > 16 || alike.iter().any(|other| has_all(other)) {
-            plan.alike.entry(account).or_default().push(pod);
-        } else {
-            plan.subjects
-                .entry((account, labels))
-                .or_default()
-                .push(pod);
-        }
-    }
-    plan
+    [served, others, refused]
 }
 
-fn write_plan(
+fn write_namespace(
     text: &mut String,
     namespace: &str,
-    plan: &Plan<'_>,
+    pods: &[&Pod],
     roles: Option<&IamRoles>,
     endpoints: &[String],
 ) -> Result<(), Failure> {
+    let [served, others, refused] = sort(pods, roles);
     text.push_str(&format!("\n# Namespace {namespace}\n"));
     let permitted = roles.and_then(|roles| roles.permitted.as_deref());
     let allowed = roles.and_then(|roles| roles.allowed.as_deref());
@@ -173,102 +123,20 @@ fn write_plan(
             ));
         }
     }
-    for pod in &plan.refused {
+    for pod in refused {
         text.push_str(&format!(
             "# left out: pod {}: its namespace does not permit role {}\n",
             pod.key.name,
             one_line(role(pod).unwrap_or_default())
         ));
     }
-    let subjects: Vec<_> = plan.subjects.iter().collect();
-    for (at, part) in subjects.chunks(SUBJECTS).enumerate() {
-        let suffix = if at == 0 {
-            String::new()
-        } else {
-            format!(".{}", at + 1)
-        };
-        let mut pods = Vec::new();
-        let mut list = Vec::new();
-        for ((account, labels), of) in part {
-            pods.extend(of.iter().copied());
-            list.push(subject(namespace, account, labels));
-        }
-        say_pods(text, &pods);
-        // No namespace's name has a dot: none of these names is another's.
-        let name = format!("kube2iam-{namespace}{suffix}");
-        document(text, &name, list, "Ignored", endpoints)?;
-    }
-    let mut list = Vec::new();
-    let mut pods = Vec::new();
-    for (account, of) in &plan.alike {
-        pods.extend(of.iter().copied());
-        list.push(subject(namespace, account, &BTreeMap::new()));
-    }
-    for (at, part) in list.chunks(SUBJECTS).enumerate() {
-        let suffix = if at == 0 {
-            String::new()
-        } else {
-            format!(".{}", at + 1)
-        };
-        let name = format!("kube2iam-{namespace}.asking{suffix}");
-        text.push_str(&format!(
-            "# Neither labels nor service account tell these pods from others: they are granted once they have the annotation\n\
-             # {ACCESS_ANNOTATION}: {name}\n"
-        ));
-        if at == 0 {
-            say_pods(text, &pods);
-        }
-        document(text, &name, part.to_vec(), "Required", endpoints)?;
-    }
-    Ok(())
-}
-
-fn say_pods(text: &mut String, pods: &[&Pod]) {
-    for pod in pods {
-        text.push_str(&format!(
-            "# pod {}, service account {}: role {}\n",
-            pod.key.name,
-            pod.service_account,
-            one_line(role(pod).unwrap_or_default())
-        ));
-    }
-}
-
-fn subject(namespace: &str, account: &str, labels: &BTreeMap<String, String>) -> Value {
-    let mut subject = json!({
-        "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } },
-        "serviceAccountNames": [account],
-    });
-    if !labels.is_empty() {
-        subject["podSelector"] = json!({ "matchLabels": labels });
-    }
-    subject
-}
-
-fn document(
-    text: &mut String,
-    name: &str,
-    subjects: Vec<Value>,
-    pod_annotation: &str,
-    endpoints: &[String],
-) -> Result<(), Failure> {
-    let names: BTreeSet<&String> = endpoints.iter().collect();
-    let object = json!({
-        "apiVersion": "ringfence.dev/v1alpha1",
-        "kind": "MetadataAccess",
-        "metadata": { "name": name },
-        "spec": {
-            "description": "served by kube2iam or kiam before",
-            "endpointNames": names,
-            "subjects": subjects,
-            "podAnnotation": pod_annotation,
-        },
-    });
-    let yaml = serde_saphyr::to_string(&object)
-        .map_err(|error| Failure::new(format!("cannot write YAML: {error}")))?;
-    text.push_str(yaml.trim_end());
-    text.push_str("\n---\n");
-    Ok(())
+    let wording = Wording {
+        name: format!("kube2iam-{namespace}"),
+        description: "served by kube2iam or kiam before",
+        endpoints: endpoints.iter().map(String::as_str).collect(),
+        about: &|pod| format!("role {}", role(pod).unwrap_or_default()),
+    };
+    grants::write(text, namespace, &grants::plan(served, &others), &wording)
 }
 
 fn role(pod: &Pod) -> Option<&str> {
@@ -299,12 +167,6 @@ fn matches(glob: &str, text: &str) -> bool {
     let parts: Vec<String> = glob.split('*').map(regex::escape).collect();
     let pattern = Regex::new(&format!("^{}$", parts.join(".*")));
     pattern.is_ok_and(|pattern| pattern.is_match(text))
-}
-
-/// What somebody else has written ends no comment.
-fn one_line(text: &str) -> String {
-    let shown = |letter: char| if letter.is_control() { ' ' } else { letter };
-    text.chars().map(shown).collect()
 }
 
 #[cfg(test)]

@@ -54,10 +54,21 @@ impl<'a> Oracle<'a> {
             );
             return Some(self.granted(key, grant, what));
         }
-        Some(side(
-            Verdict::Deny,
-            format!("{}, and pod {key} has no grant", told(address, denied)),
-        ))
+        let because = format!("{}, and pod {key} has no grant", told(address, denied));
+        Some(self.denied(because))
+    }
+
+    /// What has no grant, denied or in audit.
+    fn denied(&self, because: String) -> Side {
+        if !self.metadata.audited {
+            return side(Verdict::Deny, because);
+        }
+        let because =
+            format!("{because}; MetadataFirewall/default is in audit: it passes, and is told of");
+        Side {
+            staged: Some(word(Verdict::Deny)),
+            ..side(Verdict::Allow, because)
+        }
     }
 
     /// About what a metadata service opens: the firewall stands before connection tracking, so it stops the replies.
@@ -68,11 +79,16 @@ impl<'a> Oracle<'a> {
         if denied.ports.is_some() || self.grants(key).iter().any(granted) {
             return None;
         }
+        let so = if self.metadata.audited {
+            "would be"
+        } else {
+            "are"
+        };
         let because = format!(
-            "pod {key} has no grant, so its replies to the metadata service {from} ({}) are denied",
+            "pod {key} has no grant, so its replies to the metadata service {from} ({}) {so} denied",
             denied.endpoint
         );
-        Some(side(Verdict::Deny, because))
+        Some(self.denied(because))
     }
 
     fn grants(&self, key: &PodKey) -> Vec<Because> {
@@ -122,6 +138,7 @@ fn told(address: IpAddr, denied: &Denied) -> String {
 fn side(verdict: Verdict, because: String) -> Side {
     Side {
         verdict: word(verdict),
+        staged: None,
         because,
         rule: None,
         origin: None,

@@ -12,12 +12,14 @@ use ringfence_common::metadata::open;
 
 use crate::{
     metadata::{Kind, Open, catalogue},
-    model::{EndpointKind, MetadataFirewall, Protocol, Snapshot},
+    model::{EndpointKind, Enforcement, MetadataFirewall, Protocol, Snapshot},
 };
 
 /// What is denied to pods without a grant, by content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
+    /// What would be denied for want of a grant passes, and is told of.
+    pub audited: bool,
     /// Every endpoint that a grant may name.
     pub endpoints: BTreeMap<Arc<str>, EndpointKind>,
     /// Every address that is denied.
@@ -49,6 +51,7 @@ impl Metadata {
     pub fn of(snapshot: &Snapshot) -> Self {
         let mut metadata = Self::default();
         for firewall in snapshot.firewalls.values() {
+            metadata.audited |= firewall.enforcement == Enforcement::Audit;
             metadata.add(firewall, snapshot);
         }
         metadata
@@ -131,6 +134,7 @@ impl Denied {
 
 fn built_in() -> Metadata {
     let mut metadata = Metadata {
+        audited: false,
         endpoints: BTreeMap::new(),
         addresses: BTreeMap::new(),
     };

@@ -60,6 +60,10 @@ pub fn guard(
     options: &Options,
     denied: Metadata,
 ) -> Result<Result<Guard, Vec<String>>, KernelError> {
+    let denied = Metadata {
+        audited: false,
+        ..denied
+    };
     let pins = Pins::of_guard(&options.bpffs);
     let agents = pins.filled();
     let agents: Vec<&Pins> = agents.iter().filter(|it| !it.is_guards()).collect();
@@ -111,7 +115,8 @@ fn prepare(options: &Options, pins: &Pins, denied: Metadata) -> Result<Guard, Ke
     })
 }
 
-/// What is denied, and which addresses are the node's: nobody is granted anything, and no pod is known.
+/// What is denied, and which addresses are the node's: nobody is granted anything, and no pod is known. An audit needs somebody to
+/// tell; until there is an agent, what it would let through is denied.
 fn wanted(denied: &Arc<Metadata>, own: &BTreeSet<IpAddr>) -> Desired {
     Desired {
         metadata: Arc::clone(denied),

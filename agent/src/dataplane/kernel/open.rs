@@ -169,6 +169,8 @@ fn configure(maps: &mut Maps, ebpf: &Ebpf, options: &Options) -> Result<Config, 
     };
     let config = Config {
         tunnel_ports: before.tunnel_ports,
+        // An agent before this one has put that into force, as it has the grants.
+        metadata_audit: before.metadata_audit,
         metadata_layers: options.firewall.layers,
         nat64: options.firewall.nat64,
         pods_cgroup: pods_cgroup(options.cgroup_root.as_deref())?,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     selector,
-    zones::{filled, named, protocol, time, workloads},
+    zones::{enforcement, filled, named, protocol, time, workloads},
 };
 use crate::{
     api,
@@ -28,7 +28,7 @@ pub(super) fn firewall(firewall: &MetadataFirewall) -> Object {
         ),
     };
     let spec = api::MetadataFirewallSpec {
-        enforcement: api::Enforcement::Enforce,
+        enforcement: enforcement(firewall.enforcement),
         host_network_pods: if firewall.host_network_granted {
             api::HostNetworkPods::Allow
         } else {

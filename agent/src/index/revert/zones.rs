@@ -120,7 +120,7 @@ pub(super) fn filled<T>(list: Vec<T>) -> Option<Vec<T>> {
     Some(list).filter(|list| !list.is_empty())
 }
 
-const fn enforcement(enforcement: model::Enforcement) -> api::Enforcement {
+pub(super) const fn enforcement(enforcement: model::Enforcement) -> api::Enforcement {
     match enforcement {
         model::Enforcement::Enforce => api::Enforcement::Enforce,
         model::Enforcement::Audit => api::Enforcement::Audit,

@@ -153,6 +153,7 @@ apiVersion: ringfence.dev/v1alpha1
 kind: MetadataFirewall
 metadata: { name: default }
 spec:
+  enforcement: Audit
   hostNetworkPods: Allow
   annotatedPods: Granted
   annotationNamespaceSelector: { matchLabels: { platform: "yes" } }

@@ -80,7 +80,6 @@ fn what_a_definition_does_not_allow_is_refused_with_its_line() {
 #[test]
 fn what_is_not_enforced_yet_is_refused_as_such() {
     for (spec, fields) in [
-        ("enforcement: Audit", vec!["spec.enforcement"]),
         ("enforcement: Disabled", vec!["spec.enforcement"]),
         (
             "endpoints: [{name: a, addresses: [169.254.169.254, 127.0.0.1, 224.0.0.1, 255.255.255.255]}, {name: b, addresses: \

@@ -108,6 +108,11 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
             reason,
             Reason::Metadata | Reason::MetadataRate | Reason::Granted
         ) {
+            let verdict = match (reason, verdict) {
+                // Without a grant, in an audit.
+                (Reason::Metadata, "allowed") => "would_deny",
+                _ => verdict,
+            };
             let labels = RequestLabels { hook, verdict };
             requests.get_or_create(&labels).inc_by(count);
         }
@@ -122,10 +127,15 @@ pub(super) fn register(registry: &mut Registry, sample: &Sample) {
         "1 if the layer of the metadata firewall stands, 0 if not: `ringfence status` says why",
         layers,
     );
+    registry.register(
+        "metadata_audit",
+        "1 while the metadata firewall is in audit on this node: what has no grant passes and is told of; else 0",
+        gauge(usize::from(sample.counters.metadata_audited)),
+    );
     registry.register("packets", "Packets (at hook socket: calls) judged", packets);
     registry.register(
         "metadata_requests",
-        "Attempts to reach the metadata service: calls at hook socket, packets elsewhere",
+        "Attempts to reach the metadata service: calls at hook socket, packets elsewhere; would_deny passed in an audit",
         requests,
     );
 

@@ -255,6 +255,10 @@ fn mode(key: &ObjectKey, snapshot: &Snapshot) -> (Enforcement, bool) {
             let policy = snapshot.cluster_policies.get(name);
             policy.map(|it| (it.enforcement, false))
         }
+        Kind::MetadataFirewall => {
+            let firewall = snapshot.firewalls.get(name);
+            firewall.map(|it| (it.enforcement, false))
+        }
         _ => None,
     };
     found.unwrap_or((Enforcement::Enforce, false))

@@ -7,8 +7,8 @@ use crate::{
     api::{NodeZoneState, NodeZoneStateSpec, NodeZoneStateStatus},
     compile::census,
     model::{
-        Enforcement, Entity, Expiry, IntraZone, Members, MetadataAccess, Node, Openness, Origin,
-        Ports, Selector, Zone, ZoneAction, ZonePeer, ZonePolicy, ZoneRule,
+        Enforcement, Entity, Expiry, IntraZone, Members, MetadataAccess, MetadataFirewall, Node,
+        Openness, Origin, Ports, Selector, Zone, ZoneAction, ZonePeer, ZonePolicy, ZoneRule,
     },
     watch::Revision,
 };
@@ -273,6 +273,26 @@ fn names_of_zones_resolve_to_zones_that_count() {
         &says(Some(Enforcement::Enforce), Enforcement::Disabled),
         &[("ResolvedRefs", "Yes"), ("Enforcing", "No Disabled")],
     );
+}
+
+#[test]
+fn a_metadata_firewall_in_audit_is_ready_and_says_that_it_denies_nothing() {
+    let kind = Kind::MetadataFirewall;
+    for (enforcement, said) in [
+        (Enforcement::Enforce, "Yes Enforced"),
+        (Enforcement::Audit, "No AuditMode: nothing is denied"),
+    ] {
+        let mut world = World::default().nodes(kind, &[("w1", 1, None)]);
+        let firewall = MetadataFirewall {
+            enforcement,
+            ..MetadataFirewall::default()
+        };
+        world.snapshot.firewalls.insert("x".to_owned(), firewall);
+        assert_says(
+            &world.says(kind, &versions(1, Some(1)), false),
+            &[("Accepted", "Yes"), ("Enforcing", said), ("Ready", "Yes")],
+        );
+    }
 }
 
 #[test]

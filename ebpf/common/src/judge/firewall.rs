@@ -14,7 +14,7 @@ use crate::{
     event::Reason,
     mark::Stamp,
     metadata::{Grants, halves, layers},
-    packet::{self, Bytes, Fragment},
+    packet::{self, Bytes, Fragment, tcp},
     protocol,
 };
 
@@ -52,7 +52,7 @@ struct Target {
     unread: Option<Reason>,
 }
 
-/// Asks about one packet at one of these hooks. The outcome's stamp says nothing, and a denial is for [`tell`].
+/// Asks about one packet at one of these hooks. The outcome's stamp says nothing, and what is an event is for [`tell`].
 ///
 /// `layer3` is as for [`super::leaving`].
 #[inline(always)]
@@ -70,18 +70,23 @@ pub fn firewall<T: Tables, B: Bytes + ?Sized>(
         Ok(None) => passed,
         Ok(Some(target)) => {
             let outcome = weigh(tables, bytes, context, &target);
-            match target.unread {
-                Some(reason) if matches!(outcome.verdict, Verdict::Allow) => {
-                    unreadable(tables, context, reason)
-                }
-                _ => outcome,
+            if let Some(reason) = target.unread
+                && matches!(outcome.verdict, Verdict::Allow)
+                && is_refused_unread(tables, context)
+            {
+                return Outcome::deny(reason);
             }
+            if outcome.is_audited() && !outcome.is_event() {
+                tables.count(context.hook, &outcome);
+            }
+            outcome
         }
-        Err(reason) => unreadable(tables, context, reason),
+        Err(reason) if is_refused_unread(tables, context) => Outcome::deny(reason),
+        Err(_) => passed,
     }
 }
 
-/// Counts a denial and tells of it. It reads the packet once more: the kernel's stack has no room for doing both at once.
+/// Counts an event and tells of it. It reads the packet once more: the kernel's stack has no room for doing both at once.
 #[inline(always)]
 pub fn tell<T: Tables, B: Bytes + ?Sized>(
     tables: &T,
@@ -216,19 +221,43 @@ fn weigh<T: Tables, B: Bytes + ?Sized>(
         return passed;
     }
     let (allowed, about) = allowed(tables, context);
-    let reason = if needed & !allowed != 0 {
-        Reason::Metadata
+    let lacks = needed & !allowed != 0;
+    let outcome = if lacks && !tables.config().is_metadata_audited() {
+        Outcome::deny(Reason::Metadata)
     } else if matches!(context.hook, Hook::SocketPackets)
         && !is_within_rate(tables, tables.socket().0)
     {
-        Reason::MetadataRate
+        Outcome::deny(Reason::MetadataRate)
+    } else if lacks {
+        Outcome::audited(begins(bytes, target) && !was_told(tables, context))
     } else {
         return passed;
     };
-    Outcome {
-        about,
-        ..Outcome::deny(reason)
+    Outcome { about, ..outcome }
+}
+
+/// True if a flow may begin with this packet: in audit it is told of once. There are no connections here, so of other protocols than
+/// TCP it is every packet; of fragments it is the first.
+#[inline(always)]
+fn begins<B: Bytes + ?Sized>(bytes: &B, target: &Target) -> bool {
+    if target.fragment == Fragment::Later {
+        return target.unread.is_some();
     }
+    if target.protocol != protocol::TCP {
+        return true;
+    }
+    let head: Option<&[u8; 14]> = bytes.window(target.transport);
+    head.is_none_or(|head| head[13] & tcp::SYN != 0)
+}
+
+/// True if a hook before this one has told of it: a pod's own, or that of its sockets. What comes in from outside or over `lo` was
+/// marked by somebody else.
+#[inline(always)]
+fn was_told<T: Tables>(tables: &T, context: &Context) -> bool {
+    !matches!(context.hook, Hook::SocketPackets)
+        && tables.config().mark.is_told(context.mark)
+        && context.ingress != LOOPBACK
+        && !tables.is_uplink(context.ingress)
 }
 
 /// Source and destination port; of a protocol without ports zeros, of a later fragment none.
@@ -298,17 +327,13 @@ fn of_device<T: Tables>(tables: &T, context: &Context) -> (u32, u32) {
 /// What cannot be read may be for a metadata endpoint: a pod's socket may not send it. What is only forwarded is judged where its
 /// sender is.
 #[inline(always)]
-fn unreadable<T: Tables>(tables: &T, context: &Context, reason: Reason) -> Outcome {
-    let passed = Outcome::allow(Reason::PassedOn);
+fn is_refused_unread<T: Tables>(tables: &T, context: &Context) -> bool {
     let generated = match context.hook {
         Hook::SocketPackets => true,
         Hook::ToNode => false,
         _ => context.generated_here(),
     };
-    if !generated || !tables.socket().is_of_pods() {
-        return passed;
-    }
-    Outcome::deny(reason)
+    generated && tables.socket().is_of_pods()
 }
 
 /// Value of `METADATA_RATES`: bits 0-31 the packets that were sent in a tick, 32-63 the tick.

@@ -1,10 +1,13 @@
 //! The metadata check: destination only, before anything else can allow.
 
-use super::{Address, Tables};
+use super::{Address, Outcome, Tables};
 use crate::{
     V6, bits,
-    metadata::{PortKey, embedded_by, halves, whole},
-    packet::{Fragment, Packet},
+    cell::Verdict,
+    endpoint::EndpointRecord,
+    event::Reason,
+    metadata::{Grants, PortKey, embedded_by, halves, whole},
+    packet::{Fragment, Packet, tcp},
     protocol,
 };
 
@@ -76,6 +79,30 @@ pub(super) fn needed<T: Tables, A: Address>(
         needed |= tables.endpoint_behind(first, second, asked);
     }
     needed
+}
+
+/// What becomes, at its pod's device, of a packet to these endpoints that has got so far: without a grant it has in audit. Whatever else
+/// denies it does, and of what passes is told as soon as it opens a flow, or answers one that the metadata service has opened.
+#[inline(always)]
+pub(super) fn audited<A>(
+    record: &EndpointRecord,
+    packet: &Packet<A>,
+    needed: u32,
+    outcome: Outcome,
+) -> Outcome {
+    let lacks = needed & !Grants(record.grants).ask() != 0;
+    if !lacks || matches!(outcome.verdict, Verdict::Deny) {
+        return outcome;
+    }
+    let told = match outcome.reason {
+        Reason::Established => false,
+        Reason::Reply => packet.protocol != protocol::TCP || packet.tcp_flags & tcp::SYN != 0,
+        _ => true,
+    };
+    Outcome {
+        stamp: outcome.stamp,
+        ..Outcome::audited(told)
+    }
 }
 
 /// The second half of an IPv4 address's mapped form, without the address.

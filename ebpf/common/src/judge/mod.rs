@@ -30,7 +30,7 @@ pub use tables::{Address, ConnectionRef, FamilyTables, Tables, look_again};
 
 use crate::{
     Direction, Hook, V6,
-    cell::{Cell, Verdict},
+    cell::{Cell, Tier, Verdict},
     connection::{FragmentWord, Whole, verdict},
     endpoint::{EndpointRecord, Generation, flags},
     event::Reason,
@@ -79,6 +79,24 @@ impl Outcome {
             about: 0,
             cell: Cell(0),
         }
+    }
+
+    /// Lets pass what the metadata firewall would deny, in audit; `told` says that user space is to hear of it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn audited(told: bool) -> Self {
+        const WOULD_DENY: Cell = Cell::new(Verdict::Allow, Verdict::Deny, Tier::Metadata, 0);
+        Self {
+            cell: if told { WOULD_DENY } else { Cell(0) },
+            ..Self::allow(Reason::Metadata)
+        }
+    }
+
+    /// True for what the metadata firewall lets pass in audit only.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_audited(&self) -> bool {
+        matches!(self.reason, Reason::Metadata) && matches!(self.verdict, Verdict::Allow)
     }
 
     /// True if user space wants to hear of it: a denial, or a verdict that would be another one with everything in
@@ -253,14 +271,17 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         let destination = packet.destination.mapped();
         let needed = metadata::needed(tables, packet, &destination);
         if needed != 0 {
-            arrival.granted = needed & !Grants(subject.record.grants).ask() == 0;
+            let lacks = needed & !Grants(subject.record.grants).ask() != 0;
             if tables.config().has_layer(layers::FROM_POD) {
-                if !arrival.granted {
+                if lacks && !tables.config().is_metadata_audited() {
                     return Outcome::deny(Reason::Metadata);
                 }
                 if !firewall::is_within_rate(tables, firewall::rate_key(subject.record.endpoint)) {
                     return Outcome::deny(Reason::MetadataRate);
                 }
+                arrival.metadata = needed;
+            } else if !lacks {
+                arrival.metadata = needed;
             }
         }
         if !packet.source.is_own(subject.record)
@@ -274,10 +295,11 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             return Outcome::deny(Reason::Encapsulation);
         }
         if packet.destination.is_own(subject.record) {
-            return Outcome {
+            let outcome = Outcome {
                 stamp: Stamp(subject.record.source),
                 ..Outcome::allow(Reason::ToItself)
             };
+            return metadata::audited(subject.record, packet, arrival.metadata, outcome);
         }
     } else if packet.destination.is_own(subject.record) {
         let own = packet.source.is_own(subject.record);
@@ -313,9 +335,10 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         }
         connection::track(tables, context, subject, packet, arrival)
     };
-    if arrival.granted {
+    if arrival.metadata != 0 {
         // Where it leaves the node, its sender's grant is asked for again.
         outcome.stamp = Stamp(subject.record.source);
+        outcome = metadata::audited(subject.record, packet, arrival.metadata, outcome);
     }
     if packet.fragment == Fragment::First && outcome.verdict == Verdict::Allow {
         let word = FragmentWord::new(packet.source_port, packet.destination_port, packet.protocol);

@@ -26,8 +26,9 @@ pub(super) struct Arrival {
     pub(super) bits: u8,
     /// Neither the mark nor the device tells: if nothing is known of the connection, its address may.
     pub(super) unknown: bool,
-    /// It goes to a metadata endpoint, and may.
-    pub(super) granted: bool,
+    /// The metadata endpoints that it goes to, and may: by a grant, or because the firewall is in audit. Which of these it is is asked
+    /// once more at the end: kept from here on it would be one more way through everything for the verifier.
+    pub(super) metadata: u32,
     /// It has arrived at a socket of the node: what is remembered as forwarded does not count.
     pub(super) at_socket: bool,
 }

@@ -18,12 +18,12 @@ fn what_cannot_be_used_says_so_and_what_stays_in_force() {
     let firewall = ("MetadataFirewall", "default");
     apply(&api, firewall.0, firewall.1, &json!({}));
     says(&api, firewall, 1, ("Ready", "True", "Ready"));
-    // The definition allows it, and this agent does not do it yet.
+    // The definition allows it for every kind, and this one cannot be switched off.
     apply(
         &api,
         firewall.0,
         firewall.1,
-        &json!({ "enforcement": "Audit" }),
+        &json!({ "enforcement": "Disabled" }),
     );
     let said = says(&api, firewall, 2, ("Accepted", "False", "NotSupported"));
     let message = condition(&said, "Accepted")["message"].to_string();
@@ -49,6 +49,17 @@ fn what_cannot_be_used_says_so_and_what_stays_in_force() {
         &json!({ "hostNetworkPods": "Allow" }),
     );
     says(&api, firewall, 3, ("Ready", "True", "Ready"));
+    says(&api, firewall, 3, ("Enforcing", "True", "Enforced"));
+    apply(
+        &api,
+        firewall.0,
+        firewall.1,
+        &json!({ "enforcement": "Audit" }),
+    );
+    says(&api, firewall, 4, ("Accepted", "True", "Accepted"));
+    says(&api, firewall, 4, ("Programmed", "True", "Programmed"));
+    says(&api, firewall, 4, ("Enforcing", "False", "AuditMode"));
+    says(&api, firewall, 4, ("Ready", "True", "Ready"));
 
     // A grant names an endpoint that there is not, until there is.
     let grant = ("MetadataAccess", "named");
