@@ -16,8 +16,8 @@ pub enum MetadataVerb {
     WhoCan(WhoCanArgs),
     /// List every pod that may reach metadata or was lately denied it. Needs: a running agent; nothing with -f.
     ///
-    /// With --from kube2iam it prints the MetadataAccess objects instead that grant metadata to the pods that kube2iam or kiam
-    /// serve now, as YAML.
+    /// With --from kube2iam or --from kiam it prints the MetadataAccess objects instead that grant metadata to the pods that it
+    /// serves now, as YAML, and of those that it does not serve why not.
     Report(MetadataReportArgs),
     /// Put up at boot, before the kubelet and without an agent, what denies metadata to pods that nobody knows yet. Needs: root.
     ///
@@ -106,12 +106,16 @@ pub struct WhoCanArgs {
 /// Flags of `ringfence metadata report`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct MetadataReportArgs {
-    /// Print the grants to write for the pods that somebody else serves now. Reads namespaces and pods: with -f, else by kubectl.
+    /// Print the grants to write for the pods that somebody else serves now. Reads namespaces, pods and the MetadataFirewall: with -f,
+    /// else by kubectl.
     #[arg(long, value_enum, value_name = "WHOM")]
     pub from: Option<MetadataBroker>,
-    /// The endpoint that these grants open; may be repeated.
+    /// The endpoint that these grants open, of the built-in catalogue or of the MetadataFirewall; may be repeated.
     #[arg(long, value_name = "NAME", requires = "from", default_value = "imds")]
     pub endpoint: Vec<String>,
+    /// What kube2iam takes `iam.amazonaws.com/allowed-roles` for: what its flag of this name says.
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "from", default_value_t = RoleFormat::Glob)]
+    pub namespace_restriction_format: RoleFormat,
     /// What is asked.
     #[command(flatten)]
     pub source: MetadataSource,
@@ -120,8 +124,18 @@ pub struct MetadataReportArgs {
 /// Who serves pods with credentials now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MetadataBroker {
-    /// kube2iam or kiam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/permitted` and
-    /// `iam.amazonaws.com/allowed-roles`.
-    #[value(alias = "kiam")]
+    /// kube2iam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/allowed-roles`; a namespace without that
+    /// is not narrowed, which is so unless kube2iam runs with --namespace-restrictions.
     Kube2iam,
+    /// kiam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/permitted`, without which they get no role.
+    Kiam,
+}
+
+/// What kube2iam takes the roles of a namespace for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleFormat {
+    /// Names and ARNs in which `*` stands for anything.
+    Glob,
+    /// Regular expressions, of which one has to be found in the role's name or ARN.
+    Regexp,
 }

@@ -2,6 +2,7 @@
 
 mod guard;
 mod kube2iam;
+mod roles;
 
 use std::process::ExitCode;
 
@@ -24,8 +25,13 @@ use crate::{
 pub(super) fn run(verb: &MetadataVerb) -> Outcome {
     match verb {
         MetadataVerb::WhoCan(args) => who_can(args),
-        MetadataVerb::Report(args) if args.from.is_some() => kube2iam::run(args),
-        MetadataVerb::Report(args) => report(args),
+        MetadataVerb::Report(args) => match args.from {
+            Some(whom) => {
+                let broker = roles::Broker::new(whom, args.namespace_restriction_format);
+                kube2iam::run(args, broker)
+            }
+            None => report(args),
+        },
         MetadataVerb::Guard(args) => guard::run(args),
     }
 }
@@ -79,13 +85,12 @@ struct WhoCan<'a> {
 fn who_can(args: &WhoCanArgs) -> Outcome {
     let (metadata, code) = ask(&args.source)?;
     let Some(endpoint) = metadata.endpoint(&args.endpoint) else {
-        let known: Vec<&str> = metadata.endpoints.iter().map(|it| &*it.name).collect();
-        return Err(
-            Failure::new(format!("{:?} is no metadata endpoint", args.endpoint)).help(format!(
-                "name one of {}, or one of their addresses",
-                known.join(", ")
-            )),
-        );
+        let known = metadata.endpoints.iter().map(|it| &*it.name);
+        return Err(no_endpoint(
+            &args.endpoint,
+            known,
+            ", or one of their addresses",
+        ));
     };
     let mut pods = Vec::new();
     for pod in &metadata.pods {
@@ -118,6 +123,13 @@ fn who_can(args: &WhoCanArgs) -> Outcome {
         output::write_table(out, &mut table)
     })?;
     Ok(code)
+}
+
+/// There is no such endpoint: what there is, and what else may be done.
+fn no_endpoint<'a>(name: &str, known: impl Iterator<Item = &'a str>, or: &str) -> Failure {
+    let known: Vec<&str> = known.collect();
+    Failure::new(format!("{name:?} is no metadata endpoint"))
+        .help(format!("name one of {}{or}", known.join(", ")))
 }
 
 fn report(args: &MetadataReportArgs) -> Outcome {

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod cells;
+mod cgroups;
 mod edits;
 mod example;
 mod first;

@@ -1,4 +1,4 @@
-//! `ringfence metadata report --from kube2iam`: the grants to write for the pods that kube2iam or kiam serve now.
+//! `ringfence metadata report --from kube2iam|kiam`: the grants to write for the pods that one of these serves now.
 //!
 //! **Invariant.** What is printed grants the pods that have a role now, and none of the others that are there now. Pods that
 //! nothing but their annotation tells from others are granted only once they ask by our own annotation.
@@ -9,7 +9,6 @@ use std::{
     process::ExitCode,
 };
 
-use regex::Regex;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,10 +17,12 @@ use super::{
         failure::{Failure, Outcome},
         manifests,
     },
-    files,
+    files, no_endpoint,
+    roles::Broker,
 };
 use crate::{
     args::{Manifests, MetadataReportArgs, Switch},
+    compile::Metadata,
     index::{Details, IamRoles},
     metadata::ACCESS_ANNOTATION,
     model::{Pod, Snapshot},
@@ -45,9 +46,20 @@ const FLEETING: [&str; 10] = [
     "apps.kubernetes.io/pod-index",
 ];
 
-pub(super) fn run(args: &MetadataReportArgs) -> Outcome {
+pub(super) fn run(args: &MetadataReportArgs, broker: Broker) -> Outcome {
     let (snapshot, details) = read(args)?;
-    let text = report(&snapshot, &details, &args.endpoint)?;
+    let known = Metadata::of(&snapshot);
+    for name in &args.endpoint {
+        if !known.endpoints.contains_key(name.as_str()) {
+            let names = known.endpoints.keys().map(|name| &**name);
+            return Err(no_endpoint(
+                name,
+                names,
+                ", or add it to the MetadataFirewall",
+            ));
+        }
+    }
+    let text = report(&snapshot, &details, &args.endpoint, broker)?;
     let mut out = io::stdout().lock();
     write!(out, "{text}")?;
     out.flush()?;
@@ -59,7 +71,9 @@ fn read(args: &MetadataReportArgs) -> Result<(Snapshot, Details), Failure> {
     if !source.files.is_empty() {
         return manifests::load_with_details(&files(source));
     }
-    let list = cluster::served(&source.cluster)?;
+    // A cluster without our kinds has no other endpoints than the catalogue's.
+    let named = |name: &String| Metadata::default().endpoints.contains_key(name.as_str());
+    let list = cluster::served(&source.cluster, !args.endpoint.iter().all(named))?;
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile()?;
     // JSON is YAML.
     serde_json::to_writer(&mut file, &list).map_err(io::Error::from)?;
@@ -78,14 +92,20 @@ struct Plan<'a> {
     subjects: BTreeMap<(String, BTreeMap<String, String>), Vec<&'a Pod>>,
     /// Pods that nothing tells from others.
     alike: BTreeMap<String, Vec<&'a Pod>>,
-    /// Pods whose role their namespace does not permit.
-    refused: Vec<&'a Pod>,
+    /// Pods that get no role now, and why.
+    refused: Vec<(&'a Pod, String)>,
 }
 
-fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Result<String, Failure> {
-    let mut text = String::from(
-        "# Grants for the pods that kube2iam or kiam serve now. Read the comments, then `kubectl apply -f` it.\n\
+fn report(
+    snapshot: &Snapshot,
+    details: &Details,
+    endpoints: &[String],
+    broker: Broker,
+) -> Result<String, Failure> {
+    let mut text = format!(
+        "# Grants for the pods that {} serves now. Read the comments, then `kubectl apply -f` it.\n\
          # Whoever may create pods in a namespace chooses their labels and service accounts, and so who of them is meant here.\n",
+        broker.name()
     );
     let mut namespaces: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
     for pod in snapshot.pods.values().filter(|pod| pod.is_running()) {
@@ -98,8 +118,8 @@ fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Resul
         }
         any = true;
         let roles = details.iam_roles.get(namespace);
-        let plan = plan(&pods, roles);
-        write_plan(&mut text, namespace, &plan, roles, endpoints)?;
+        let plan = plan(&pods, roles, broker);
+        write_plan(&mut text, namespace, &plan, roles, (endpoints, broker))?;
     }
     if !any {
         text.push_str(&format!("# No pod that runs has the annotation {ROLE}.\n"));
@@ -107,15 +127,15 @@ fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Resul
     Ok(text)
 }
 
-fn plan<'a>(pods: &[&'a Pod], roles: Option<&IamRoles>) -> Plan<'a> {
+fn plan<'a>(pods: &[&'a Pod], roles: Option<&IamRoles>, broker: Broker) -> Plan<'a> {
     let mut plan = Plan::default();
     let (mut served, mut others) = (Vec::new(), Vec::new());
     for &pod in pods {
-        match role(pod) {
+        match role(pod).map(|role| broker.refuses(roles, role)) {
             None => others.push(pod),
-            Some(role) if permits(roles, role) => served.push(pod),
-            Some(_) => {
-                plan.refused.push(pod);
+            Some(None) => served.push(pod),
+            Some(Some(why)) => {
+                plan.refused.push((pod, why));
                 others.push(pod);
             }
         }
@@ -157,27 +177,22 @@ fn write_plan(
     namespace: &str,
     plan: &Plan<'_>,
     roles: Option<&IamRoles>,
-    endpoints: &[String],
+    (endpoints, broker): (&[String], Broker),
 ) -> Result<(), Failure> {
     text.push_str(&format!("\n# Namespace {namespace}\n"));
-    let permitted = roles.and_then(|roles| roles.permitted.as_deref());
-    let allowed = roles.and_then(|roles| roles.allowed.as_deref());
-    for (key, value) in [
-        ("iam.amazonaws.com/permitted", permitted),
-        ("iam.amazonaws.com/allowed-roles", allowed),
-    ] {
-        if let Some(value) = value {
-            text.push_str(&format!(
-                "# {key}: {}; a grant of metadata does not narrow roles, so keep that where it is enforced\n",
-                one_line(value)
-            ));
-        }
-    }
-    for pod in &plan.refused {
+    if let Some(value) = broker.says(roles) {
         text.push_str(&format!(
-            "# left out: pod {}: its namespace does not permit role {}\n",
+            "# {}: {}; a grant of metadata does not narrow roles, so keep that where it is enforced\n",
+            broker.annotation(),
+            one_line(value)
+        ));
+    }
+    for (pod, why) in &plan.refused {
+        text.push_str(&format!(
+            "# left out: pod {}: {} gives it nothing: {}\n",
             pod.key.name,
-            one_line(role(pod).unwrap_or_default())
+            broker.name(),
+            one_line(why)
         ));
     }
     let subjects: Vec<_> = plan.subjects.iter().collect();
@@ -195,8 +210,8 @@ fn write_plan(
         }
         say_pods(text, &pods);
         // No namespace's name has a dot: none of these names is another's.
-        let name = format!("kube2iam-{namespace}{suffix}");
-        document(text, &name, list, "Ignored", endpoints)?;
+        let name = format!("{}-{namespace}{suffix}", broker.name());
+        document(text, &name, list, "Ignored", (endpoints, broker))?;
     }
     let mut list = Vec::new();
     let mut pods = Vec::new();
@@ -210,7 +225,7 @@ fn write_plan(
         } else {
             format!(".{}", at + 1)
         };
-        let name = format!("kube2iam-{namespace}.asking{suffix}");
+        let name = format!("{}-{namespace}.asking{suffix}", broker.name());
         text.push_str(&format!(
             "# Neither labels nor service account tell these pods from others: they are granted once they have the annotation\n\
              # {ACCESS_ANNOTATION}: {name}\n"
@@ -218,7 +233,7 @@ fn write_plan(
         if at == 0 {
             say_pods(text, &pods);
         }
-        document(text, &name, part.to_vec(), "Required", endpoints)?;
+        document(text, &name, part.to_vec(), "Required", (endpoints, broker))?;
     }
     Ok(())
 }
@@ -250,7 +265,7 @@ fn document(
     name: &str,
     subjects: Vec<Value>,
     pod_annotation: &str,
-    endpoints: &[String],
+    (endpoints, broker): (&[String], Broker),
 ) -> Result<(), Failure> {
     let names: BTreeSet<&String> = endpoints.iter().collect();
     let object = json!({
@@ -258,7 +273,7 @@ fn document(
         "kind": "MetadataAccess",
         "metadata": { "name": name },
         "spec": {
-            "description": "served by kube2iam or kiam before",
+            "description": format!("served by {} before", broker.name()),
             "endpointNames": names,
             "subjects": subjects,
             "podAnnotation": pod_annotation,
@@ -273,32 +288,6 @@ fn document(
 
 fn role(pod: &Pod) -> Option<&str> {
     pod.metadata_requests.get(ROLE)
-}
-
-/// True unless the namespace says which roles its pods may have, and this is none of them. What cannot be read permits
-/// nothing, as there.
-fn permits(roles: Option<&IamRoles>, role: &str) -> bool {
-    let Some(roles) = roles else {
-        return true;
-    };
-    let permitted = roles.permitted.as_deref().is_none_or(|pattern| {
-        let pattern = Regex::new(pattern);
-        pattern.is_ok_and(|pattern| pattern.is_match(role))
-    });
-    let allowed = roles.allowed.as_deref().is_none_or(|list| {
-        let list: Vec<String> = serde_json::from_str(list).unwrap_or_default();
-        let name = |role: &str| role.rsplit('/').next().unwrap_or(role).to_owned();
-        list.iter()
-            .any(|glob| matches(glob, role) || matches(&name(glob), &name(role)))
-    });
-    permitted && allowed
-}
-
-/// Matches a glob, in which `*` stands for anything.
-fn matches(glob: &str, text: &str) -> bool {
-    let parts: Vec<String> = glob.split('*').map(regex::escape).collect();
-    let pattern = Regex::new(&format!("^{}$", parts.join(".*")));
-    pattern.is_ok_and(|pattern| pattern.is_match(text))
 }
 
 /// What somebody else has written ends no comment.

@@ -154,6 +154,10 @@ kind: MetadataFirewall
 metadata: { name: default }
 spec:
   hostNetworkPods: Allow
+  hostNetworkExceptions:
+  - { name: cni, namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: kube-system } } }
+  - { name: odd, podSelector: { matchExpressions: [ { key: app, operator: Exists } ] } }
+  encapsulatingPods: [ { name: router, podSelector: { matchLabels: { app: router } } } ]
   annotatedPods: Granted
   annotationNamespaceSelector: { matchLabels: { platform: "yes" } }
   endpoints:
