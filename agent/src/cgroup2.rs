@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -53,6 +54,17 @@ pub fn pods_root() -> Result<PathBuf> {
     bail!("there is none of {}", places.join(", "))
 }
 
+/// The root of the pods' cgroups in a hierarchy of version 1, if they have one there. Nothing can be attached to it.
+///
+/// # Errors
+///
+/// If the mounts cannot be read.
+pub fn pods_root_of_version_1() -> Result<Option<PathBuf>> {
+    Ok(mounts_of("cgroup")?
+        .iter()
+        .find_map(|mount| pods_below(mount)))
+}
+
 /// Where kubelets put all pods, by their driver of cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
@@ -85,11 +97,15 @@ pub fn pods_root_to_be(driver: Option<Driver>) -> Result<PathBuf> {
 }
 
 fn mounts() -> Result<Vec<PathBuf>> {
+    mounts_of("cgroup2")
+}
+
+fn mounts_of(kind: &str) -> Result<Vec<PathBuf>> {
     let mounts =
         fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     Ok(mounts
         .lines()
-        .filter_map(cgroup2_of)
+        .filter_map(|line| mounted(kind, line))
         .map(PathBuf::from)
         .collect())
 }
@@ -123,6 +139,24 @@ pub fn pod_directory(root: &Path, name: &str, uid: &str) -> Option<PathBuf> {
         candidates.extend(by_uid(root, uid));
     }
     candidates.into_iter().find(|path| path.is_dir())
+}
+
+/// True if this process is in a cgroup below the pods' root, or in that itself.
+#[must_use]
+pub fn is_below(root: &Path) -> bool {
+    let own = process::id().to_string();
+    let mut cgroups = vec![root.to_owned()];
+    while let Some(cgroup) = cgroups.pop() {
+        // A threaded cgroup has no list of processes; theirs is in the one above.
+        let processes = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+        if processes.lines().any(|process| process == own) {
+            return true;
+        }
+        let entries = fs::read_dir(&cgroup).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        cgroups.extend(below.map(|entry| entry.path()));
+    }
+    false
 }
 
 /// Where a kubelet puts the pod with this UID.
@@ -176,12 +210,11 @@ fn below(root: &Path, name: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The mount point in a line of `mountinfo`, if it is cgroup version 2:
+/// The mount point in a line of `mountinfo`, if it is of this kind, `cgroup` (version 1) or `cgroup2`:
 /// `ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS [TAGS...] - TYPE SOURCE OPTIONS`.
-fn cgroup2_of(line: &str) -> Option<&str> {
+fn mounted<'a>(kind: &str, line: &'a str) -> Option<&'a str> {
     let (mount, filesystem) = line.split_once(" - ")?;
-    filesystem
-        .starts_with("cgroup2 ")
+    (filesystem.split(' ').next() == Some(kind))
         .then(|| mount.split(' ').nth(4))
         .flatten()
 }
@@ -207,8 +240,10 @@ mod tests {
             ),
             ("", None),
         ] {
-            assert_eq!(cgroup2_of(line), expect, "{line}");
+            assert_eq!(mounted("cgroup2", line), expect, "{line}");
         }
+        let line = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
+        assert_eq!(mounted("cgroup", line), Some("/sys/fs/cgroup/cpu"));
     }
 
     const UID: &str = "0b1c-2d";

@@ -21,7 +21,7 @@ use crate::{
     compile::{self, AnnotatedPods, NetworkPolicy},
     dataplane::{Attach, Firewall},
     diff::Limits,
-    model::Host,
+    model::{Host, PodKey},
     nri,
     watch::Places,
 };
@@ -45,6 +45,8 @@ pub struct Config {
     pub source: Source,
     /// Name of this node.
     pub node: Option<String>,
+    /// The pod that this runs in.
+    pub pod: Option<PodKey>,
     /// Network namespace to enter first.
     pub netns: Option<String>,
     /// Put before pods' namespace names.
@@ -55,6 +57,8 @@ pub struct Config {
     pub pod_processes: bool,
     /// Root of the pods' cgroup subtree; `None`: no socket hooks.
     pub cgroup_root: Option<PathBuf>,
+    /// Why there is none.
+    pub no_cgroup: String,
     /// Root of the cgroups whose sockets may be the node's own; `None`: what ends in these is not judged again.
     pub node_cgroup: Option<PathBuf>,
     /// How the node itself is judged; `None`: not at all.
@@ -150,15 +154,13 @@ impl Config {
             verbose,
         } = args;
         let node = node.filter(|node| !node.is_empty());
+        let pod = pod.filter(|pod| !pod.is_empty());
+        let pod = pod.as_deref().map(parse_pod).transpose()?;
         let source = if manifests.is_empty() {
             let mut cluster = parse_cluster(kubeconfig, context, state_dir, node.as_deref())?;
             cluster.event_interval =
                 (kube_event_interval > 0).then(|| Duration::from_secs(kube_event_interval));
-            cluster.pod = pod
-                .filter(|pod| !pod.is_empty())
-                .as_deref()
-                .map(parse_pod)
-                .transpose()?;
+            cluster.pod.clone_from(&pod);
             if trust_place_annotations {
                 cluster.places = Places::Trusted;
             }
@@ -181,7 +183,10 @@ impl Config {
             .help("name the root of the node's cgroups (cgroup v2) with --node-cgroup DIR, or take audit"));
         }
         let pod_processes = pod_processes == Switch::On;
-        let cgroup_root = parse_cgroup_root(cgroup_root)?;
+        let (cgroup_root, no_cgroup) = match parse_cgroup_root(cgroup_root)? {
+            Ok(root) => (Some(root), String::new()),
+            Err(why) => (None, why),
+        };
         if pod_processes && cgroup_root.is_none() {
             return Err(
                 Failure::new("pods are looked for by processes below an unknown cgroup")
@@ -212,11 +217,13 @@ impl Config {
         Ok(Self {
             source,
             node,
+            pod,
             netns,
             netns_prefix,
             netns_directories: netns_directory,
             pod_processes,
             cgroup_root,
+            no_cgroup,
             host,
             nri: asks.then_some(nri),
             node_cgroup,
@@ -264,6 +271,7 @@ impl Config {
     pub fn compile_options(&self) -> compile::Options {
         compile::Options {
             node: self.node.clone(),
+            agent: self.pod.clone(),
             annotated_pods: self.metadata_annotations.clone(),
             iam_role_annotation: self.iam_role_annotation,
             host: self.host.clone(),

@@ -28,6 +28,11 @@ spec: { containers: [ { name: c } ] }
 status: { podIP: 10.0.0.7 }
 ---
 apiVersion: v1
+kind: Pod
+metadata: { name: cni, namespace: shop, labels: { app: cni } }
+spec: { hostNetwork: true, containers: [ { name: c } ] }
+---
+apiVersion: v1
 kind: Node
 metadata: { name: n1, labels: { role: worker } }
 status: { addresses: [ { type: InternalIP, address: 10.1.0.1 } ] }
@@ -65,6 +70,11 @@ fn cases() -> Vec<(&'static str, String, String)> {
     let tenants = |rest: &str| {
         format!(
             "apiVersion: ringfence.dev/v1alpha1\nkind: TenantIsolation\nmetadata: {{ name: t }}\nspec:\n{rest}\n"
+        )
+    };
+    let firewall = |rest: &str| {
+        format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: MetadataFirewall\nmetadata: {{ name: default }}\nspec:\n  {rest}\n"
         )
     };
     let cluster = |name: &str, rest: &str| {
@@ -225,6 +235,16 @@ fn cases() -> Vec<(&'static str, String, String)> {
             "ZF020",
             cluster("a", &accept("1", "wbe", "Accept", 80).replace("subject:", "subject: # here\n   ")),
             cluster("a", &accept("1", "web", "Accept", 80)),
+        ),
+        (
+            "ZF020",
+            firewall("hostNetworkExceptions:\n  - name: a\n    podSelector: { matchLabels: { app: web } } # here"),
+            firewall("hostNetworkExceptions:\n  - name: a\n    podSelector: { matchLabels: { app: cni } }"),
+        ),
+        (
+            "ZF020",
+            firewall("encapsulatingPods:\n  - name: a\n    podSelector: { matchLabels: { app: cni } } # here"),
+            firewall("encapsulatingPods:\n  - name: a\n    podSelector: { matchLabels: { app: web } }"),
         ),
         (
             "ZF030",

@@ -1100,18 +1100,22 @@ _ringfence() {
             return 0
             ;;
         ringfence__subcmd__metadata__subcmd__report)
-            opts="-f -o -n -h -V --from --endpoint --filename --ignore-other-kinds --run-dir --output --no-headers --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
+            opts="-f -o -n -h -V --from --endpoint --namespace-restriction-format --filename --ignore-other-kinds --run-dir --output --no-headers --all-nodes --context --on-node --daemon-set --namespace --timeout --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "kube2iam audit" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kube2iam kiam audit" -- "${cur}"))
                     return 0
                     ;;
                 --endpoint)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --namespace-restriction-format)
+                    COMPREPLY=($(compgen -W "glob regexp" -- "${cur}"))
                     return 0
                     ;;
                 --filename)

@@ -12,7 +12,7 @@ use ringfence_common::{
     config::Config,
     connection::{Connection, ConnectionKey, ConnectionWord, FragmentKey, FragmentWord, Whole},
     endpoint::{EndpointRecord, EndpointWord, Generation, SourceWord, flags},
-    identity::{Identity, POD},
+    identity::{ENCAPSULATES, Identity, POD},
     judge::{ConnectionRef, Context, FamilyTables, Outcome, Seen, Socket, Tables},
     metadata::{Grants, MetadataWord, PortKey, open},
     service::{ANY_NODE_ADDRESS, node},
@@ -229,7 +229,7 @@ impl Tables for World {
     }
 
     fn class(&self, key: ClassKey) -> Option<u16> {
-        u16::try_from(key.identity & !POD).ok()
+        u16::try_from(key.identity & !(POD | ENCAPSULATES)).ok()
     }
 
     fn page_entry(&self, page: u32, entry: u8) -> Option<u16> {

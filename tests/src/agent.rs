@@ -108,6 +108,40 @@ impl Agent {
         agent
     }
 
+    /// Starts one in a mount namespace of its own, where `from` is mounted at `to` too, and waits until everything is in force.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come so far.
+    #[must_use]
+    pub fn start_with_mount(
+        lab: &Lab,
+        manifests: &str,
+        more: &[&str],
+        (from, to): (&Path, &Path),
+    ) -> Self {
+        let mut agent = Self::prepare(lab, manifests, more);
+        let enter = format!("--net=/run/netns/{}", names::node_netns(lab.name()));
+        let mount = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+        let words = [
+            "nsenter",
+            &enter,
+            "unshare",
+            "--mount",
+            "--propagation",
+            "slave",
+            "sh",
+            "-c",
+            mount,
+            "sh",
+        ];
+        let paths = [from, to].map(|path| path.display().to_string());
+        agent.under = words.map(str::to_owned).into_iter().chain(paths).collect();
+        agent.spawn();
+        agent.wait_until_ready();
+        agent
+    }
+
     /// Directory of the manifests.
     #[must_use]
     pub fn manifests(&self) -> PathBuf {

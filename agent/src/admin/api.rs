@@ -78,6 +78,9 @@ pub struct Status {
     /// How it is with each layer of the metadata firewall.
     #[serde(default)]
     pub metadata_layers: Vec<LayerRow>,
+    /// Whether the agent itself may reach the metadata services, and by what.
+    #[serde(default)]
+    pub agent_access: String,
     /// Where the socket hooks attach, or why there are none.
     pub socket_hooks: String,
     /// Whether the container runtime asks before it starts pods.

@@ -110,7 +110,7 @@ impl MetadataPod {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MetadataGrant {
-    /// `MetadataAccess/NAME`, `annotation KEY`, or `hostNetworkPods`.
+    /// `MetadataAccess/NAME`, `annotation KEY`, `hostNetworkPods`, `hostNetworkExceptions/NAME`, or `agent`: it is the agent's own pod.
     pub by: String,
     /// Endpoints that it opens.
     pub endpoints: Vec<String>,
@@ -171,7 +171,11 @@ impl Metadata {
                     by: match because.by {
                         Grantor::Access(name) => format!("MetadataAccess/{name}"),
                         Grantor::Annotation(key) => format!("annotation {key}"),
+                        Grantor::Agent => "agent".to_owned(),
                         Grantor::HostNetwork => "hostNetworkPods".to_owned(),
+                        Grantor::HostNetworkException(name) => {
+                            format!("hostNetworkExceptions/{name}")
+                        }
                     },
                     endpoints: because.endpoints.iter().map(ToString::to_string).collect(),
                     expires: because.ends.map(moment),

@@ -4,6 +4,7 @@
 
 pub mod api;
 mod cell;
+mod itself;
 pub mod metadata;
 mod probes;
 mod serve;

@@ -21,6 +21,7 @@ use super::{
         Connection, Count, DeviceRow, DiagnosticRow, Endpoint, LayerRow, List, Object, Refusal,
         Status, Unplaced,
     },
+    itself,
     metadata::{self, Metadata},
     pods,
     probes::{self, Audience},
@@ -108,6 +109,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
             role: device.role.as_str().to_owned(),
         })
         .collect();
+    let agent_access = itself::access(&shared, placed.as_deref()).await;
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: process::id(),
@@ -120,20 +122,30 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
         refused,
         sources: probes::freshness(&shared.health, SystemTime::now(), Audience::Root),
         endpoints,
-        unplaced: placed.iter().flat_map(|placed| &placed.unplaced).map(|(pod, reason)| Unplaced {
-            pod: pod.to_string(),
-            reason: reason.clone(),
-        }).collect(),
-        policies: placed.as_ref().map_or(0, |placed| placed.snapshot.policies.len()),
+        unplaced: placed
+            .iter()
+            .flat_map(|placed| &placed.unplaced)
+            .map(|(pod, reason)| Unplaced {
+                pod: pod.to_string(),
+                reason: reason.clone(),
+            })
+            .collect(),
+        policies: placed
+            .as_ref()
+            .map_or(0, |placed| placed.snapshot.policies.len()),
         network_policy: config.network_policy.1.clone(),
         metadata_audited: counters.metadata_audited,
-        metadata_layers: layers.into_iter().map(|layer| LayerRow {
-            name: layer.name.to_owned(),
-            stands: layer.stands,
-            why: layer.why.to_owned(),
-        }).collect(),
+        metadata_layers: layers
+            .into_iter()
+            .map(|layer| LayerRow {
+                name: layer.name.to_owned(),
+                stands: layer.stands,
+                why: layer.why.to_owned(),
+            })
+            .collect(),
+        agent_access,
         socket_hooks: config.cgroup_root.as_ref().map_or_else(
-            || "none: start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned(),
+            || format!("none: {}", config.no_cgroup),
             |root| root.display().to_string(),
         ),
         nri: config.nri.as_ref().map(|nri| {
@@ -146,13 +158,20 @@ async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, Refus
                 0 => String::new(),
                 pods => format!("; pods that started while it did not: {pods}"),
             };
-            format!("the container runtime at {} {is}{unwatched}", nri.socket.display())
+            format!(
+                "the container runtime at {} {is}{unwatched}",
+                nri.socket.display()
+            )
         }),
         bpffs: config.bpffs.display().to_string(),
         http: shared.http.get().map(ToString::to_string),
         lost_events: counters.lost_events + shared.recorder.missed_in_total(),
         devices,
-        diagnostics: shared.diagnostics().iter().map(DiagnosticRow::from).collect(),
+        diagnostics: shared
+            .diagnostics()
+            .iter()
+            .map(DiagnosticRow::from)
+            .collect(),
     }))
 }
 

@@ -37,6 +37,12 @@ pub struct MetadataFirewallSpec {
     /// What pods get that have their node's network.
     #[serde(default)]
     pub host_network_pods: HostNetworkPods,
+    /// Pods with their node's network that get the opposite of `hostNetworkPods`: where that is Allow, nothing without a
+    /// grant; where it is Deny, access to every endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub host_network_exceptions: Option<Vec<NamedPods>>,
     /// What a pod's annotation `metadata.ringfence.dev/access` is worth; absent: what the agents are told by
     /// `--metadata-annotations`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +51,12 @@ pub struct MetadataFirewallSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "selector")]
     pub annotation_namespace_selector: Option<LabelSelector>,
+    /// Pods that may send encapsulated packets (VXLAN, Geneve, GRE, IP in IP) to nodes, from where they come out as anybody
+    /// else's: they reach whatever the node passes on, past every policy. All others' are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub encapsulating_pods: Option<Vec<NamedPods>>,
     /// Metadata services beside those of every known cloud, which stay denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
@@ -60,6 +72,25 @@ pub enum HostNetworkPods {
     Deny,
     /// Access to every endpoint.
     Allow,
+}
+
+/// Pods under a name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.namespaceSelector) || has(self.podSelector)")
+    .message("there must be a `namespaceSelector`, a `podSelector` or both"))]
+pub struct NamedPods {
+    /// Name, unique in the list.
+    #[schemars(length(min = 1, max = 63), regex(pattern = RULE_NAME))]
+    pub name: String,
+    /// Namespaces; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "selector")]
+    pub namespace_selector: Option<LabelSelector>,
+    /// Pods in them; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "selector")]
+    pub pod_selector: Option<LabelSelector>,
 }
 
 /// What a pod's annotation is worth.

@@ -31,6 +31,7 @@ pub use common::{Canary, Enforcement, PortRange, Protocol, Status, Workloads};
 pub use metadata_access::{MetadataAccess, MetadataAccessSpec, PodAnnotation};
 pub use metadata_firewall::{
     AnnotatedPods, Endpoint, EndpointKind, HostNetworkPods, MetadataFirewall, MetadataFirewallSpec,
+    NamedPods,
 };
 pub use node_zone_state::{
     MOST_IN_FORCE, NodeZoneState, NodeZoneStateSpec, NodeZoneStateStatus, version_print,

@@ -32,7 +32,8 @@ pub struct AgentArgs {
     /// it, every pod that says where it is on this machine is this agent's.
     #[arg(long, env = "RINGFENCE_NODE")]
     pub node: Option<String>,
-    /// The pod that this runs in: the status of zones and policies is written by one of the pods of its DaemonSet for all of them.
+    /// The pod that this runs in: it may reach the metadata services without a grant, as the rest of the node may, and the status of
+    /// zones and policies is written by one of the pods of its DaemonSet for all of them.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "RINGFENCE_POD")]
     pub pod: Option<String>,
     /// Believe pods of the Kubernetes API, not only those of manifests, that say where they are (annotations

@@ -18,8 +18,8 @@ pub enum MetadataVerb {
     ///
     /// While the MetadataFirewall is in Audit: also who reached it without a grant, how often, when last, and what grants it now.
     ///
-    /// With --from it prints the MetadataAccess objects to write instead, as YAML: of kube2iam, for the pods that kube2iam or kiam
-    /// serve now; of audit, for the pods that have reached metadata in Audit and have no grant.
+    /// With --from it prints the MetadataAccess objects to write instead, as YAML: of kube2iam or kiam, for the pods that it serves now,
+    /// and of those that it does not serve why not; of audit, for the pods that have reached metadata in Audit and have no grant.
     ///
     /// Exit codes: 0 all of it, 2 not every agent answered, or not everything is remembered.
     Report(MetadataReportArgs),
@@ -110,13 +110,17 @@ pub struct WhoCanArgs {
 /// Flags of `ringfence metadata report`.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct MetadataReportArgs {
-    /// Print the grants to write for the pods that get metadata without one now. Of kube2iam it reads namespaces and pods, with -f, else by
-    /// kubectl; of audit it asks the agents.
+    /// Print the grants to write for the pods that get metadata without one now. Of kube2iam and kiam it reads namespaces, pods and the
+    /// MetadataFirewall, with -f, else by kubectl; of audit it asks the agents.
     #[arg(long, value_enum, value_name = "WHOM")]
     pub from: Option<MetadataBroker>,
-    /// The endpoint that these grants open; may be repeated. Without: imds; of audit, whatever was reached.
+    /// The endpoint that these grants open, of the built-in catalogue or of the MetadataFirewall; may be repeated. Without: imds; of
+    /// audit, whatever was reached.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub endpoint: Vec<String>,
+    /// What kube2iam takes `iam.amazonaws.com/allowed-roles` for: what its flag of this name says.
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "from", default_value_t = RoleFormat::Glob)]
+    pub namespace_restriction_format: RoleFormat,
     /// What is asked.
     #[command(flatten)]
     pub source: MetadataSource,
@@ -125,10 +129,20 @@ pub struct MetadataReportArgs {
 /// How pods get credentials now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum MetadataBroker {
-    /// kube2iam or kiam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/permitted` and
-    /// `iam.amazonaws.com/allowed-roles`.
-    #[value(alias = "kiam")]
+    /// kube2iam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/allowed-roles`; a namespace without that
+    /// is not narrowed, which is so unless kube2iam runs with --namespace-restrictions.
     Kube2iam,
+    /// kiam: pods' annotation `iam.amazonaws.com/role`, namespaces' `iam.amazonaws.com/permitted`, without which they get no role.
+    Kiam,
     /// Directly, while the MetadataFirewall is in Audit: what the agents have seen since they started.
     Audit,
+}
+
+/// What kube2iam takes the roles of a namespace for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleFormat {
+    /// Names and ARNs in which `*` stands for anything.
+    Glob,
+    /// Regular expressions, of which one has to be found in the role's name or ARN.
+    Regexp,
 }

@@ -4,6 +4,7 @@ mod audit;
 mod grants;
 mod guard;
 mod kube2iam;
+mod roles;
 
 use std::{
     io::{self, Write},
@@ -12,6 +13,7 @@ use std::{
 
 use serde::Serialize;
 
+use self::roles::Broker;
 use super::{
     client::Client,
     cluster,
@@ -32,8 +34,11 @@ pub(super) fn run(verb: &MetadataVerb) -> Outcome {
         MetadataVerb::WhoCan(args) => who_can(args),
         MetadataVerb::Report(args) => match args.from {
             None => report(args),
-            Some(MetadataBroker::Kube2iam) => kube2iam::run(args),
             Some(MetadataBroker::Audit) => audit::run(args),
+            Some(MetadataBroker::Kiam) => kube2iam::run(args, Broker::Kiam),
+            Some(MetadataBroker::Kube2iam) => {
+                kube2iam::run(args, Broker::Kube2iam(args.namespace_restriction_format))
+            }
         },
         MetadataVerb::Guard(args) => guard::run(args),
     }
@@ -88,13 +93,12 @@ struct WhoCan<'a> {
 fn who_can(args: &WhoCanArgs) -> Outcome {
     let (metadata, code) = ask(&args.source)?;
     let Some(endpoint) = metadata.endpoint(&args.endpoint) else {
-        let known: Vec<&str> = metadata.endpoints.iter().map(|it| &*it.name).collect();
-        return Err(
-            Failure::new(format!("{:?} is no metadata endpoint", args.endpoint)).help(format!(
-                "name one of {}, or one of their addresses",
-                known.join(", ")
-            )),
-        );
+        let known = metadata.endpoints.iter().map(|it| &*it.name);
+        return Err(no_endpoint(
+            &args.endpoint,
+            known,
+            ", or one of their addresses",
+        ));
     };
     let mut pods = Vec::new();
     for pod in &metadata.pods {
@@ -127,6 +131,13 @@ fn who_can(args: &WhoCanArgs) -> Outcome {
         output::write_table(out, &mut table)
     })?;
     Ok(code)
+}
+
+/// There is no such endpoint: what there is, and what else may be done.
+fn no_endpoint<'a>(name: &str, known: impl Iterator<Item = &'a str>, or: &str) -> Failure {
+    let known: Vec<&str> = known.collect();
+    Failure::new(format!("{name:?} is no metadata endpoint"))
+        .help(format!("name one of {}{or}", known.join(", ")))
 }
 
 fn report(args: &MetadataReportArgs) -> Outcome {

@@ -73,6 +73,7 @@ fn write(out: &mut dyn Write, status: &Status) -> io::Result<()> {
         let why = if layer.why.is_empty() { "" } else { ": " };
         writeln!(out, "{title:10} {} {stands}{why}{}", layer.name, layer.why)?;
     }
+    writeln!(out, "Itself     {}", status.agent_access)?;
     writeln!(out, "Sockets    {}", status.socket_hooks)?;
     if let Some(nri) = &status.nri {
         writeln!(out, "NRI        {nri}")?;

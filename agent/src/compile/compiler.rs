@@ -177,6 +177,7 @@ impl Compiler {
                     ingress,
                     egress,
                     metadata: Arc::default(),
+                    encapsulates: false,
                     cgroup: String::new(),
                 };
                 self.desired.endpoints.set(key, endpoint);
@@ -216,6 +217,7 @@ impl Compiler {
                 &self.desired.metadata,
                 &self.options,
             )),
+            encapsulates: metadata::encapsulates(pod, snapshot),
             cgroup: pod.cgroup_name(),
         };
         if let Some(surplus) = surplus_addresses(pod, &endpoint) {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use ringfence_common::cell::{Tier, Verdict};
 
 use super::{
-    fact::POD,
+    fact::{ENCAPSULATES, POD},
     metadata::{Access, Metadata},
 };
 use crate::model::{Located, Objects, PodKey, Protocol};
@@ -68,13 +68,19 @@ pub struct Translated {
 }
 
 /// All that selectors and networks say about an address: sorted, each once. Opaque to everybody but the compiler, but
-/// for [`is_pod`].
+/// for [`is_pod`] and [`encapsulates`].
 pub type Signature = Vec<Arc<str>>;
 
 /// True for a signature that only running pods' addresses have.
 #[must_use]
 pub fn is_pod(signature: &Signature) -> bool {
     signature.iter().any(|fact| **fact == *POD)
+}
+
+/// True for a signature that only addresses of pods have that may send encapsulated packets to nodes.
+#[must_use]
+pub fn encapsulates(signature: &Signature) -> bool {
+    signature.iter().any(|fact| **fact == *ENCAPSULATES)
 }
 
 /// What one class of peers gets, column by column.
@@ -164,6 +170,8 @@ pub struct Endpoint {
     pub egress: Option<usize>,
     /// What of the metadata services it may reach.
     pub metadata: Arc<Access>,
+    /// It may send encapsulated packets to nodes.
+    pub encapsulates: bool,
     /// Its cgroup below the pods' root.
     pub cgroup: String,
 }

@@ -32,7 +32,7 @@ use super::{
     world::{GroupId, World, is_member},
     zones::{InZones, Zones},
 };
-use crate::model::{Diagnostic, Host, Pod, PodKey, Protocol, Selector, Snapshot};
+use crate::model::{Diagnostic, Host, NamedPods, Pod, PodKey, Protocol, Selector, Snapshot};
 
 /// Whose rulesets are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub(super) struct Evaluator {
     blocks: Blocks,
     /// [`Fact::Pod`], which holds of every group.
     pod: FactId,
+    /// [`Fact::Encapsulates`].
+    encapsulates: FactId,
 }
 
 /// What subjects have that are alike to all rules.
@@ -132,11 +134,13 @@ impl Evaluator {
     pub(super) fn new(subjects: Subjects, host: Option<Host>) -> Self {
         let mut facts = Facts::default();
         let pod = facts.intern(Fact::Pod);
+        let encapsulates = facts.intern(Fact::Encapsulates);
         Self {
             subjects,
             host,
             facts,
             pod,
+            encapsulates,
             ..Self::default()
         }
     }
@@ -160,6 +164,9 @@ impl Evaluator {
                 stale.facts.insert(group);
                 stale.subjects.insert(group);
             }
+        }
+        if lets_encapsulate(&old) != lets_encapsulate(snapshot) {
+            stale.facts.extend(self.world.groups().map(|(id, _)| id));
         }
         self.classify(&mut stale, &mut touched);
         self.take_policies(&old, snapshot, &mut stale);
@@ -250,7 +257,7 @@ impl Evaluator {
             facts.retain(|fact| others.binary_search(fact).is_ok());
         }
         if group.is_none() {
-            facts.retain(|&fact| fact != self.pod);
+            facts.retain(|&fact| fact != self.pod && fact != self.encapsulates);
         }
         if let Some(address) = address {
             facts.extend(self.blocks.holding(address.into()));
@@ -262,4 +269,10 @@ impl Evaluator {
         facts.sort_unstable();
         facts
     }
+}
+
+/// Whom a snapshot's firewall lets send encapsulated packets to nodes.
+fn lets_encapsulate(snapshot: &Snapshot) -> Option<&[NamedPods]> {
+    let firewall = snapshot.firewalls.values().next();
+    firewall.map(|firewall| &*firewall.encapsulating)
 }

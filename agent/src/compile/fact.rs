@@ -18,6 +18,8 @@ use crate::model::{IpBlock, Labels, Operator, Protocol, Selector};
 pub enum Fact {
     /// It is a running pod's. No rule asks for it; the data path does.
     Pod,
+    /// It is a running pod's that may send encapsulated packets to nodes. This, too, is asked by the data path only.
+    Encapsulates,
     /// It is a pod's that these select.
     Pods {
         /// Namespaces.
@@ -57,6 +59,8 @@ pub enum Fact {
 
 /// The text of [`Fact::Pod`].
 pub const POD: &str = "pod";
+/// The text of [`Fact::Encapsulates`].
+pub const ENCAPSULATES: &str = "encapsulates";
 
 /// Namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +121,7 @@ impl fmt::Display for Fact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pod => f.write_str(POD),
+            Self::Encapsulates => f.write_str(ENCAPSULATES),
             Self::Pods {
                 namespaces: Scope::Named(name),
                 pods,

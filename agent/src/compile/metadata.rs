@@ -9,7 +9,7 @@ pub use access::{Access, Because, Grantor, grants_of, missing};
 pub use denied::{Denied, Metadata};
 pub use host::is_of_this_node;
 
-pub(super) use access::{access, unresolved};
+pub(super) use access::{access, encapsulates, unresolved};
 pub(super) use host::HostPods;
 
 use crate::model::{Selector, Snapshot};

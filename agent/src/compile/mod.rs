@@ -50,13 +50,14 @@ mod tables;
 mod world;
 mod zones;
 
-use crate::model::{Diagnostic, Host, Located, Snapshot};
+use crate::model::{Diagnostic, Host, Located, PodKey, Snapshot};
 
 pub use ask::{Answer, Asker, Family, Judgement, Member, Membership, Party, Question, ask};
 pub use census::{Census, census};
 pub use compiler::Compiler;
 pub use desired::{
-    Desired, DesiredCell, Endpoint, HostPod, Row, Rows, Signature, Table, Translated, is_pod,
+    Desired, DesiredCell, Endpoint, HostPod, Row, Rows, Signature, Table, Translated, encapsulates,
+    is_pod,
 };
 pub use metadata::{
     Access, AnnotatedPods, Because, Denied, Grantor, Metadata, grants_of, is_of_this_node, missing,
@@ -69,6 +70,8 @@ pub use service::{resolve_service, service_at};
 pub struct Options {
     /// This node's name; `None`: pods of its network are those that say where their cgroup is.
     pub node: Option<String>,
+    /// The pod that this runs in: it needs no grant.
+    pub agent: Option<PodKey>,
     /// Whose annotations count as a grant of metadata access, where no `MetadataFirewall` says otherwise.
     pub annotated_pods: AnnotatedPods,
     /// True if `iam.amazonaws.com/role` counts as `metadata.ringfence.dev/access`.

@@ -202,7 +202,12 @@ fn is_network(fact: Option<&Fact>) -> bool {
         Some(Fact::Block(block)) => block.cidr.prefix_len() < block.cidr.max_prefix_len(),
         Some(Fact::Zone { .. } | Fact::Zoned(_)) => true,
         Some(
-            Fact::Pod | Fact::Pods { .. } | Fact::Port { .. } | Fact::Cluster | Fact::Nodes(_),
+            Fact::Pod
+            | Fact::Encapsulates
+            | Fact::Pods { .. }
+            | Fact::Port { .. }
+            | Fact::Cluster
+            | Fact::Nodes(_),
         )
         | None => false,
     }

@@ -89,17 +89,27 @@ pub(super) fn parse_annotations(text: &str) -> Result<AnnotatedPods, Failure> {
     })
 }
 
-pub(super) fn parse_cgroup_root(given: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
-    match given {
-        Some(given) if given.to_str() == Some("auto") => {
-            cgroup2::pods_root().map(Some).map_err(|error| {
-                Failure::new(format!("the pods' cgroups cannot be found: {error:#}"))
-                    .at("--cgroup-root auto")
-                    .help("name their root in a cgroup2 hierarchy (see /proc/self/mountinfo), or leave the flag out")
-            })
+/// The root of the pods' cgroups, or why there is none.
+pub(super) fn parse_cgroup_root(
+    given: Option<PathBuf>,
+) -> Result<Result<PathBuf, String>, Failure> {
+    let given = match given {
+        Some(given) if given.to_str() == Some("auto") => cgroup2::pods_root(),
+        Some(given) => return Ok(Ok(given)),
+        None => {
+            return Ok(Err("start the agent with --cgroup-root DIR to have connect and sendmsg refused at once".to_owned()));
         }
-        given => Ok(given),
-    }
+    };
+    given.map(Ok).or_else(|error| match cgroup2::pods_root_of_version_1() {
+        // The other layers are better than no agent.
+        Ok(Some(found)) => Ok(Err(format!(
+            "pods have cgroups of version 1 only ({}), where nothing can be attached",
+            found.display()
+        ))),
+        _ => Err(Failure::new(format!("the pods' cgroups cannot be found: {error:#}"))
+            .at("--cgroup-root auto")
+            .help("name their root in a cgroup2 hierarchy (see /proc/self/mountinfo), or leave the flag out")),
+    })
 }
 
 pub(super) fn parse_node_cgroup(given: PathBuf) -> Option<PathBuf> {

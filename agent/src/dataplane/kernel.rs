@@ -185,15 +185,11 @@ impl Dataplane {
                     await_grace();
                     Ok(())
                 }
-<<<<<<< HEAD
-                ops => self.maps.execute_all(ops),
-=======
-                Op::MetadataAudit(audited) => self.configure(Config {
+                [Op::MetadataAudit(audited)] => self.configure(Config {
                     metadata_audit: u32::from(*audited),
                     ..self.config
                 }),
-                op => self.maps.execute(op),
->>>>>>> audit
+                ops => self.maps.execute_all(ops),
             };
             if matches!(ops, [Op::Done(_)]) {
                 in_force = Some(start.elapsed());

@@ -136,7 +136,6 @@ impl Maps {
         })
     }
 
-<<<<<<< HEAD
     /// Does steps of a plan that follow each other, all of which [`Self::are_alike`].
     ///
     /// # Errors
@@ -165,10 +164,7 @@ impl Maps {
         )
     }
 
-    /// Does one step of a plan. [`Op::Grace`] is the caller's.
-=======
     /// Does one step of a plan. [`Op::Grace`] is the caller's, and so is [`Op::MetadataAudit`]: `CONFIG` has one writer.
->>>>>>> audit
     ///
     /// # Errors
     ///
@@ -262,19 +258,9 @@ impl Maps {
             Op::Grant(cgroup, bits) => put(&mut self.grants, "GRANTS", *cgroup, *bits),
             Op::Revoke(cgroup) => drop_key(&mut self.grants, "GRANTS", cgroup),
             Op::Done(revision) => set(&mut self.state, "STATE", state::DONE, *revision),
-<<<<<<< HEAD
-            Op::Grace => Ok(()),
+            Op::Grace | Op::MetadataAudit(_) => Ok(()),
             Op::RemoveClass(..) => {
                 drop_all(&mut self.classes, "CLASSES", removed_class(op).into_iter())
-=======
-            Op::Grace | Op::MetadataAudit(_) => Ok(()),
-            Op::RemoveClass(table, identity) => {
-                let key = ClassKey {
-                    table: *table,
-                    identity: *identity,
-                };
-                drop_key(&mut self.classes, "CLASSES", &key)
->>>>>>> audit
             }
             Op::RemoveTable(id) => drop_key(&mut self.tables, "TABLES", id),
             Op::RemoveIdentity(id) => drop_key(&mut self.identities, "IDENTITIES", id),

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imbl::OrdMap;
 use ipnet::IpNet;
-use ringfence_common::identity::{Identity, POD, UNKNOWN};
+use ringfence_common::identity::{ENCAPSULATES, Identity, POD, UNKNOWN};
 
 use super::{
     digest::{self, Digest},
     plan::{Builder, Full, Op, fits},
     tables::TableIds,
 };
-use crate::compile::{Desired, is_pod};
+use crate::compile::{Desired, Signature, encapsulates, is_pod};
 
 /// What became of the identities.
 pub(super) struct Identities {
@@ -91,7 +91,7 @@ impl Builder<'_> {
                             .unwrap_or_else(|| {
                                 let text = desired.signatures.get(&signature);
                                 let digest = digest::signature(text.unwrap_or(&Vec::new()));
-                                let kind = if text.is_some_and(is_pod) { POD } else { 0 };
+                                let kind = text.map_or(0, kind);
                                 let identity = self.new_identity(old, (digest, kind), tables);
                                 candidates.push(identity);
                                 identities.new.insert(identity);
@@ -145,7 +145,7 @@ impl Builder<'_> {
         candidates.iter().copied().find(same)
     }
 
-    /// A new identity of this meaning (digest, and [`POD`] if it is of pods), that leaving tables treat like `old`.
+    /// A new identity of this meaning (digest, and [`kind`]), that leaving tables treat like `old`.
     fn new_identity(
         &mut self,
         old: Identity,
@@ -329,6 +329,15 @@ impl Counts {
         } else {
             &mut self.networks[family]
         }
+    }
+}
+
+/// The bits of identities of this meaning.
+fn kind(signature: &Signature) -> Identity {
+    match (is_pod(signature), encapsulates(signature)) {
+        (false, _) => 0,
+        (true, false) => POD,
+        (true, true) => POD | ENCAPSULATES,
     }
 }
 

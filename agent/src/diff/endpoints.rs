@@ -293,13 +293,18 @@ impl Builder<'_> {
         };
         let (addresses4, addresses6) = own_addresses(endpoint);
         let hardware = endpoint.located.hardware_address;
+        let encapsulates = if endpoint.encapsulates {
+            flags::ENCAPSULATES
+        } else {
+            0
+        };
         EndpointRecord {
             born: 0,
             endpoint: 0,
             flags: match hardware {
                 _ if endpoint.located.ifindex == NODE_IFINDEX => flags::NODE,
-                Some(_) => flags::HARDWARE_ADDRESS,
-                None => 0,
+                Some(_) => flags::HARDWARE_ADDRESS | encapsulates,
+                None => encapsulates,
             },
             addresses4,
             ingress: reference(endpoint.ingress),

@@ -14,7 +14,8 @@ use crate::{
     api::{self, HostNetworkPods, PodAnnotation},
     metadata::{self, Kind},
     model::{
-        Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall, Protocol,
+        Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall, NamedPods,
+        Protocol,
     },
 };
 
@@ -48,6 +49,16 @@ pub(super) fn firewall(
         enforcement: enforcement(spec.enforcement),
         endpoints,
         host_network_granted: spec.host_network_pods == HostNetworkPods::Allow,
+        host_network_exceptions: named(
+            spec.host_network_exceptions.as_deref(),
+            "spec.hostNetworkExceptions",
+            findings,
+        ),
+        encapsulating: named(
+            spec.encapsulating_pods.as_deref(),
+            "spec.encapsulatingPods",
+            findings,
+        ),
         annotated: spec.annotated_pods.map(|worth| match worth {
             api::AnnotatedPods::Granted => Annotated::Granted(optional(
                 spec.annotation_namespace_selector.as_ref(),
@@ -58,6 +69,26 @@ pub(super) fn firewall(
         }),
         origin: findings.read.origin.clone(),
     }
+}
+
+fn named(
+    list: Option<&[api::NamedPods]>,
+    field: &str,
+    findings: &mut Findings<'_>,
+) -> Vec<NamedPods> {
+    let mut named = Vec::new();
+    for (index, pods) in list.into_iter().flatten().enumerate() {
+        let mut part = |selector: &Option<_>, name| {
+            let at = format!("{field}[{index}].{name}");
+            optional(selector.as_ref(), &at, findings)
+        };
+        named.push(NamedPods {
+            name: pods.name.clone(),
+            namespaces: part(&pods.namespace_selector, "namespaceSelector"),
+            pods: part(&pods.pod_selector, "podSelector"),
+        });
+    }
+    named
 }
 
 fn read_endpoint(

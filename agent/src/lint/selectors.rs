@@ -21,12 +21,12 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
         let mut pods = snapshot.pods.values();
         pods.any(|pod| pod.is_running() && !pod.host_network && selects(pod))
     };
-    let in_both = |namespaces: &Selector, pods: &Selector| {
-        any(&|pod| {
-            namespaces.matches(&namespace_labels(snapshot, &pod.key.namespace))
-                && pods.matches(&pod.labels)
-        })
+    let is_in_both = |pod: &Pod, namespaces: &Selector, pods: &Selector| {
+        namespaces.matches(&namespace_labels(snapshot, &pod.key.namespace))
+            && pods.matches(&pod.labels)
     };
+    let in_both =
+        |namespaces: &Selector, pods: &Selector| any(&|pod| is_in_both(pod, namespaces, pods));
     let nobody = |object: &str, field: &str| {
         let message = "this selects no pod of these manifests";
         look.finding(&NOBODY_SELECTED, object, field, message)
@@ -57,6 +57,24 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
             && !in_both(namespaces, pods)
         {
             found.push(nobody(&object, "spec.canary"));
+        }
+    }
+    for (name, firewall) in &snapshot.firewalls {
+        let object = format!("MetadataFirewall/{name}");
+        for (index, named) in firewall.host_network_exceptions.iter().enumerate() {
+            let mut pods = snapshot.pods.values();
+            let is_it = |pod: &Pod| is_in_both(pod, &named.namespaces, &named.pods);
+            if !pods.any(|pod| pod.is_running() && pod.host_network && is_it(pod)) {
+                let message = "this selects no pod of these manifests that has its node's network";
+                let field = format!("spec.hostNetworkExceptions[{index}]");
+                found.push(look.finding(&NOBODY_SELECTED, &object, &field, message));
+            }
+        }
+        for (index, named) in firewall.encapsulating.iter().enumerate() {
+            if !in_both(&named.namespaces, &named.pods) {
+                let field = format!("spec.encapsulatingPods[{index}]");
+                found.push(nobody(&object, &field));
+            }
         }
     }
     found

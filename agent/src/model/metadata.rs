@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Enforcement, Expiry, Origin, Protocol, Selector, Workloads};
+use super::{Enforcement, Expiry, Labels, Origin, Protocol, Selector, Workloads};
 
 /// A `MetadataFirewall`: what it adds to the built-in catalogue, and what counts as a grant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,10 +17,25 @@ pub struct MetadataFirewall {
     pub endpoints: BTreeMap<Arc<str>, MetadataEndpoint>,
     /// Pods with their node's network have every grant.
     pub host_network_granted: bool,
+    /// Those of them for which it is the other way round.
+    pub host_network_exceptions: Vec<NamedPods>,
+    /// Pods that may send encapsulated packets to nodes.
+    pub encapsulating: Vec<NamedPods>,
     /// Whose annotation alone is a grant; `None`: as the agent is told.
     pub annotated: Option<Annotated>,
     /// Where it was read.
     pub origin: Origin,
+}
+
+/// Pods under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPods {
+    /// The name.
+    pub name: String,
+    /// Namespaces.
+    pub namespaces: Selector,
+    /// Pods in them.
+    pub pods: Selector,
 }
 
 /// Whose annotation alone is a grant.
@@ -68,4 +83,21 @@ pub struct MetadataAccess {
     pub expiry: Expiry,
     /// Where it was read.
     pub origin: Origin,
+}
+
+impl MetadataFirewall {
+    /// True if pods with these labels, in a namespace with those, may send encapsulated packets to nodes.
+    #[must_use]
+    pub fn lets_encapsulate(&self, namespace: &Labels, pod: &Labels) -> bool {
+        let mut named = self.encapsulating.iter();
+        named.any(|it| it.has(namespace, pod))
+    }
+}
+
+impl NamedPods {
+    /// True if it names pods with these labels, in a namespace with those.
+    #[must_use]
+    pub fn has(&self, namespace: &Labels, pod: &Labels) -> bool {
+        self.namespaces.matches(namespace) && self.pods.matches(pod)
+    }
 }

@@ -21,7 +21,9 @@ pub use expiry::Expiry;
 pub use host::{Failsafe, FailsafePeers, Host};
 pub use intern::Interner;
 pub use labels::{Labels, Operator, Requirement, Selector};
-pub use metadata::{Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall};
+pub use metadata::{
+    Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall, NamedPods,
+};
 pub use objects::{Difference, Objects};
 pub use origin::{Diagnostic, Origin};
 pub use pod::{

@@ -166,6 +166,7 @@ mod tests {
             ingress: None,
             egress: None,
             metadata: Arc::default(),
+            encapsulates: false,
             cgroup: String::new(),
         };
         let mut desired = Desired::default();

@@ -185,7 +185,7 @@ fn a_report_has_what_manifests_say_and_grants_for_whom_kube2iam_serves() {
     ]);
     assert_eq!(code, 0, "{err}");
     insta::assert_snapshot!(out, @r"
-    # Grants for the pods that kube2iam or kiam serve now. Read the comments, then `kubectl apply -f` it.
+    # Grants for the pods that kube2iam serves now. Read the comments, then `kubectl apply -f` it.
     # Whoever may create pods in a namespace chooses their labels and service accounts, and so who of them is meant here.
 
     # Namespace shop
@@ -195,7 +195,7 @@ fn a_report_has_what_manifests_say_and_grants_for_whom_kube2iam_serves() {
     metadata:
       name: kube2iam-shop
     spec:
-      description: served by kube2iam or kiam before
+      description: served by kube2iam before
       endpointNames:
       - kube2iam
       podAnnotation: Ignored
@@ -224,5 +224,54 @@ fn a_name_that_no_endpoint_has_is_a_warning_with_its_line() {
     assert!(
         err.contains("there is no metadata endpoint \"ecs\"") && err.contains("all.yaml:"),
         "{err}"
+    );
+}
+
+#[test]
+fn who_can_says_what_exceptions_to_the_nodes_network_do() {
+    let except = "hostNetworkExceptions: [ { name: odd, podSelector: {}, namespaceSelector: { matchLabels: { platform: \"yes\" } } } ]";
+    for (mode, expect) in [
+        ("Deny", vec!["hostNetworkExceptions/odd"]),
+        ("Allow", vec![]),
+    ] {
+        let manifests = MANIFESTS.replace(
+            "annotatedPods: RequestOnly",
+            &format!("annotatedPods: RequestOnly\n  hostNetworkPods: {mode}\n  {except}"),
+        );
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("all.yaml"), manifests).unwrap();
+        let words = ["metadata", "who-can", "ecs-task", "-f", "all.yaml"];
+        let (out, err, code) = told(directory.path(), &words);
+        assert_eq!(code, 0, "{err}");
+        let rows = out.lines().map(|line| line.split_whitespace().collect());
+        let rows = rows.filter(|row: &Vec<&str>| row[0] == "dns/node-agent");
+        let found: Vec<&str> = rows.map(|row| row[3]).collect();
+        assert_eq!(found, expect, "{mode}: {out}");
+    }
+}
+
+#[test]
+fn grants_for_what_kube2iam_serves_name_endpoints_that_there_are() {
+    let report =
+        |more: &[&str]| say(&[&["metadata", "report", "--from", "kube2iam"], more].concat());
+    for endpoint in ["imds", "kube2iam"] {
+        let (out, err, code) = report(&["--endpoint", endpoint]);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains(&format!("- {endpoint}\n")), "{out}");
+    }
+    let (out, err, code) = report(&["--endpoint", "imds", "--endpoint", "nosuch"]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    for says in [
+        "\"nosuch\" is no metadata endpoint",
+        "name one of azure-wireserver, ecs-task, gke-metadata-server, imds, kube2iam, or add it to the MetadataFirewall",
+    ] {
+        assert!(err.contains(says), "{err}");
+    }
+    // Of the same pod kiam thinks otherwise.
+    let (out, err, code) = say(&["metadata", "report", "--from", "kiam"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        !out.contains("kind: MetadataAccess") && out.contains("kiam gives it nothing"),
+        "{out}"
     );
 }

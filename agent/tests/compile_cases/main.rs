@@ -5,6 +5,7 @@
 )]
 
 mod answers;
+mod encapsulation;
 mod names;
 mod overlaps;
 mod owned;

@@ -122,6 +122,7 @@ impl World {
                 ingress: None,
                 egress: None,
                 metadata: Arc::new(self.access(pod)),
+                encapsulates: false,
                 cgroup: String::new(),
             };
             desired.endpoints.insert(key, endpoint);

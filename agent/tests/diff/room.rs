@@ -89,6 +89,7 @@ fn desired(tables: Vec<Table>, signatures: usize) -> Desired {
             ingress: Some(number),
             egress: None,
             metadata: Arc::default(),
+            encapsulates: false,
             cgroup: format!("pod{number}"),
         };
         desired.endpoints.insert(key, endpoint);

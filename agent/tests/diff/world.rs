@@ -117,6 +117,7 @@ pub(super) fn desired(world: &World) -> Desired {
             ingress,
             egress: None,
             metadata: std::sync::Arc::default(),
+            encapsulates: false,
             cgroup: format!("pod{at}"),
         };
         let key = PodKey {

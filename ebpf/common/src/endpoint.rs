@@ -91,6 +91,8 @@ pub mod flags {
     pub const HARDWARE_ADDRESS: u32 = 1;
     /// It is the node itself: its addresses are those of `NODE_ADDRESSES`, and nothing that it sends is judged again.
     pub const NODE: u32 = 2;
+    /// It may send encapsulated packets to nodes. Where they are opened or leave the node their mark has to name it.
+    pub const ENCAPSULATES: u32 = 4;
 }
 
 /// Value of `FAR_ENDPOINTS`: bits 0-31 the element of `ENDPOINTS`, 32-63 the ifindex as a check.

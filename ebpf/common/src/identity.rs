@@ -14,6 +14,9 @@ pub const UNKNOWN: Identity = 0;
 /// egress is judged for good where it leaves the sender.
 pub const POD: Identity = 1 << 31;
 
+/// Bit of those of them whose pods may send encapsulated packets to nodes.
+pub const ENCAPSULATES: Identity = 1 << 30;
+
 /// Value of `ADDRESSES4` and `ADDRESSES6`: bits 0-31 the identity, 32-63 a check of the address (see
 /// [`crate::table::ClassWord`] for why).
 ///

@@ -185,6 +185,20 @@ fn pods_of_the_nodes_network_have_what_grants_say_until_these_end() {
     );
     eventually("all of them are granted", || reached().then_some(()));
     assert!(is_refused(&lab, "a", IMDS), "and only they");
+    let by = || agent.json(&["metadata", "who-can", "imds"])["pods"][0]["by"].clone();
+    assert_eq!(by(), "hostNetworkPods");
+    let except =
+        "hostNetworkExceptions: [ { name: odd, podSelector: { matchLabels: { app: h } } } ]";
+    let allow_but = format!("hostNetworkPods: Allow, {except}");
+    agent.edit("manifests.yaml", &(pods.clone() + &firewall(&allow_but)));
+    eventually("all but this one are", || refused().then_some(()));
+    agent.edit("manifests.yaml", &(pods.clone() + &firewall(except)));
+    eventually("none but this one is", || reached().then_some(()));
+    assert!(
+        is_refused(&lab, "a", IMDS),
+        "and only pods of the node's network"
+    );
+    assert_eq!(by(), "hostNetworkExceptions/odd");
     agent.edit("manifests.yaml", &pods);
     eventually("none of them is", || refused().then_some(()));
 
@@ -196,6 +210,42 @@ fn pods_of_the_nodes_network_have_what_grants_say_until_these_end() {
     assert_eq!(said["pods"][0]["pod"], "t/h", "{said}");
     assert_eq!(said["pods"][0]["hostNetwork"], true);
     eventually("the grant ends by itself", || refused().then_some(()));
+    drop(agent);
+    fs::remove_dir(&cgroup).unwrap();
+    lab.down().unwrap();
+}
+
+#[test]
+fn the_agents_own_pod_needs_no_grant_and_is_told_of() {
+    let lab = lab("itself");
+    let (host, cgroup) = host_pod(&lab);
+    let pods = world(&["a", "b"]) + &host;
+    let access = |agent: &Agent| {
+        let status = agent.json(&["status"]);
+        status["agentAccess"].as_str().expect("a text").to_owned()
+    };
+    let agent = Agent::start(&lab, &pods, &["--pod", "t/h"]);
+    assert!(on_the_node(&lab, &cgroup).contains("reached"));
+    assert!(is_refused(&lab, "a", IMDS), "and nobody else");
+    let said = agent.json(&["metadata", "who-can", "ecs-task"]);
+    let expect = serde_json::json!([
+        { "pod": "t/h", "hostNetwork": true, "reaches": "ecs-task", "by": "agent" }
+    ]);
+    assert_eq!(said["pods"], expect);
+    let told = access(&agent);
+    assert!(
+        told.starts_with("reaches metadata as pod t/h, by its cgroup "),
+        "{told}"
+    );
+    drop(agent);
+    // The same pod is anybody's to an agent that runs in none; that agent is outside of all of them.
+    let agent = Agent::start(&lab, &pods, &[]);
+    assert!(on_the_node(&lab, &cgroup).contains("Operation not permitted"));
+    let told = access(&agent);
+    assert!(
+        told.starts_with("reaches metadata: it runs in no pod's cgroup"),
+        "{told}"
+    );
     drop(agent);
     fs::remove_dir(&cgroup).unwrap();
     lab.down().unwrap();

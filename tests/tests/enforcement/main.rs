@@ -3,6 +3,7 @@
 mod audit;
 mod bridge;
 mod cells;
+mod cgroups;
 mod edits;
 mod example;
 mod first;

@@ -3,6 +3,7 @@
 mod connections;
 mod counted;
 mod deferral;
+mod encapsulation;
 mod errors;
 mod extensions;
 mod fragments;

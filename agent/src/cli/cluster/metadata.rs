@@ -40,13 +40,21 @@ pub(in crate::cli) fn agents(args: &ClusterArgs) -> Result<(Metadata, ExitCode),
     Ok((all, super::outcome(&rows)))
 }
 
-/// The cluster's namespaces and pods as a list, with nothing but what says who is served by kube2iam and kiam.
-pub(in crate::cli) fn served(args: &ClusterArgs) -> Result<Value, Failure> {
+/// The cluster's namespaces and pods as a list, with nothing but what says who is served by kube2iam and kiam; and, if asked for, the
+/// `MetadataFirewall`.
+pub(in crate::cli) fn served(args: &ClusterArgs, with_firewall: bool) -> Result<Value, Failure> {
     let cluster = Cluster::new(args)?;
-    let words = ["get", "namespaces,pods", "--all-namespaces", "-o", "json"];
+    let of = |kinds| ["get", kinds, "--all-namespaces", "-o", "json"];
+    let words = of("namespaces,pods");
     let list = cluster.runtime.block_on(cluster.kubectl.object(&words))?;
     let items = list["items"].as_array().into_iter().flatten();
-    let items: Vec<Value> = items.map(trimmed).collect();
+    let mut items: Vec<Value> = items.map(trimmed).collect();
+    if with_firewall {
+        let words = of("metadatafirewalls.ringfence.dev");
+        let list = cluster.runtime.block_on(cluster.kubectl.object(&words))?;
+        let found = list["items"].as_array().into_iter().flatten();
+        items.extend(found.map(trimmed));
+    }
     Ok(json!({ "apiVersion": "v1", "kind": "List", "items": items }))
 }
 
@@ -64,6 +72,9 @@ fn trimmed(object: &Value) -> Value {
         "kind": object["kind"],
         "metadata": pick(&object["metadata"], &metadata),
     });
+    if object["kind"] == "MetadataFirewall" {
+        trimmed["spec"] = object["spec"].clone();
+    }
     if object["kind"] == "Pod" {
         let spec = ["nodeName", "serviceAccountName", "hostNetwork"];
         trimmed["spec"] = pick(&object["spec"], &spec);

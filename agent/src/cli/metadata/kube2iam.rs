@@ -1,4 +1,4 @@
-//! `ringfence metadata report --from kube2iam`: the grants to write for the pods that kube2iam or kiam serve now.
+//! `ringfence metadata report --from kube2iam|kiam`: the grants to write for the pods that one of these serves now.
 //!
 //! **Invariant.** What is printed grants the pods that have a role now, and none of the others that are there now. Pods that
 //! nothing but their annotation tells from others are granted only once they ask by our own annotation.
@@ -9,8 +9,6 @@ use std::{
     process::ExitCode,
 };
 
-use regex::Regex;
-
 use super::{
     super::{
         cluster,
@@ -19,9 +17,12 @@ use super::{
     },
     files,
     grants::{self, Wording, one_line},
+    no_endpoint,
+    roles::Broker,
 };
 use crate::{
     args::{Manifests, MetadataReportArgs, Switch},
+    compile::Metadata,
     index::{Details, IamRoles},
     model::{Pod, Snapshot},
 };
@@ -29,14 +30,25 @@ use crate::{
 /// The annotation that kube2iam and kiam read.
 const ROLE: &str = "iam.amazonaws.com/role";
 
-pub(super) fn run(args: &MetadataReportArgs) -> Outcome {
+pub(super) fn run(args: &MetadataReportArgs, broker: Broker) -> Outcome {
     let (snapshot, details) = read(args)?;
     let imds = ["imds".to_owned()];
     let endpoints = match args.endpoint.as_slice() {
         [] => &imds,
         named => named,
     };
-    let text = report(&snapshot, &details, endpoints)?;
+    let known = Metadata::of(&snapshot);
+    for name in endpoints {
+        if !known.endpoints.contains_key(name.as_str()) {
+            let names = known.endpoints.keys().map(|name| &**name);
+            return Err(no_endpoint(
+                name,
+                names,
+                ", or add it to the MetadataFirewall",
+            ));
+        }
+    }
+    let text = report(&snapshot, &details, endpoints, broker)?;
     let mut out = io::stdout().lock();
     write!(out, "{text}")?;
     out.flush()?;
@@ -48,7 +60,9 @@ fn read(args: &MetadataReportArgs) -> Result<(Snapshot, Details), Failure> {
     if !source.files.is_empty() {
         return manifests::load_with_details(&files(source));
     }
-    let list = cluster::served(&source.cluster)?;
+    // A cluster without our kinds has no other endpoints than the catalogue's.
+    let named = |name: &String| Metadata::default().endpoints.contains_key(name.as_str());
+    let list = cluster::served(&source.cluster, !args.endpoint.iter().all(named))?;
     let mut file = tempfile::Builder::new().suffix(".yaml").tempfile()?;
     // JSON is YAML.
     serde_json::to_writer(&mut file, &list).map_err(io::Error::from)?;
@@ -60,10 +74,16 @@ fn read(args: &MetadataReportArgs) -> Result<(Snapshot, Details), Failure> {
     })
 }
 
-fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Result<String, Failure> {
-    let mut text = String::from(
-        "# Grants for the pods that kube2iam or kiam serve now. Read the comments, then `kubectl apply -f` it.\n\
+fn report(
+    snapshot: &Snapshot,
+    details: &Details,
+    endpoints: &[String],
+    broker: Broker,
+) -> Result<String, Failure> {
+    let mut text = format!(
+        "# Grants for the pods that {} serves now. Read the comments, then `kubectl apply -f` it.\n\
          # Whoever may create pods in a namespace chooses their labels and service accounts, and so who of them is meant here.\n",
+        broker.name()
     );
     let mut namespaces: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
     for pod in snapshot.pods.values().filter(|pod| pod.is_running()) {
@@ -76,7 +96,7 @@ fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Resul
         }
         any = true;
         let roles = details.iam_roles.get(namespace);
-        write_namespace(&mut text, namespace, &pods, roles, endpoints)?;
+        write_namespace(&mut text, namespace, &pods, roles, (endpoints, broker))?;
     }
     if !any {
         text.push_str(&format!("# No pod that runs has the annotation {ROLE}.\n"));
@@ -84,21 +104,27 @@ fn report(snapshot: &Snapshot, details: &Details, endpoints: &[String]) -> Resul
     Ok(text)
 }
 
-/// The pods that are served, and those that are not; the last are those whose role their namespace does not permit, which are
-/// among the second.
-fn sort<'a>(pods: &[&'a Pod], roles: Option<&IamRoles>) -> [Vec<&'a Pod>; 3] {
+/// Pods that get no role now, and why.
+type Refused<'a> = Vec<(&'a Pod, String)>;
+
+/// The pods that are served, and those that are not; the last are those of the second that have a role and do not get it.
+fn sort<'a>(
+    pods: &[&'a Pod],
+    roles: Option<&IamRoles>,
+    broker: Broker,
+) -> (Vec<&'a Pod>, Vec<&'a Pod>, Refused<'a>) {
     let (mut served, mut others, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for &pod in pods {
-        match role(pod) {
+        match role(pod).map(|role| broker.refuses(roles, role)) {
             None => others.push(pod),
-            Some(role) if permits(roles, role) => served.push(pod),
-            Some(_) => {
-                refused.push(pod);
+            Some(None) => served.push(pod),
+            Some(Some(why)) => {
+                refused.push((pod, why));
                 others.push(pod);
             }
         }
     }
-    [served, others, refused]
+    (served, others, refused)
 }
 
 fn write_namespace(
@@ -106,33 +132,28 @@ fn write_namespace(
     namespace: &str,
     pods: &[&Pod],
     roles: Option<&IamRoles>,
-    endpoints: &[String],
+    (endpoints, broker): (&[String], Broker),
 ) -> Result<(), Failure> {
-    let [served, others, refused] = sort(pods, roles);
+    let (served, others, refused) = sort(pods, roles, broker);
     text.push_str(&format!("\n# Namespace {namespace}\n"));
-    let permitted = roles.and_then(|roles| roles.permitted.as_deref());
-    let allowed = roles.and_then(|roles| roles.allowed.as_deref());
-    for (key, value) in [
-        ("iam.amazonaws.com/permitted", permitted),
-        ("iam.amazonaws.com/allowed-roles", allowed),
-    ] {
-        if let Some(value) = value {
-            text.push_str(&format!(
-                "# {key}: {}; a grant of metadata does not narrow roles, so keep that where it is enforced\n",
-                one_line(value)
-            ));
-        }
-    }
-    for pod in refused {
+    if let Some(value) = broker.says(roles) {
         text.push_str(&format!(
-            "# left out: pod {}: its namespace does not permit role {}\n",
+            "# {}: {}; a grant of metadata does not narrow roles, so keep that where it is enforced\n",
+            broker.annotation(),
+            one_line(value)
+        ));
+    }
+    for (pod, why) in &refused {
+        text.push_str(&format!(
+            "# left out: pod {}: {} gives it nothing: {}\n",
             pod.key.name,
-            one_line(role(pod).unwrap_or_default())
+            broker.name(),
+            one_line(why)
         ));
     }
     let wording = Wording {
-        name: format!("kube2iam-{namespace}"),
-        description: "served by kube2iam or kiam before",
+        name: format!("{}-{namespace}", broker.name()),
+        description: &format!("served by {} before", broker.name()),
         endpoints: endpoints.iter().map(String::as_str).collect(),
         about: &|pod| format!("role {}", role(pod).unwrap_or_default()),
     };
@@ -141,32 +162,6 @@ fn write_namespace(
 
 fn role(pod: &Pod) -> Option<&str> {
     pod.metadata_requests.get(ROLE)
-}
-
-/// True unless the namespace says which roles its pods may have, and this is none of them. What cannot be read permits
-/// nothing, as there.
-fn permits(roles: Option<&IamRoles>, role: &str) -> bool {
-    let Some(roles) = roles else {
-        return true;
-    };
-    let permitted = roles.permitted.as_deref().is_none_or(|pattern| {
-        let pattern = Regex::new(pattern);
-        pattern.is_ok_and(|pattern| pattern.is_match(role))
-    });
-    let allowed = roles.allowed.as_deref().is_none_or(|list| {
-        let list: Vec<String> = serde_json::from_str(list).unwrap_or_default();
-        let name = |role: &str| role.rsplit('/').next().unwrap_or(role).to_owned();
-        list.iter()
-            .any(|glob| matches(glob, role) || matches(&name(glob), &name(role)))
-    });
-    permitted && allowed
-}
-
-/// Matches a glob, in which `*` stands for anything.
-fn matches(glob: &str, text: &str) -> bool {
-    let parts: Vec<String> = glob.split('*').map(regex::escape).collect();
-    let pattern = Regex::new(&format!("^{}$", parts.join(".*")));
-    pattern.is_ok_and(|pattern| pattern.is_match(text))
 }
 
 #[cfg(test)]

@@ -110,8 +110,12 @@ impl<'a> Oracle<'a> {
             Grantor::Annotation(annotation) => {
                 format!("pod {key} has the annotation {annotation}; {what}")
             }
+            Grantor::Agent => format!("pod {key} is the agent's own; {what}"),
             Grantor::HostNetwork => format!(
                 "pod {key} has its node's network, which MetadataFirewall/default grants; {what}"
+            ),
+            Grantor::HostNetworkException(name) => format!(
+                "pod {key} has its node's network, and MetadataFirewall/default grants it by its exception {name}; {what}"
             ),
             Grantor::Access(name) => {
                 let object = self.snapshot.grants.get(name);

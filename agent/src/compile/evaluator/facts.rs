@@ -67,6 +67,7 @@ impl Evaluator {
                 }
                 // Of whom zones are is told where they change.
                 Fact::Pod
+                | Fact::Encapsulates
                 | Fact::Pods { .. }
                 | Fact::Zone { .. }
                 | Fact::Zoned(_)
@@ -162,6 +163,10 @@ impl Evaluator {
             }));
         }
         facts.push(self.pod);
+        let firewall = self.snapshot.firewalls.values().next();
+        if firewall.is_some_and(|it| it.lets_encapsulate(&of_namespace, &kind.labels)) {
+            facts.push(self.encapsulates);
+        }
         facts.extend(self.facts.number(&Fact::Cluster));
         facts.sort_unstable();
         let before = self.pod_facts.insert(id, facts);

@@ -1,14 +1,14 @@
 //! Which pods may reach which endpoints, and by what.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use super::{super::Options, AnnotatedPods, Metadata};
 use crate::{
     compile::fact::bare_namespace,
     metadata::ACCESS_ANNOTATION as ACCESS,
     model::{
-        Annotated, Diagnostic, EndpointKind, MetadataAccess, Pod, PodKey, Selector, Snapshot,
-        Workloads,
+        Annotated, Diagnostic, EndpointKind, Labels, MetadataAccess, MetadataFirewall, Pod, PodKey,
+        Selector, Snapshot, Workloads,
     },
 };
 
@@ -43,8 +43,12 @@ pub enum Grantor {
     Access(String),
     /// The pod's own annotation, by its key.
     Annotation(&'static str),
+    /// It is the agent's own pod.
+    Agent,
     /// `hostNetworkPods: Allow`.
     HostNetwork,
+    /// `hostNetworkPods: Deny`, and this one of its `hostNetworkExceptions`.
+    HostNetworkException(String),
 }
 
 impl Access {
@@ -94,13 +98,19 @@ pub fn grants_of(
     let mut found = Vec::new();
     let mut firewalls = snapshot.firewalls.values();
     let firewall = firewalls.next();
-    if pod.host_network && firewall.is_some_and(|it| it.host_network_granted) {
+    if options.agent.as_ref() == Some(&pod.key) {
         found.push(Because {
-            by: Grantor::HostNetwork,
+            by: Grantor::Agent,
             endpoints: all(),
             ends: None,
         });
     }
+    let of_network = firewall.and_then(|firewall| by_network(pod, firewall, snapshot));
+    found.extend(of_network.map(|by| Because {
+        by,
+        endpoints: all(),
+        ends: None,
+    }));
     let annotation = asks(pod, options).filter(|_| {
         match (
             firewall.and_then(|it| it.annotated.as_ref()),
@@ -134,6 +144,21 @@ pub fn grants_of(
         }
     }
     found
+}
+
+/// What a pod with its node's network has everything by, if it does.
+fn by_network(pod: &Pod, firewall: &MetadataFirewall, snapshot: &Snapshot) -> Option<Grantor> {
+    if !pod.host_network {
+        return None;
+    }
+    let mut exceptions = firewall.host_network_exceptions.iter();
+    let namespace = labels_of(&pod.key, snapshot);
+    let exception = exceptions.find(|it| it.has(&namespace, &pod.labels));
+    match (firewall.host_network_granted, exception) {
+        (true, None) => Some(Grantor::HostNetwork),
+        (false, Some(exception)) => Some(Grantor::HostNetworkException(exception.name.clone())),
+        (true, Some(_)) | (false, None) => None,
+    }
 }
 
 /// Every name of an endpoint that a grant uses and that no endpoint has.
@@ -188,10 +213,21 @@ fn is_for(grant: &MetadataAccess, pod: &Pod, snapshot: &Snapshot) -> bool {
         && grant.subjects.iter().any(names)
 }
 
+/// True for a pod that may send encapsulated packets to nodes.
+pub(in crate::compile) fn encapsulates(pod: &Pod, snapshot: &Snapshot) -> bool {
+    let firewall = snapshot.firewalls.values().next();
+    let namespace = labels_of(&pod.key, snapshot);
+    firewall.is_some_and(|it| it.lets_encapsulate(&namespace, &pod.labels))
+}
+
 fn in_namespace(selector: &Selector, key: &PodKey, snapshot: &Snapshot) -> bool {
+    selector.matches(&labels_of(key, snapshot))
+}
+
+fn labels_of<'a>(key: &PodKey, snapshot: &'a Snapshot) -> Cow<'a, Labels> {
     match snapshot.namespaces.get(&key.namespace) {
-        Some(namespace) => selector.matches(&namespace.labels),
-        None => selector.matches(&bare_namespace(&key.namespace)),
+        Some(namespace) => Cow::Borrowed(&namespace.labels),
+        None => Cow::Owned(bare_namespace(&key.namespace)),
     }
 }
 

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     api,
     model::{
-        Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall, Protocol,
+        Annotated, EndpointKind, MetadataAccess, MetadataEndpoint, MetadataFirewall, NamedPods,
+        Protocol,
     },
     watch::Object,
 };
@@ -34,6 +35,8 @@ pub(super) fn firewall(firewall: &MetadataFirewall) -> Object {
         } else {
             api::HostNetworkPods::Deny
         },
+        host_network_exceptions: pods(&firewall.host_network_exceptions),
+        encapsulating_pods: pods(&firewall.encapsulating),
         annotated_pods,
         annotation_namespace_selector,
         endpoints: filled(endpoints.map(|(name, it)| endpoint(name, it)).collect()),
@@ -41,6 +44,15 @@ pub(super) fn firewall(firewall: &MetadataFirewall) -> Object {
     let mut object = api::MetadataFirewall::new(FIREWALL, spec);
     object.metadata = named(FIREWALL);
     Object::MetadataFirewall(Box::new(object))
+}
+
+fn pods(named: &[NamedPods]) -> Option<Vec<api::NamedPods>> {
+    let named = named.iter().map(|pods| api::NamedPods {
+        name: pods.name.clone(),
+        namespace_selector: Some(selector(&pods.namespaces)),
+        pod_selector: Some(selector(&pods.pods)),
+    });
+    filled(named.collect())
 }
 
 fn endpoint(name: &str, endpoint: &MetadataEndpoint) -> api::Endpoint {

@@ -155,6 +155,10 @@ metadata: { name: default }
 spec:
   enforcement: Audit
   hostNetworkPods: Allow
+  hostNetworkExceptions:
+  - { name: cni, namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: kube-system } } }
+  - { name: odd, podSelector: { matchExpressions: [ { key: app, operator: Exists } ] } }
+  encapsulatingPods: [ { name: router, podSelector: { matchLabels: { app: router } } } ]
   annotatedPods: Granted
   annotationNamespaceSelector: { matchLabels: { platform: "yes" } }
   endpoints:

@@ -3,7 +3,7 @@
 //! Most of it is no pod's, and none of our business: what cannot be read passes, unless a pod sent it.
 
 use super::{
-    Address, Context, FamilyTables, Outcome, Seen, Tables, is_opened_by_nodes,
+    Address, Context, FamilyTables, Outcome, Seen, Tables, goes_into_tunnel, is_opened_by_nodes,
     sender::{self, Sender},
     sent, whole,
 };
@@ -11,7 +11,7 @@ use crate::{
     Hook,
     connection::FragmentWord,
     event::Reason,
-    identity::POD,
+    identity::{ENCAPSULATES, POD},
     mark::Stamp,
     packet::{self, Bytes, Fragment, Packet},
 };
@@ -78,7 +78,7 @@ fn with_packet<T: Tables, B: Bytes + ?Sized>(
             Err(reason) => unreadable(tables, context, reason),
         },
         _ => {
-            if way == Way::Opened && is_marked(tables, context) {
+            if way == Way::Opened && is_forged(tables, context) {
                 return unreadable(tables, context, Reason::ForgedMark);
             }
             let outcome = Outcome::allow(Reason::PassedOn);
@@ -89,8 +89,9 @@ fn with_packet<T: Tables, B: Bytes + ?Sized>(
 }
 
 #[inline(always)]
-fn is_marked<T: Tables>(tables: &T, context: &Context) -> bool {
-    tables.config().mark.stamp(context.mark) != Stamp::NONE
+fn is_forged<T: Tables>(tables: &T, context: &Context) -> bool {
+    let stamp = tables.config().mark.stamp(context.mark);
+    stamp != Stamp::NONE && !sender::may_encapsulate(tables, stamp)
 }
 
 /// What cannot be read is dropped if a pod sent it, else it is none of our business.
@@ -162,10 +163,10 @@ fn leave<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
             known => known,
         }
     };
-    // Whoever it is from: what policy says of a tunnel's port it does not say of what is inside.
+    // What policy says of a tunnel's port it does not say of what is inside: only who may encapsulate sends there.
     if sender != Sender::Unknown
-        && packet::is_tunnel(packet, &tables.config().tunnel_ports)
-        && is_opened_by_nodes(tables, &destination)
+        && goes_into_tunnel(tables, packet, &destination)
+        && !sender::may_encapsulate(tables, stamp)
     {
         return Outcome::deny(Reason::Encapsulation);
     }
@@ -191,7 +192,8 @@ fn enter<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     way: Way,
 ) -> Outcome {
     let stamp = tables.config().mark.stamp(context.mark);
-    if stamp != Stamp::NONE {
+    // What a pod that may encapsulate has sent here comes out as from anywhere else, and without its mark.
+    if stamp != Stamp::NONE && !(way == Way::Opened && sender::may_encapsulate(tables, stamp)) {
         return if way == Way::Opened {
             Outcome {
                 about: sender::number(tables, stamp),
@@ -208,7 +210,7 @@ fn enter<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     if packet::is_tunnel(packet, &tables.config().tunnel_ports)
         && tables
             .identity(&packet.source)
-            .is_some_and(|it| it & POD != 0)
+            .is_some_and(|it| it & (POD | ENCAPSULATES) == POD)
         && is_opened_by_nodes(tables, &packet.destination.mapped())
     {
         return Outcome::deny(Reason::Encapsulation);

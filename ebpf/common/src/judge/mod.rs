@@ -289,8 +289,8 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         {
             return Outcome::deny(Reason::SpoofedAddress);
         }
-        if packet::is_tunnel(packet, &tables.config().tunnel_ports)
-            && is_opened_by_nodes(tables, &destination)
+        if subject.record.flags & flags::ENCAPSULATES == 0
+            && goes_into_tunnel(tables, packet, &destination)
         {
             return Outcome::deny(Reason::Encapsulation);
         }
@@ -335,6 +335,13 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         }
         connection::track(tables, context, subject, packet, arrival)
     };
+    if from_pod
+        && subject.record.flags & flags::ENCAPSULATES != 0
+        && goes_into_tunnel(tables, packet, &packet.destination.mapped())
+    {
+        // Where it is opened, its sender is asked about again.
+        outcome.stamp = Stamp(subject.record.source);
+    }
     if arrival.metadata != 0 {
         // Where it leaves the node, its sender's grant is asked for again.
         outcome.stamp = Stamp(subject.record.source);
@@ -345,6 +352,13 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
         tables.remember_fragment(&whole(context, packet), word);
     }
     outcome
+}
+
+/// True for what a node's own tunnel device would open; `destination` is the packet's, IPv4 mapped.
+#[inline(always)]
+fn goes_into_tunnel<T: Tables, A>(tables: &T, packet: &Packet<A>, destination: &V6) -> bool {
+    packet::is_tunnel(packet, &tables.config().tunnel_ports)
+        && is_opened_by_nodes(tables, destination)
 }
 
 /// True if a node's own tunnel device would open what goes to this address (IPv4 mapped): the nodes' own, and what goes to

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     bits,
     connection::{ConnectionKey, NOBODY, verdict},
-    endpoint::{EndpointRecord, SourceWord},
+    endpoint::{EndpointRecord, SourceWord, flags},
     mark::Stamp,
     metadata::Grants,
     packet::{Bytes, Embedded, Packet},
@@ -211,6 +211,14 @@ pub(super) fn number<T: Tables>(tables: &T, stamp: Stamp) -> u32 {
 #[inline(always)]
 pub(super) fn grants<T: Tables>(tables: &T, place: u16) -> Grants {
     subject(tables, place).map_or(Grants::NONE, |subject| Grants(subject.record.grants))
+}
+
+/// True if a mark names a pod that may send encapsulated packets to nodes. What has lost its mark on the way may not be.
+#[inline(always)]
+pub(super) fn may_encapsulate<T: Tables>(tables: &T, stamp: Stamp) -> bool {
+    stamp.is_source()
+        && subject(tables, stamp.0)
+            .is_some_and(|subject| subject.record.flags & flags::ENCAPSULATES != 0)
 }
 
 /// The tuple by which a packet's sender is judged: its own, or that of the connection that an ICMP error is about, for it

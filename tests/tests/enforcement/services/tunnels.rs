@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use ringfence_agent::lab::{Lab, inside_netns, names};
+use ringfence_agent::lab::{Actor, Lab, OutsidePort, inside_netns, names, wire::Transport};
 use ringfence_tests::{
     agent::{Agent, get},
     lab::{addresses, eventually, small},
@@ -10,7 +10,10 @@ use ringfence_tests::{
 };
 
 use super::{Ways, agent_detach, lets_out, manifest, node, on_the_node, service, translate};
-use crate::{packets, pod, world};
+use crate::{
+    metadata::{endpoints, lab_spec},
+    packets, pod, world,
+};
 
 /// Ports of the two tunnels: the usual one, and one that only the device tells of.
 const USUAL: u16 = 4789;
@@ -117,6 +120,96 @@ fn no_pod_reaches_a_tunnel_of_the_node_by_any_way() {
         });
     }
     lab.down().unwrap();
+}
+
+#[test]
+fn a_pod_that_may_reaches_the_nodes_tunnel_and_what_is_behind_it_but_no_metadata() {
+    let mut spec = lab_spec("mayencap");
+    spec.outside[1].serves.push(OutsidePort {
+        protocol: Transport::Udp,
+        port: 80,
+    });
+    let lab = Lab::up(&spec).unwrap();
+    dig(&lab);
+    let pods = world(&["a", "b"]);
+    let may = |app: &str| {
+        pods.clone()
+            + &format!(
+                "---\napiVersion: ringfence.dev/v1alpha1\nkind: MetadataFirewall\nmetadata: {{ name: default }}\n\
+                 spec: {{ encapsulatingPods: [ {{ name: it, podSelector: {{ matchLabels: {{ app: {app} }} }} }} ] }}\n"
+            )
+    };
+    let ([a, _], [b, _]) = (addresses(1), addresses(2));
+    let usual: SocketAddr = (node()[0], USUAL).into();
+    // What is inside comes from an address that is nobody's.
+    let nobody: IpAddr = [10, 77, 0, 9].into();
+    let send = |who: &str, to: IpAddr| {
+        let payload = wrapped(7, nobody, to);
+        let netns = format!("{}{who}", names::netns_prefix(lab.name()));
+        inside_netns(&netns, || {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            for _ in 0..10 {
+                socket.send_to(&payload, usual)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    };
+    let heard = |who: &Actor| {
+        let visits = lab.served(who).unwrap().visits;
+        visits.iter().filter(|visit| visit.peer == nobody).count()
+    };
+    let agent = Agent::start(&lab, &may("a"), &[]);
+    eventually("the tunnels are guarded", || {
+        let shown = agent.ringfence(&["bpf", "show"]);
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        (shown.matches("-from_tunnel").count() == 2).then_some(())
+    });
+    eventually("what a sends comes out at b", || {
+        send("a", b);
+        (heard(&pod("b")) > 0).then_some(())
+    });
+    let before = refused(&agent);
+    send("b", a);
+    eventually("another pod is refused", || {
+        (refused(&agent) >= before + 10).then_some(())
+    });
+    assert_eq!(heard(&pod("a")), 0);
+    // What has come out has no grant, whoever put it in.
+    let imds = endpoints()[0];
+    let before = dropped_at_uplinks(&agent);
+    send("a", imds);
+    eventually("the uplink refuses it", || {
+        (dropped_at_uplinks(&agent) >= before + 10).then_some(())
+    });
+    let service = Actor::outside("metadata");
+    assert_eq!(heard(&service), 0);
+    agent.edit("manifests.yaml", &may("nobody"));
+    eventually("a may no longer", || {
+        let before = refused(&agent);
+        send("a", b);
+        (refused(&agent) >= before + 10).then_some(())
+    });
+    drop(agent);
+    assert!(agent_detach(&lab).status.success());
+    eventually(
+        "without enforcement it gets there: the test would see it",
+        || {
+            send("a", imds);
+            (heard(&service) > 0).then_some(())
+        },
+    );
+    lab.down().unwrap();
+}
+
+/// Packets to metadata services that were refused where they would have left the node.
+fn dropped_at_uplinks(agent: &Agent) -> u64 {
+    let metrics = get(&agent.run_dir(), "/metrics").expect("the agent answers");
+    metrics
+        .lines()
+        .filter(|line| line.contains("\"metadata\"") && line.contains("to_host"))
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+        .sum()
 }
 
 /// Packets that were refused for a tunnel's sake.

@@ -1,9 +1,12 @@
 use super::*;
 use crate::{
+    args::RoleFormat,
     compile::{self, AnnotatedPods, Options},
     index,
     watch::Options as Reading,
 };
+
+const KUBE2IAM: Broker = Broker::Kube2iam(RoleFormat::Glob);
 
 const CLUSTER: &str = "\
 apiVersion: v1
@@ -12,7 +15,7 @@ metadata: { name: shop }
 ---
 apiVersion: v1
 kind: Namespace
-metadata: { name: dns, annotations: { iam.amazonaws.com/permitted: '^dns-.*$' } }
+metadata: { name: dns, annotations: { iam.amazonaws.com/permitted: 'dns-.*', iam.amazonaws.com/allowed-roles: '[\"dns-*\"]' } }
 ---
 apiVersion: v1
 kind: Namespace
@@ -109,7 +112,7 @@ fn granted(snapshot: &Snapshot) -> Vec<String> {
 fn what_is_printed_grants_those_pods_and_no_others() {
     let cluster = cluster();
     let (snapshot, details) = read(&[&cluster]);
-    let printed = report(&snapshot, &details, &["imds".to_owned()]).unwrap();
+    let printed = report(&snapshot, &details, &["imds".to_owned()], KUBE2IAM).unwrap();
     let (snapshot, _) = read(&[&cluster, &printed]);
     let mut expect: Vec<String> = PODS
         .iter()
@@ -119,7 +122,9 @@ fn what_is_printed_grants_those_pods_and_no_others() {
     expect.sort();
     assert_eq!(granted(&snapshot), expect, "{printed}");
     assert!(
-        printed.contains("# left out: pod dns-2: its namespace does not permit role admin\n"),
+        printed.contains(
+            "# left out: pod dns-2: kube2iam gives it nothing: iam.amazonaws.com/allowed-roles of its namespace does not list role admin\n"
+        ),
         "{printed}"
     );
     // Whom nothing tells from others asks, and only he.
@@ -143,7 +148,7 @@ fn many_service_accounts_take_several_objects() {
         ));
     }
     let (snapshot, details) = read(&[&text]);
-    let printed = report(&snapshot, &details, &["imds".to_owned()]).unwrap();
+    let printed = report(&snapshot, &details, &["imds".to_owned()], KUBE2IAM).unwrap();
     let (snapshot, _) = read(&[&text, &printed]);
     assert_eq!(snapshot.grants.len(), 3);
     assert_eq!(granted(&snapshot).len(), 70);
@@ -152,10 +157,26 @@ fn many_service_accounts_take_several_objects() {
 #[test]
 fn nobody_served_is_said() {
     let (snapshot, details) = read(&[CLUSTER]);
-    let printed = report(&snapshot, &details, &[]).unwrap();
+    let printed = report(&snapshot, &details, &[], KUBE2IAM).unwrap();
     assert!(
         printed.lines().all(|line| line.starts_with('#')),
         "{printed}"
     );
     assert!(printed.contains("No pod"));
+}
+
+#[test]
+fn kiam_serves_nobody_whose_namespace_does_not_permit_his_role() {
+    let cluster = cluster();
+    let (snapshot, details) = read(&[&cluster]);
+    let printed = report(&snapshot, &details, &["imds".to_owned()], Broker::Kiam).unwrap();
+    let (after, _) = read(&[&cluster, &printed]);
+    assert_eq!(granted(&after), ["dns/dns-1"], "{printed}");
+    for says in [
+        "# left out: pod dns-2: kiam gives it nothing: iam.amazonaws.com/permitted of its namespace does not match role admin\n",
+        "# left out: pod web-1: kiam gives it nothing: its namespace has no iam.amazonaws.com/permitted, without which kiam permits no role\n",
+        "name: kiam-dns\n",
+    ] {
+        assert!(printed.contains(says), "{says}{printed}");
+    }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{
-    Expiry, Labels, MetadataEndpoint, MetadataFirewall, Namespace, Operator, Origin, Requirement,
+    Expiry, MetadataEndpoint, MetadataFirewall, NamedPods, Namespace, Operator, Origin, Requirement,
 };
 
 fn platform() -> Selector {
@@ -239,4 +239,77 @@ fn pods_of_the_nodes_network_have_what_the_firewall_says_and_what_grants_name() 
         panic!("one");
     };
     assert_eq!(only.by, Grantor::HostNetwork);
+}
+
+#[test]
+fn exceptions_turn_what_the_nodes_network_is_worth_round_for_the_pods_that_they_name() {
+    let exception = |name: &str, namespaces, pods| NamedPods {
+        name: name.into(),
+        namespaces,
+        pods,
+    };
+    let firewall = |host_network_granted| MetadataFirewall {
+        host_network_granted,
+        host_network_exceptions: vec![
+            exception("platform", platform(), Selector::default()),
+            exception("named", Selector::default(), platform()),
+        ],
+        ..MetadataFirewall::default()
+    };
+    let options = Options {
+        annotated_pods: AnnotatedPods::None,
+        ..Options::default()
+    };
+    for (namespace, labelled, host_network, by) in [
+        ("dns", false, true, Some("platform")),
+        ("shop", true, true, Some("named")),
+        ("shop", false, true, None),
+        // A network of its own: neither the field nor its exceptions are about it.
+        ("dns", true, false, Some("")),
+    ] {
+        let mut pod = Pod {
+            host_network,
+            ..pod(namespace, "other", "")
+        };
+        if labelled {
+            pod.labels = Labels::from([("platform".into(), "yes".into())]);
+        }
+        for allow in [false, true] {
+            let mut snapshot = snapshot();
+            snapshot.firewalls.insert("default".into(), firewall(allow));
+            let found = grants_of(&pod, &snapshot, &Metadata::of(&snapshot), &options);
+            let found: Vec<Grantor> = found.into_iter().map(|it| it.by).collect();
+            let expect = match (by, allow) {
+                (Some(""), _) | (Some(_), true) | (None, false) => vec![],
+                (Some(name), false) => vec![Grantor::HostNetworkException(name.into())],
+                (None, true) => vec![Grantor::HostNetwork],
+            };
+            assert_eq!(
+                found, expect,
+                "{namespace} {labelled} {host_network} {allow}"
+            );
+            // A grant by name is beside all that.
+            snapshot.grants.insert("g".into(), grant("g"));
+            assert_eq!(of(&pod, &snapshot, &options).reach.len(), 4);
+        }
+    }
+}
+
+#[test]
+fn the_agents_own_pod_has_everything_and_no_other_pod_by_its_name() {
+    let options = Options {
+        annotated_pods: AnnotatedPods::None,
+        agent: Some(pod("dns", "", "").key),
+        ..Options::default()
+    };
+    for (namespace, host_network, expect) in
+        [("dns", true, 4), ("dns", false, 4), ("shop", true, 0)]
+    {
+        let pod = Pod {
+            host_network,
+            ..pod(namespace, "other", "")
+        };
+        let found = of(&pod, &snapshot(), &options);
+        assert_eq!(found.reach.len(), expect, "{namespace} {host_network}");
+    }
 }
