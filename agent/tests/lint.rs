@@ -238,12 +238,12 @@ fn cases() -> Vec<(&'static str, String, String)> {
         ),
         (
             "ZF020",
-            firewall("hostNetworkExceptions:\n  - name: a\n    podSelector: { matchLabels: { app: web } } # here"),
+            firewall("hostNetworkExceptions:\n  - name: a # here\n    podSelector: { matchLabels: { app: web } }"),
             firewall("hostNetworkExceptions:\n  - name: a\n    podSelector: { matchLabels: { app: cni } }"),
         ),
         (
             "ZF020",
-            firewall("encapsulatingPods:\n  - name: a\n    podSelector: { matchLabels: { app: cni } } # here"),
+            firewall("encapsulatingPods:\n  - name: a # here\n    podSelector: { matchLabels: { app: cni } }"),
             firewall("encapsulatingPods:\n  - name: a\n    podSelector: { matchLabels: { app: web } }"),
         ),
         (
