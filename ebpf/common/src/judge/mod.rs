@@ -337,9 +337,9 @@ fn weigh<T: Tables + FamilyTables<A>, B: Bytes + ?Sized, A: Address>(
     };
     if from_pod
         && subject.record.flags & flags::ENCAPSULATES != 0
-        && goes_into_tunnel(tables, packet, &packet.destination.mapped())
+        && packet::is_tunnel(packet, &tables.config().tunnel_ports)
     {
-        // Where it is opened, its sender is asked about again.
+        // Where it is opened, its sender is asked about again. Whether a node opens it is not asked here: the stack is small.
         outcome.stamp = Stamp(subject.record.source);
     }
     if arrival.metadata != 0 {
