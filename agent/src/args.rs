@@ -29,7 +29,7 @@ pub const STATE_DIR: &str = "/var/lib/ringfence";
 pub const CNI_DIR: &str = "/etc/cni/net.d";
 /// Bits of the packet mark that carry the sending pod unless told otherwise.
 pub const MARK_SOURCE_MASK: &str = "0x3fff0000";
-/// Bit of the packet mark that proves a metadata grant unless told otherwise.
+/// Bit of the packet mark that says that an audit has told of a packet's flow, unless told otherwise.
 pub const MARK_PROOF_MASK: &str = "0x40000000";
 
 /// Ringfence keeps pods' traffic within policy, in the kernel.
@@ -308,7 +308,7 @@ pub struct CheckArgs {
     /// Bits of the packet mark that shall carry the sending pod.
     #[arg(long, value_name = "HEX", default_value = MARK_SOURCE_MASK)]
     pub mark_source_mask: String,
-    /// Bit of the packet mark that shall prove a metadata grant.
+    /// Bit of the packet mark that shall say that an audit has told of a packet's flow.
     #[arg(long, value_name = "HEX", default_value = MARK_PROOF_MASK)]
     pub mark_proof_mask: String,
     /// How to print.

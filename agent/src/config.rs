@@ -183,11 +183,13 @@ impl Config {
             .help("name the root of the node's cgroups (cgroup v2) with --node-cgroup DIR, or take audit"));
         }
         let pod_processes = pod_processes == Switch::On;
+        let is_root_given = cgroup_root.is_some();
         let (cgroup_root, no_cgroup) = match parse_cgroup_root(cgroup_root)? {
             Ok(root) => (Some(root), String::new()),
             Err(why) => (None, why),
         };
-        if pod_processes && cgroup_root.is_none() {
+        // Where a root was asked for and there can be none, the agent does without what needs it, and `status` says why.
+        if pod_processes && !is_root_given {
             return Err(
                 Failure::new("pods are looked for by processes below an unknown cgroup")
                     .at("--pod-processes on")

@@ -143,7 +143,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand lab; and __fish_seen
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l bpffs -d 'Directory where the pins shall be' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l cni-dir -d 'Directory of the container network\'s configuration' -r -f -a "(__fish_complete_directories)"
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-source-mask -d 'Bits of the packet mark that shall carry the sending pod' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-proof-mask -d 'Bit of the packet mark that shall prove a metadata grant' -r
+complete -c ringfence -n "__fish_ringfence_using_subcommand check" -l mark-proof-mask -d 'Bit of the packet mark that shall say that an audit has told of a packet\'s flow' -r
 complete -c ringfence -n "__fish_ringfence_using_subcommand check" -s o -l output -d 'How to print' -r -f -a "table\t'For people'
 json\t'JSON with apiVersion and kind'
 yaml\t'The same as YAML'"
@@ -320,7 +320,7 @@ complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish
 kiam\t'kiam: pods\' annotation `iam.amazonaws.com/role`, namespaces\' `iam.amazonaws.com/permitted`, without which they get no role'
 audit\t'Directly, while the MetadataFirewall is in Audit: what the agents have seen since they started'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l endpoint -d 'The endpoint that these grants open, of the built-in catalogue or of the MetadataFirewall; may be repeated. Without: imds; of audit, whatever was reached' -r
-complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l namespace-restriction-format -d 'What kube2iam takes `iam.amazonaws.com/allowed-roles` for: what its flag of this name says' -r -f -a "glob\t'Names and ARNs in which `*` stands for anything'
+complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l namespace-restriction-format -d 'What kube2iam takes `iam.amazonaws.com/allowed-roles` for: what its flag of this name says; without: glob. Only with --from kube2iam' -r -f -a "glob\t'Names and ARNs in which `*` stands for anything'
 regexp\t'Regular expressions, of which one has to be found in the role\'s name or ARN'"
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -s f -l filename -d 'Ask manifests instead of an agent: file or directory of YAML; `-` is standard input. May be repeated' -r -F
 complete -c ringfence -n "__fish_ringfence_using_subcommand metadata; and __fish_seen_subcommand_from report" -l run-dir -d 'Directory of the agent\'s socket. Without it: /run/ringfence, or the one lab that runs' -r -f -a "(__fish_complete_directories)"

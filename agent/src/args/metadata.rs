@@ -21,7 +21,7 @@ pub enum MetadataVerb {
     /// With --from it prints the MetadataAccess objects to write instead, as YAML: of kube2iam or kiam, for the pods that it serves now,
     /// and of those that it does not serve why not; of audit, for the pods that have reached metadata in Audit and have no grant.
     ///
-    /// Exit codes: 0 all of it, 2 not every agent answered, or not everything is remembered.
+    /// Exit codes: 0 all of it, 2 not every agent answered, or, with --from audit, not everything is remembered.
     Report(MetadataReportArgs),
     /// Put up at boot, before the kubelet and without an agent, what denies metadata to pods that nobody knows yet. Needs: root.
     ///
@@ -118,9 +118,9 @@ pub struct MetadataReportArgs {
     /// audit, whatever was reached.
     #[arg(long, value_name = "NAME", requires = "from")]
     pub endpoint: Vec<String>,
-    /// What kube2iam takes `iam.amazonaws.com/allowed-roles` for: what its flag of this name says.
-    #[arg(long, value_enum, value_name = "FORMAT", requires = "from", default_value_t = RoleFormat::Glob)]
-    pub namespace_restriction_format: RoleFormat,
+    /// What kube2iam takes `iam.amazonaws.com/allowed-roles` for: what its flag of this name says; without: glob. Only with --from kube2iam.
+    #[arg(long, value_enum, value_name = "FORMAT", requires = "from")]
+    pub namespace_restriction_format: Option<RoleFormat>,
     /// What is asked.
     #[command(flatten)]
     pub source: MetadataSource,

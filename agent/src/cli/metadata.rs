@@ -24,7 +24,7 @@ use crate::{
     admin::metadata::{Metadata, MetadataGrant, MetadataPod, MetadataTried, through},
     args::{
         Manifests, MetadataBroker, MetadataReportArgs, MetadataSource, MetadataVerb, OutputArgs,
-        Switch, WhoCanArgs,
+        RoleFormat, Switch, WhoCanArgs,
     },
     compile,
 };
@@ -32,13 +32,17 @@ use crate::{
 pub(super) fn run(verb: &MetadataVerb) -> Outcome {
     match verb {
         MetadataVerb::WhoCan(args) => who_can(args),
-        MetadataVerb::Report(args) => match args.from {
-            None => report(args),
-            Some(MetadataBroker::Audit) => audit::run(args),
-            Some(MetadataBroker::Kiam) => kube2iam::run(args, Broker::Kiam),
-            Some(MetadataBroker::Kube2iam) => {
-                kube2iam::run(args, Broker::Kube2iam(args.namespace_restriction_format))
+        MetadataVerb::Report(args) => match (args.from, args.namespace_restriction_format) {
+            (Some(MetadataBroker::Kube2iam), format) => {
+                let format = format.unwrap_or(RoleFormat::Glob);
+                kube2iam::run(args, Broker::Kube2iam(format))
             }
+            (_, Some(_)) => Err(Failure::new("only kube2iam reads roles in two ways")
+                .at("--namespace-restriction-format")
+                .help("leave it out, or take --from kube2iam")),
+            (Some(MetadataBroker::Kiam), None) => kube2iam::run(args, Broker::Kiam),
+            (Some(MetadataBroker::Audit), None) => audit::run(args),
+            (None, None) => report(args),
         },
         MetadataVerb::Guard(args) => guard::run(args),
     }

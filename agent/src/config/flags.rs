@@ -103,7 +103,7 @@ pub(super) fn parse_cgroup_root(
     given.map(Ok).or_else(|error| match cgroup2::pods_root_of_version_1() {
         // The other layers are better than no agent.
         Ok(Some(found)) => Ok(Err(format!(
-            "pods have cgroups of version 1 only ({}), where nothing can be attached",
+            "pods have cgroups of version 1 only ({}), where nothing can be attached and no pod is found by its processes",
             found.display()
         ))),
         _ => Err(Failure::new(format!("the pods' cgroups cannot be found: {error:#}"))

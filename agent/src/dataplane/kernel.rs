@@ -159,6 +159,16 @@ impl Dataplane {
     }
 
     fn program(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
+        let programmed = self.carry_out(desired);
+        if programmed.is_err() && self.config.metadata_audit != 0 && !desired.metadata.audited {
+            // Whatever else does not fit or is refused: what was let through for being audited no longer is.
+            self.audit_metadata(false)?;
+            self.planner.lost(installed::read(&self.maps)?);
+        }
+        programmed
+    }
+
+    fn carry_out(&mut self, desired: &Desired) -> Result<Applied, KernelError> {
         let start = Instant::now();
         let mut in_force = None;
         let grants = self.find_cgroups(desired);
@@ -185,10 +195,7 @@ impl Dataplane {
                     await_grace();
                     Ok(())
                 }
-                [Op::MetadataAudit(audited)] => self.configure(Config {
-                    metadata_audit: u32::from(*audited),
-                    ..self.config
-                }),
+                [Op::MetadataAudit(audited)] => self.audit_metadata(*audited),
                 ops => self.maps.execute_all(ops),
             };
             if matches!(ops, [Op::Done(_)]) {

@@ -39,7 +39,8 @@ use std::{
 
 use self::{check::Findings, moments::Moments};
 use crate::{
-    model::{Diagnostic, Interner, Snapshot},
+    api,
+    model::{Diagnostic, Enforcement, Interner, MetadataFirewall, Snapshot},
     watch::{self, Broken, Event, Kind, Object, ObjectKey, Read, Revision, Revisions, Versions},
 };
 
@@ -269,8 +270,31 @@ impl Index {
                     }
                     _ => None,
                 };
-                self.refuse(read.key.clone(), found, substitute)
+                let ended = self.end_audit(read);
+                self.refuse(read.key.clone(), found, substitute) | ended
             }
+        }
+    }
+
+    /// Ends an audit of the metadata firewall that an object asks for no longer, though the rest of the object cannot be used: its last
+    /// good state would go on to let everything through. True if there was one.
+    fn end_audit(&mut self, read: &Read) -> bool {
+        let Object::MetadataFirewall(object) = &read.object else {
+            return false;
+        };
+        let firewalls = &mut self.snapshot.firewalls;
+        match firewalls.get(&read.key.name) {
+            Some(kept)
+                if kept.enforcement == Enforcement::Audit
+                    && object.spec.enforcement != api::Enforcement::Audit =>
+            {
+                let ended = MetadataFirewall {
+                    enforcement: Enforcement::Enforce,
+                    ..kept.clone()
+                };
+                firewalls.set(read.key.name.clone(), ended)
+            }
+            _ => false,
         }
     }
 

@@ -267,6 +267,19 @@ fn grants_for_what_kube2iam_serves_name_endpoints_that_there_are() {
     ] {
         assert!(err.contains(says), "{err}");
     }
+    let (out, err, code) = say(&[
+        "metadata",
+        "report",
+        "--from",
+        "kiam",
+        "--namespace-restriction-format",
+        "glob",
+    ]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    assert!(
+        err.contains("only kube2iam reads roles in two ways"),
+        "{err}"
+    );
     // Of the same pod kiam thinks otherwise.
     let (out, err, code) = say(&["metadata", "report", "--from", "kiam"]);
     assert_eq!(code, 0, "{err}");

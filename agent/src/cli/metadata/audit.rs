@@ -14,6 +14,7 @@ use super::{
     super::failure::{Failure, Outcome},
     ask,
     grants::{self, Wording, lasting, one_line},
+    no_endpoint,
 };
 use crate::{
     admin::metadata::{Metadata, MetadataNeighbour, MetadataTried},
@@ -29,6 +30,14 @@ pub(super) fn run(args: &MetadataReportArgs) -> Outcome {
         );
     }
     let (metadata, code) = ask(&args.source)?;
+    let names = || metadata.endpoints.iter().map(|it| it.name.as_str());
+    if let Some(unknown) = args
+        .endpoint
+        .iter()
+        .find(|it| !names().any(|name| name == **it))
+    {
+        return Err(no_endpoint(unknown, names(), ""));
+    }
     let text = report(&metadata, &args.endpoint)?;
     let mut out = io::stdout().lock();
     write!(out, "{text}")?;

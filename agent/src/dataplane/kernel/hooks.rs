@@ -197,11 +197,24 @@ impl Dataplane {
 
     /// Tells the programs something else than before.
     pub(super) fn configure(&mut self, config: Config) -> Result<(), KernelError> {
-        if config != self.config {
-            let told = self.maps.config.set(0, config, 0);
-            told.map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
-            self.config = config;
+        if config == self.config {
+            return Ok(());
         }
+        self.tell(config)
+    }
+
+    /// Begins or ends an audit of the metadata firewall, also if somebody else has written there what we know nothing of.
+    pub(super) fn audit_metadata(&mut self, audited: bool) -> Result<(), KernelError> {
+        self.tell(Config {
+            metadata_audit: u32::from(audited),
+            ..self.config
+        })
+    }
+
+    fn tell(&mut self, config: Config) -> Result<(), KernelError> {
+        let told = self.maps.config.set(0, config, 0);
+        told.map_err(|error| KernelError::Other(format!("map CONFIG: {error}")))?;
+        self.config = config;
         Ok(())
     }
 

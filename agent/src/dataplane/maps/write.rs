@@ -1,4 +1,4 @@
-//! Single writes: what is already so is not written again, and what is gone is no error.
+//! Writes, of one element and of many in one call: what is gone already is no error to whoever removes it.
 
 use std::io;
 

@@ -155,6 +155,27 @@ fn a_broken_one_keeps_the_last_good_state_and_is_told_otherwise() {
     );
 }
 
+#[test]
+fn an_audit_ends_with_a_version_that_does_not_ask_for_it_and_cannot_be_used() {
+    let firewall = |spec: &str| Event::Apply(Box::new(one("MetadataFirewall", "default", spec)));
+    let twice = "endpoints: [ { name: a, addresses: [ 192.0.2.1 ] }, { name: b, addresses: [ 192.0.2.1 ] } ]";
+    for (refused, ends) in [
+        ("enforcement: Disabled".to_owned(), true),
+        (twice.to_owned(), true),
+        (format!("enforcement: Audit, {twice}"), false),
+    ] {
+        let mut index = Index::default();
+        index.apply(firewall("enforcement: Audit, hostNetworkPods: Allow"));
+        assert_eq!(index.diagnostics(), []);
+        assert!(index.apply(firewall(&refused)), "{refused}: is news");
+        let kept = &index.snapshot().firewalls["default"];
+        let audited = kept.enforcement == Enforcement::Audit;
+        assert_eq!(audited, !ends, "{refused}");
+        assert!(kept.host_network_granted, "the rest stays");
+        assert_ne!(index.diagnostics(), [], "{refused}");
+    }
+}
+
 fn one(kind: &str, name: &str, spec: &str) -> Read {
     objects(&format!(
         "apiVersion: ringfence.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"

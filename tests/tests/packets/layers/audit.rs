@@ -2,7 +2,11 @@
 
 use ringfence_agent::dataplane::{EventView, Kernel as _};
 use ringfence_common::cell::{Tier, Verdict};
-use ringfence_tests::packet::{frame, udp_datagram, v4};
+use ringfence_tests::{
+    desk::options,
+    packet::{frame, udp_datagram, v4},
+    sandbox::sandbox,
+};
 
 use super::{super::at, *};
 
@@ -166,5 +170,33 @@ fn an_audit_lets_through_nothing_that_something_else_refuses() {
         assert_eq!(events.len(), 1, "{events:?}");
         assert_eq!(events[0].verdict, Verdict::Deny);
         assert_ne!(events[0].reason, Reason::Metadata, "policy says it");
+    });
+}
+
+#[test]
+fn an_audit_ends_though_what_comes_with_its_end_does_not_fit() {
+    sandbox(|bpffs| {
+        let mut options = options(bpffs);
+        options.limits.cells = 16;
+        let mut desk = Desk::with(&options, &with(WORLD, "Audit"));
+        let place = Stamp(desk.place());
+        let asks = |desk: &Desk| passes(desk, "from_pod", &syn(0, "169.254.169.254"), OWN, place);
+        assert!(asks(&desk));
+        let ports: String = (0..40).map(|port| format!("  - {{ ports: [ {{ port: {} }} ], from: [ {{ ipBlock: {{ cidr: 203.0.113.{port}/32 }} }} ] }}\n", 2 * port + 1)).collect();
+        let large = format!(
+            "{WORLD}---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{ name: large, namespace: shop }}\n\
+             spec:\n  podSelector: {{ matchLabels: {{ app: cart }} }}\n  ingress:\n{ports}"
+        );
+        // What does not fit beside an audit changes nothing.
+        let audited = desk.compile(&with(&large, "Audit"));
+        assert!(desk.kernel.apply(&audited).is_err() && asks(&desk));
+        let ended = desk.compile(&with(&large, "Enforce"));
+        for _ in 0..2 {
+            let refused = desk.kernel.apply(&ended).expect_err("it has room for 16");
+            assert!(refused.to_string().contains("CELLS"), "{refused}");
+            assert!(!asks(&desk));
+        }
+        desk.apply(&with(WORLD, "Audit"));
+        assert!(asks(&desk));
     });
 }
