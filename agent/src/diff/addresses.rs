@@ -158,7 +158,7 @@ impl Builder<'_> {
         self.beside.push(Op::Identity(identity, digest));
         for &table in &tables.leaving {
             let class = self.installed.classes.of(table).class(old);
-            self.class(table, [(identity, class.into())].into_iter());
+            self.classes_in(table, [(identity, class.into())].into_iter());
         }
         identity
     }
@@ -232,13 +232,13 @@ impl Builder<'_> {
             let table = &desired.tables[number];
             let signatures = identities.signatures.iter();
             let classes = signatures.map(|(&identity, &it)| (identity, table.class(it)));
-            self.class(id, classes);
+            self.classes_in(id, classes);
         }
         self.check_classes(self.after.classes.len())
     }
 
     /// Gives identities their classes in a table; how many entries more that takes.
-    pub(super) fn class(
+    pub(super) fn classes_in(
         &mut self,
         table: u32,
         classes: impl Iterator<Item = (Identity, usize)>,

@@ -272,10 +272,10 @@ impl Step<'_> {
                     let known = self.memory.identities.get(signature);
                     known.into_iter().flatten().map(move |&it| (it, class))
                 });
-                most += self.builder.class(id, known);
+                most += self.builder.classes_in(id, known);
             }
             let classes = new.iter().map(|&(it, of)| (it, table.class(of)));
-            most += self.builder.class(id, classes);
+            most += self.builder.classes_in(id, classes);
             if stays && self.builder.tells_apart(id, identities) {
                 shaken.insert(id);
             }

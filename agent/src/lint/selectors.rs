@@ -21,12 +21,12 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
         let mut pods = snapshot.pods.values();
         pods.any(|pod| pod.is_running() && !pod.host_network && selects(pod))
     };
-    let is_in_both = |pod: &Pod, namespaces: &Selector, pods: &Selector| {
-        namespaces.matches(&namespace_labels(snapshot, &pod.key.namespace))
-            && pods.matches(&pod.labels)
+    let in_both = |namespaces: &Selector, pods: &Selector| {
+        any(&|pod| {
+            namespaces.matches(&namespace_labels(snapshot, &pod.key.namespace))
+                && pods.matches(&pod.labels)
+        })
     };
-    let in_both =
-        |namespaces: &Selector, pods: &Selector| any(&|pod| is_in_both(pod, namespaces, pods));
     let nobody = |object: &str, field: &str| {
         let message = "this selects no pod of these manifests";
         look.finding(&NOBODY_SELECTED, object, field, message)
@@ -63,8 +63,11 @@ pub(super) fn find(look: &Look<'_>) -> Vec<Finding> {
         let object = format!("MetadataFirewall/{name}");
         for (index, named) in firewall.host_network_exceptions.iter().enumerate() {
             let mut pods = snapshot.pods.values();
-            let is_it = |pod: &Pod| is_in_both(pod, &named.namespaces, &named.pods);
-            if !pods.any(|pod| pod.is_running() && pod.host_network && is_it(pod)) {
+            let names = |pod: &Pod| {
+                let namespace = namespace_labels(snapshot, &pod.key.namespace);
+                pod.is_running() && pod.host_network && named.has(&namespace, &pod.labels)
+            };
+            if !pods.any(names) {
                 let message = "this selects no pod of these manifests that has its node's network";
                 let field = format!("spec.hostNetworkExceptions[{index}]");
                 found.push(look.finding(&NOBODY_SELECTED, &object, &field, message));

@@ -22,7 +22,7 @@ pub struct Reached(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    known: BTreeMap<(String, Option<String>), Times>,
+    known: BTreeMap<Who, Times>,
     forgotten: u64,
 }
 

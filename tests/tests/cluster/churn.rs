@@ -131,12 +131,16 @@ fn two_hundred_pods_leave_nothing_behind_also_over_an_agent_that_is_killed() {
     let kubelet = Kubelet::of(&api, &node);
     let names: Vec<String> = (0..TOGETHER).map(|number| format!("p{number}")).collect();
     let pods: Vec<&str> = names.iter().map(String::as_str).collect();
+    let alone = Left::of(&agent);
     // Once for what is there from then on.
     let running = kubelet.start(&pods, "guest");
     guarded(&agent, &running);
     kubelet.end(running, End::Graceful);
     guarded(&agent, &[]);
-    let (before, open) = (Left::of(&agent), descriptors(&agent));
+    let before = patiently("the devices of the first are gone", || {
+        Some(Left::of(&agent)).filter(|now| now.pins_what(&alone))
+    });
+    let open = descriptors(&agent);
 
     for round in 0..ROUNDS {
         let end = [End::Graceful, End::Forced][round % 2];

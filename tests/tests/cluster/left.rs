@@ -18,13 +18,15 @@ pub struct Left {
 }
 
 impl Left {
-    /// True if nothing has been added to what was left before: an object, or a pod's device, may have been about to go by then.
+    /// True if nothing has been added to what was left before: an object may have been about to go by then.
     pub fn is_no_more_than(&self, before: &Self) -> bool {
-        let entries = |(name, count): (&String, &u64)| before.entries.get(name) >= Some(count);
-        let objects = |(kind, count): (&String, &usize)| before.objects.get(kind) >= Some(count);
-        self.pins.iter().all(|pin| before.pins.contains(pin))
-            && self.objects.iter().all(objects)
-            && self.entries.iter().all(entries)
+        let more = |(name, count): (&String, &u64)| before.entries.get(name) < Some(count);
+        self.pins == before.pins && self.objects == before.objects && !self.entries.iter().any(more)
+    }
+
+    /// True if the same is pinned: devices of pods that have gone are no longer guarded.
+    pub fn pins_what(&self, other: &Self) -> bool {
+        self.pins == other.pins
     }
 
     /// What there is now.

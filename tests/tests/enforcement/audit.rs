@@ -3,10 +3,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use ringfence_agent::lab::{
-    Lab, names,
-    wire::{Stream, Transport},
-};
+use ringfence_agent::lab::{Lab, names, wire::Transport};
 use ringfence_tests::{
     agent::Agent,
     lab::{binary, eventually},
@@ -15,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     attempt, flows_on,
-    metadata::{endpoints, lab, may_ask, shell_in, visitors, world},
+    metadata::{endpoints, lab, may_ask, shell_in, stream, visitors, world},
     pod, report as stream_report, stands_still,
 };
 
@@ -43,19 +40,6 @@ fn await_told(agent: &Agent, pod: &str, times: u64) {
     let told = || reached(agent, pod)?["reached"][0]["times"].as_u64();
     let found = eventually("flows are told of", || told().filter(|it| *it >= times));
     assert!(found < 2 * times, "{pod}: each once, not {found} times");
-}
-
-fn stream(lab: &Lab, who: &str) {
-    let question = Stream {
-        id: "s".to_owned(),
-        protocol: Transport::Tcp,
-        from: None,
-        to: endpoints()[0],
-        port: 80,
-        interval_ms: 5,
-    };
-    lab.stream(&pod(who), question).expect("the lab obeys");
-    flows_on(lab, "s", &pod(who), 10);
 }
 
 #[test]
@@ -96,7 +80,7 @@ fn an_audit_lets_pods_through_and_tells_and_its_end_takes_that_back() {
     }
 
     // What is in force stays so without an agent, and with the next one.
-    stream(&lab, "a");
+    stream(&lab, &pod("a"), 10);
     agent.kill();
     assert!(may_ask(&lab, "b"));
     agent.spawn();
@@ -187,7 +171,7 @@ fn the_grants_that_an_audit_prints_keep_open_what_was_used_and_nothing_else() {
     let lab = lab("auditgrants");
     let pods = world(false);
     let agent = Agent::start(&lab, &(pods.clone() + AUDIT), &[]);
-    stream(&lab, "a");
+    stream(&lab, &pod("a"), 10);
     eventually("it is told of", || reached(&agent, "t/a"));
     let table = agent.ringfence(&["metadata", "report"]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();

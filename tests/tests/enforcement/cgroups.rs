@@ -10,6 +10,7 @@ use ringfence_agent::lab::{Lab, names};
 use ringfence_tests::agent::{Agent, get};
 
 use super::{
+    layers::standing,
     metadata::{endpoints, lab, shell_in, visitors, world},
     pod_manifest,
 };
@@ -129,15 +130,6 @@ fn netns(lab: &Lab, name: &str, host: bool) -> String {
     } else {
         format!("{}{name}", names::netns_prefix(lab.name()))
     }
-}
-
-fn standing(agent: &Agent) -> Vec<String> {
-    let status = agent.json(&["status"]);
-    let layers = status["metadataLayers"].as_array().expect("a list");
-    let standing = layers.iter().filter(|layer| layer["stands"] == true);
-    standing
-        .map(|layer| layer["name"].as_str().expect("a word").to_owned())
-        .collect()
 }
 
 fn metric(agent: &Agent, layer: &str) -> Option<String> {

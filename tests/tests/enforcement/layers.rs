@@ -9,15 +9,12 @@ use std::{
 };
 
 use nix::sched::{CloneFlags, setns};
-use ringfence_agent::lab::{
-    Lab, names,
-    wire::{Stream, Transport},
-};
+use ringfence_agent::lab::{Lab, names};
 use ringfence_tests::{agent::Agent, lab::eventually};
 
 use super::{
     flows_on,
-    metadata::{endpoints, lab_spec, shell_in, visitors, world},
+    metadata::{endpoints, lab_spec, shell_in, stream, visitors, world},
     pod, stands_still,
 };
 
@@ -51,7 +48,7 @@ impl Drop for Cgroups {
 }
 
 /// The layers that stand, as `status` has them.
-fn standing(agent: &Agent) -> Vec<String> {
+pub(super) fn standing(agent: &Agent) -> Vec<String> {
     let status = agent.json(&["status"]);
     let layers = status["metadataLayers"].as_array().expect("a list");
     let standing = layers.iter().filter(|layer| layer["stands"] == true);
@@ -141,16 +138,7 @@ fn a_socket_that_is_older_than_the_agent_is_held_by_its_packets() {
     let lab = Lab::up(&lab_spec("older")).unwrap();
     let who = ["a", "b"].map(pod);
     for actor in &who {
-        let question = Stream {
-            id: "s".to_owned(),
-            protocol: Transport::Tcp,
-            from: None,
-            to: endpoints()[0],
-            port: 80,
-            interval_ms: 5,
-        };
-        lab.stream(actor, question).unwrap();
-        flows_on(&lab, "s", actor, 3);
+        stream(&lab, actor, 3);
     }
     let agent = Agent::start(&lab, &world(true), &["--metadata-layers", "socket-packets"]);
     stands_still(&lab, "s", &who[1]);

@@ -65,6 +65,20 @@ pub(super) fn visitors(lab: &Lab) -> usize {
         .len()
 }
 
+/// Begins a stream `s` to the service, and waits for so many answers.
+pub(super) fn stream(lab: &Lab, who: &Actor, answers: u64) {
+    let question = Stream {
+        id: "s".to_owned(),
+        protocol: Transport::Tcp,
+        from: None,
+        to: endpoints()[0],
+        port: 80,
+        interval_ms: 5,
+    };
+    lab.stream(who, question).expect("the lab obeys");
+    flows_on(lab, "s", who, answers);
+}
+
 #[test]
 fn a_grant_opens_the_service_and_its_end_closes_it_for_established_flows_too() {
     let lab = lab("grant");
@@ -79,16 +93,7 @@ fn a_grant_opens_the_service_and_its_end_closes_it_for_established_flows_too() {
     assert!(reaches(&lab, &pod("b"), 1, 80), "other traffic is free");
 
     let a = pod("a");
-    let question = Stream {
-        id: "s".to_owned(),
-        protocol: Transport::Tcp,
-        from: None,
-        to: endpoints()[0],
-        port: 80,
-        interval_ms: 5,
-    };
-    lab.stream(&a, question).unwrap();
-    flows_on(&lab, "s", &a, 10);
+    stream(&lab, &a, 10);
     agent.edit("manifests.yaml", &world(false));
     stands_still(&lab, "s", &a);
     eventually("the socket is refused too", || {

@@ -18,8 +18,8 @@ use crate::{
     packet::{Bytes, Embedded, Packet},
 };
 
-/// What is known of a packet's sender when it arrives at a pod; and of a packet that leaves one, whether it goes to a
-/// metadata endpoint that the pod was granted.
+/// What is known of a packet's sender when it arrives at a pod; and of a packet that leaves one, which metadata endpoints
+/// it goes to, and may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Arrival {
     /// [`verdict::SOURCED`] if it was judged here, [`verdict::ITSELF`] if it is the pod itself.
