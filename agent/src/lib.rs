@@ -33,6 +33,8 @@ pub mod compile;
 pub mod dataplane;
 pub mod diff;
 pub mod metadata;
+pub mod paged;
+mod parallel;
 
 pub mod admin;
 pub mod observe;

@@ -11,7 +11,10 @@ use super::{
     fact::{ENCAPSULATES, POD},
     metadata::{Access, Metadata},
 };
-use crate::model::{Located, Objects, PodKey, Protocol};
+use crate::{
+    model::{Located, Objects, PodKey, Protocol},
+    paged::Paged,
+};
 
 /// What the node's maps should hold. A clone is a few pointers, and comparing a state with the one before costs what
 /// differs: parts that did not change are shared.
@@ -100,7 +103,7 @@ pub struct Table {
     /// Rows: classes of peers, `columns` cells each, no two alike. Row 0 is that of unlisted addresses.
     pub rows: Rows,
     /// The row of each signature, by its number; row 0 if it is not listed.
-    pub classes: OrdMap<usize, usize>,
+    pub classes: Paged<usize>,
     /// True if an address that is no pod's must be looked up among the networks.
     pub looks_at_networks: bool,
 }
@@ -109,7 +112,7 @@ impl Table {
     /// The row of a signature.
     #[must_use]
     pub fn class(&self, signature: usize) -> usize {
-        self.classes.get(&signature).copied().unwrap_or(0)
+        self.classes.get(signature)
     }
 
     /// True if this is `other` with more rows behind its own, or with as many.

@@ -1,16 +1,15 @@
-//! The tier walk: all rules of one subject and direction, and the one function that decides by them.
+//! All rules of one subject and direction.
 
+mod facing;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use ringfence_common::cell::{Tier, Verdict};
+use ringfence_common::cell::Tier;
 
-use super::{
-    DesiredCell,
-    fact::{Fact, FactId, Facts},
-};
+pub use self::facing::{About, Facing, Sight};
+use super::fact::FactId;
 use crate::model::Protocol;
 
 /// Number of a rule's name.
@@ -211,30 +210,6 @@ impl PortSet {
 }
 
 impl Ruleset {
-    /// The rules that are about this peer: all that the verdict depends on but the port.
-    #[must_use]
-    pub fn facing<'a>(&'a self, facts: &Facts, peer: &[FactId]) -> Facing<'a> {
-        let tiers: Vec<FacingTier<'a>> = self
-            .tiers
-            .iter()
-            .map(|tier| FacingTier {
-                tier: tier.tier,
-                unmatched: tier.unmatched,
-                rules: tier
-                    .rules
-                    .iter()
-                    .filter(|rule| rule.is_about(peer))
-                    .map(|rule| FacingRule::new(rule, facts, peer))
-                    .collect(),
-            })
-            .collect();
-        let audits = tiers.iter().any(|tier| {
-            tier.unmatched.live != tier.unmatched.staged
-                || tier.rules.iter().any(|it| it.rule.counts != Counts::Both)
-        });
-        Facing { tiers, audits }
-    }
-
     /// All rules, strongest tier first.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.tiers.iter().flat_map(|tier| &tier.rules)
@@ -281,133 +256,5 @@ impl Peers {
                 any(having) || lacking.iter().any(|fact| !peer.contains(fact))
             }
         }
-    }
-}
-
-/// What these names are on the peer.
-fn resolved(named: &[(Protocol, String)], facts: &Facts, peer: &[FactId]) -> Vec<(Protocol, u16)> {
-    if named.is_empty() {
-        return Vec::new();
-    }
-    peer.iter()
-        .filter_map(|&fact| match facts.get(fact) {
-            Some(Fact::Port {
-                protocol,
-                name,
-                number,
-            }) if named.iter().any(|(of, it)| of == protocol && it == name) => {
-                Some((*protocol, *number))
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-/// A ruleset as one peer sees it.
-#[derive(Clone, Debug)]
-pub struct Facing<'a> {
-    tiers: Vec<FacingTier<'a>>,
-    /// False if both verdicts are the same on every port.
-    audits: bool,
-}
-
-#[derive(Clone, Debug)]
-struct FacingTier<'a> {
-    tier: Tier,
-    rules: Vec<FacingRule<'a>>,
-    unmatched: Unmatched,
-}
-
-#[derive(Clone, Debug)]
-struct FacingRule<'a> {
-    rule: &'a Rule,
-    /// Ports that the peer's names stand for.
-    named: Vec<(Protocol, u16)>,
-    /// Ports of the exceptions that the peer is in.
-    except: Vec<&'a PortSet>,
-}
-
-impl<'a> FacingRule<'a> {
-    fn new(rule: &'a Rule, facts: &Facts, peer: &[FactId]) -> Self {
-        let except = rule.except.iter().filter(|it| it.peers.contains(peer));
-        Self {
-            rule,
-            named: resolved(rule.ports.named(), facts, peer),
-            except: except.map(|it| &*it.ports).collect(),
-        }
-    }
-
-    fn matches(&self, port: Port) -> bool {
-        let named = || port.is_some_and(|port| self.named.contains(&port));
-        (self.rule.ports.contains(port) || named())
-            && !self.except.iter().any(|except| except.contains(port))
-    }
-}
-
-impl<'a> Facing<'a> {
-    /// The verdict on a port; its rule is a [`NameId`].
-    ///
-    /// The rule and tier are those of the live verdict; where the staged one differs, those of the staged one.
-    #[must_use]
-    pub fn decide(&self, port: Port) -> DesiredCell {
-        let (live, tier, rule) = self.walk(port, View::Live);
-        let staged = if self.audits {
-            self.walk(port, View::Staged)
-        } else {
-            (live, tier, rule)
-        };
-        let binds = |verdict, tier| verdict == Verdict::Deny && tier == Tier::ZoneDeny;
-        let binds_own_node = binds(live, tier);
-        let would_bind_own_node = binds(staged.0, staged.1);
-        let (tier, rule) = if staged.0 == live {
-            (tier, rule)
-        } else {
-            (staged.1, staged.2)
-        };
-        DesiredCell {
-            live,
-            staged: staged.0,
-            tier,
-            rule,
-            binds_own_node,
-            would_bind_own_node,
-        }
-    }
-
-    /// The tier and rule that decide what counts.
-    #[must_use]
-    pub fn decided_by(&self, port: Port) -> (Tier, Option<NameId>) {
-        let (_, tier, rule) = self.walk(port, View::Live);
-        (tier, rule)
-    }
-
-    /// The rules of a tier that are about the peer, whatever the port.
-    pub fn rules(&self, of: Tier) -> impl Iterator<Item = &'a Rule> {
-        let tiers = self.tiers.iter().filter(move |tier| tier.tier == of);
-        tiers.flat_map(|tier| tier.rules.iter().map(|it| it.rule))
-    }
-
-    fn walk(&self, port: Port, view: View) -> (Verdict, Tier, Option<NameId>) {
-        for tier in &self.tiers {
-            let rule = tier
-                .rules
-                .iter()
-                .find(|it| it.rule.counts.counts(view) && it.matches(port))
-                .map(|it| it.rule);
-            let unmatched = match view {
-                View::Live => tier.unmatched.live,
-                View::Staged => tier.unmatched.staged,
-            };
-            match (rule.map(|rule| (rule.action, rule.name)), unmatched) {
-                (Some((Action::Accept, name)), _) => {
-                    return (Verdict::Allow, tier.tier, Some(name));
-                }
-                (Some((Action::Deny, name)), _) | (None, Some(name)) => {
-                    return (Verdict::Deny, tier.tier, Some(name));
-                }
-                (Some((Action::Pass, _)), _) | (None, None) => {}
-            }
-        }
-        (Verdict::Allow, Tier::Default, None)
     }
 }

@@ -3,19 +3,21 @@
 //! Everything here is in an order that depends on content only: columns by the first
 //! port that has them, rows (after the first) by their cells.
 
+mod rows;
+
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
 use hashbrown::{HashMap, HashSet};
-use imbl::OrdMap;
 
+use self::rows::{NumberedRows, columns, sort_rows};
 use super::{
     DesiredCell, Row, Rows, Table,
     fact::{Fact, FactId, Facts},
-    ruleset::{Peers, Port, PortSet, Rule, Ruleset},
-    signature::Signatures,
+    ruleset::{About, Peers, Port, PortSet, Rule, Ruleset},
+    signature::{Changes, Signatures},
 };
 use crate::model::Protocol;
 
@@ -25,7 +27,7 @@ pub(super) struct Built {
     /// The table; the rules of its cells are by number of their names.
     pub(super) table: Table,
     /// What the ruleset asks about peers.
-    pub(super) asked: HashSet<FactId>,
+    asked: HashSet<FactId>,
     /// Names that stand for ports of the peer.
     pub(super) names: BTreeSet<(Protocol, String)>,
     /// A number that tables with other rows hardly have.
@@ -34,6 +36,8 @@ pub(super) struct Built {
     rows: HashMap<Vec<FactId>, usize>,
     /// Where each row is.
     places: HashMap<Row, usize>,
+    /// Which of the ruleset's rules may be about whom.
+    about: About,
     /// One port of each run that no rule can tell apart, and its column.
     points: Vec<(Port, usize)>,
     /// How many rows it may have: then those that nobody is in any more are left behind, by building it anew.
@@ -52,20 +56,15 @@ impl Built {
             .collect();
         let asked = asked(ruleset, &names, facts);
         let points = points(ruleset, &names, facts);
-        let mut cells = Cells::default();
-        let mut row_of = |peer: &[FactId]| -> Vec<u32> {
-            let facing = ruleset.facing(facts, peer);
-            points
-                .iter()
-                .map(|&point| cells.number(facing.decide(point)))
-                .collect()
-        };
+        let about = ruleset.about();
+        let mut rows = NumberedRows::default();
 
         // Row 0 is what is said of everybody of whom nothing is known.
-        let first = row_of(&[]);
-        let mut numbers: HashMap<Vec<u32>, usize> = HashMap::from([(first.clone(), 0)]);
-        let mut rows = vec![first];
-        let mut by_peer: HashMap<Vec<FactId>, usize> = HashMap::from([(Vec::new(), 0)]);
+        let mut row_of = |peer: &[FactId]| -> usize {
+            let facing = ruleset.facing_one_of_many(&about, facts, peer);
+            rows.number(&facing, &points)
+        };
+        let mut by_peer: HashMap<Vec<FactId>, usize> = HashMap::from([(Vec::new(), row_of(&[]))]);
         let mut classes: Vec<(usize, usize)> = Vec::new();
         let mut peer: Vec<FactId> = Vec::new();
         for of_one in signatures
@@ -74,14 +73,10 @@ impl Built {
         {
             peer.clear();
             peer.extend(of_one.iter().map(|&(_, fact)| fact));
-            let row = *by_peer.entry_ref(&*peer).or_insert_with(|| {
-                *numbers.entry(row_of(&peer)).or_insert_with_key(|row| {
-                    rows.push(row.clone());
-                    rows.len() - 1
-                })
-            });
+            let row = *by_peer.entry_ref(&*peer).or_insert_with(|| row_of(&peer));
             classes.push((of_one[0].0, row));
         }
+        let NumberedRows { rows, cells, .. } = rows;
 
         let (column_of, columns) = columns(&rows, points.len());
         let rows: Vec<Vec<DesiredCell>> = rows
@@ -97,11 +92,8 @@ impl Built {
         for row in by_peer.values_mut() {
             *row = renumbered[*row];
         }
-        let classes: OrdMap<usize, usize> = classes
-            .into_iter()
-            .map(|(signature, row)| (signature, renumbered[row]))
-            .filter(|&(_, row)| row != 0)
-            .collect();
+        let classes = classes.into_iter();
+        let classes = classes.map(|(signature, row)| (signature, renumbered[row]));
         let rows: Rows = rows.into_iter().map(Row::from).collect();
         let places = rows.iter().cloned().zip(0..).collect();
         let fingerprint = rows.iter().fold(0, fingerprint);
@@ -110,7 +102,7 @@ impl Built {
             columns: columns.len(),
             ports: runs(&points, &column_of),
             rows,
-            classes,
+            classes: classes.collect(),
             looks_at_networks: asked.iter().any(|&fact| is_network(facts.get(fact))),
         };
         Self {
@@ -120,6 +112,7 @@ impl Built {
             fingerprint,
             rows: by_peer,
             places,
+            about,
             points: points.into_iter().zip(column_of).collect(),
             most,
         }
@@ -127,14 +120,12 @@ impl Built {
 
     /// The row of a signature with these facts, behind the others if there is none like it yet; `None` if the table must be
     /// built anew, since it does not tell all ports apart that matter to this signature.
-    pub(super) fn grow(
-        &mut self,
-        ruleset: &Ruleset,
-        facts: &Facts,
-        signature: &[FactId],
-    ) -> Option<usize> {
+    fn row(&mut self, ruleset: &Ruleset, facts: &Facts, signature: &[FactId]) -> Option<usize> {
         let peer = self.peer(signature);
-        let facing = ruleset.facing(facts, &peer);
+        if let Some(&row) = self.rows.get(&peer) {
+            return Some(row);
+        }
+        let facing = ruleset.facing_one_of_many(&self.about, facts, &peer);
         let mut row: Vec<Option<DesiredCell>> = vec![None; self.table.columns];
         for &(point, column) in &self.points {
             let cell = facing.decide(point);
@@ -157,9 +148,23 @@ impl Built {
         Some(place)
     }
 
-    /// The row of a signature with these facts; `None` if the table has none yet.
-    pub(super) fn row(&self, facts: &[FactId]) -> Option<usize> {
-        self.rows.get(&self.peer(facts)).copied()
+    /// Puts signatures that are new into rows, and forgets those that are gone; true if that changes what the table says,
+    /// `None` if it must be built anew.
+    pub(super) fn reclass(
+        &mut self,
+        ruleset: &Ruleset,
+        facts: &Facts,
+        (born, dead): (&Changes, &Changes),
+    ) -> Option<bool> {
+        let mut changed = false;
+        for &(signature, _) in dead {
+            changed |= self.table.classes.set(signature, 0) != 0;
+        }
+        for (signature, its) in born {
+            let row = self.row(ruleset, facts, its)?;
+            changed |= self.table.classes.set(*signature, row) != row;
+        }
+        Some(changed)
     }
 
     /// What of these facts is asked, sorted.
@@ -190,7 +195,7 @@ pub(super) fn renumbered(
     Table {
         rows: rows.into_iter().map(Row::from).collect(),
         classes: classes
-            .map(|(&it, &row)| (signature(it), places[row]))
+            .map(|(it, row)| (signature(it), places[row]))
             .collect(),
         ..table.clone()
     }
@@ -210,23 +215,6 @@ fn is_network(fact: Option<&Fact>) -> bool {
             | Fact::Nodes(_),
         )
         | None => false,
-    }
-}
-
-/// Cells by a small number, so that rows are compared fast.
-#[derive(Default)]
-struct Cells {
-    list: Vec<DesiredCell>,
-    numbers: HashMap<DesiredCell, u32>,
-}
-
-impl Cells {
-    fn number(&mut self, cell: DesiredCell) -> u32 {
-        *self.numbers.entry(cell).or_insert_with(|| {
-            self.list.push(cell);
-            u32::try_from(self.list.len() - 1)
-                .expect("a table has fewer kinds of cells than memory has words")
-        })
     }
 }
 
@@ -280,23 +268,6 @@ fn points(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts
     [None].into_iter().chain(of_protocols).collect()
 }
 
-/// The column of each point, and for each column the first point that has it.
-fn columns(rows: &[Vec<u32>], points: usize) -> (Vec<usize>, Vec<usize>) {
-    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
-    let mut firsts = Vec::new();
-    let column_of = (0..points)
-        .map(|point| {
-            *known
-                .entry(rows.iter().map(|row| row[point]).collect())
-                .or_insert_with(|| {
-                    firsts.push(point);
-                    firsts.len() - 1
-                })
-        })
-        .collect();
-    (column_of, firsts)
-}
-
 /// Runs of ports with one column.
 fn runs(points: &[Port], column_of: &[usize]) -> [Vec<(u16, usize)>; Protocol::ALL.len()] {
     let mut runs = [const { Vec::new() }; Protocol::ALL.len()];
@@ -310,22 +281,4 @@ fn runs(points: &[Port], column_of: &[usize]) -> [Vec<(u16, usize)>; Protocol::A
         }
     }
     runs
-}
-
-/// Puts all rows but the first in the order of their content; and the new place of each.
-fn sort_rows(rows: Vec<Vec<DesiredCell>>) -> (Vec<Vec<DesiredCell>>, Vec<usize>) {
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    if let Some((_, rest)) = order.split_first_mut() {
-        rest.sort_by(|&one, &other| rows[one].cmp(&rows[other]));
-    }
-    let mut renumbered = vec![0; rows.len()];
-    for (new, &old) in order.iter().enumerate() {
-        renumbered[old] = new;
-    }
-    let mut rows: Vec<Option<Vec<DesiredCell>>> = rows.into_iter().map(Some).collect();
-    let sorted = order
-        .into_iter()
-        .filter_map(|old| rows[old].take())
-        .collect();
-    (sorted, renumbered)
 }

@@ -2,19 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::{
     Row, Table,
     evaluator::{Evaluator, Touched},
-    fact::FactId,
     names::RuleNames,
     ruleset::NameId,
     rulesets::RulesetId,
     signature::{Changes, Signatures},
     table::Built,
 };
-use crate::model::{Objects, Protocol};
+use crate::{
+    model::{Objects, Protocol},
+    parallel,
+};
 
 /// Number of a table; none is given out twice.
 type TableId = usize;
@@ -30,8 +32,6 @@ pub(super) struct Tables {
     known: HashMap<TableId, Known>,
     /// By fingerprint, for finding an equal one.
     alike: HashMap<u64, Vec<TableId>>,
-    /// For each fact the rulesets that ask for it.
-    asking: HashMap<FactId, BTreeSet<RulesetId>>,
     /// For each port's name the rulesets that ask peers for it.
     naming: HashMap<(Protocol, String), BTreeSet<RulesetId>>,
     /// How many tables name a rule.
@@ -48,6 +48,16 @@ struct Known {
     fingerprint: u64,
     /// Rules that its cells name.
     names: BTreeSet<NameId>,
+}
+
+/// What became of a table.
+enum Reclassed {
+    /// It says what it said.
+    Same,
+    /// The table of this number says so no more.
+    Otherwise(TableId),
+    /// It must be built anew.
+    Anew,
 }
 
 impl Tables {
@@ -70,82 +80,67 @@ impl Tables {
         }
         // The tables of rulesets that go are given up last: new ones may say the same.
         let leaving: BTreeSet<RulesetId> = touched.dead.iter().copied().collect();
-        let mut classes: BTreeMap<RulesetId, Vec<(usize, usize)>> = BTreeMap::new();
-        for (signature, facts) in dead {
-            for ruleset in self.asked_by(facts) {
-                classes.entry(ruleset).or_default().push((*signature, 0));
-            }
-        }
-        for (signature, facts) in born {
-            for ruleset in self.asked_by(facts) {
-                match self.row(ruleset, facts, evaluator) {
-                    Some(row) => classes.entry(ruleset).or_default().push((*signature, row)),
-                    None => {
-                        rebuild.insert(ruleset);
-                    }
-                }
+        let mut changed: BTreeMap<TableId, Vec<RulesetId>> = BTreeMap::new();
+        let reclassed = self.reclass(evaluator, (born, dead), |ruleset| {
+            !rebuild.contains(ruleset) && !leaving.contains(ruleset)
+        });
+        for (ruleset, reclassed) in reclassed {
+            match reclassed {
+                Reclassed::Anew => drop(rebuild.insert(ruleset)),
+                Reclassed::Otherwise(id) => changed.entry(id).or_default().push(ruleset),
+                Reclassed::Same => {}
             }
         }
         let mut renumbered = false;
-        let mut changed: BTreeMap<TableId, Vec<RulesetId>> = BTreeMap::new();
-        for (ruleset, classes) in classes {
-            if !rebuild.contains(&ruleset)
-                && !leaving.contains(&ruleset)
-                && let Some(id) = self.reclass(ruleset, &classes)
-            {
-                changed.entry(id).or_default().push(ruleset);
-            }
-        }
         for (id, rulesets) in changed {
             renumbered |= self.follow(id, &rulesets, &mut evaluator.names);
         }
-        for ruleset in rebuild {
-            let Some(rules) = evaluator.rulesets.get(ruleset) else {
-                continue;
-            };
-            let built = Built::new(rules, &evaluator.facts, signatures);
+        let rulesets = rebuild.into_iter();
+        let rulesets: Vec<_> = rulesets
+            .filter_map(|it| Some((it, evaluator.rulesets.get(it)?)))
+            .collect();
+        let steps = rulesets.len() * signatures.texts.len();
+        let built = parallel::map(rulesets, steps, |(ruleset, rules)| {
+            (ruleset, Built::new(rules, &evaluator.facts, signatures))
+        });
+        for (ruleset, built) in built {
             renumbered |= self.put(ruleset, built, &mut evaluator.names);
         }
         for ruleset in leaving {
             if let Some((built, id)) = self.built.remove(&ruleset) {
-                self.unfile(ruleset, &built);
+                for name in &built.names {
+                    strike(&mut self.naming, name, ruleset);
+                }
                 self.give_up(id, &mut evaluator.names);
             }
         }
         renumbered
     }
 
-    fn asked_by(&self, facts: &[FactId]) -> HashSet<RulesetId> {
-        let asking = facts.iter().filter_map(|fact| self.asking.get(fact));
-        asking.flatten().copied().collect()
-    }
-
-    /// The row of a signature with these facts, which may be a new one behind the others.
-    fn row(
+    /// Lets these rulesets' tables say what they say of signatures that are new, and no more of those that are gone.
+    fn reclass(
         &mut self,
-        ruleset: RulesetId,
-        facts: &[FactId],
         evaluator: &Evaluator,
-    ) -> Option<usize> {
-        let (built, _) = self.built.get_mut(&ruleset)?;
-        built
-            .row(facts)
-            .or_else(|| built.grow(evaluator.rulesets.get(ruleset)?, &evaluator.facts, facts))
-    }
-
-    /// Gives signatures other rows; row 0 is that of signatures that are gone, too. The number of the table that says so no
-    /// more, if it does not.
-    fn reclass(&mut self, ruleset: RulesetId, classes: &[(usize, usize)]) -> Option<TableId> {
-        let (built, id) = self.built.get_mut(&ruleset)?;
-        let mut changed = false;
-        for &(signature, row) in classes {
-            changed |= if row == 0 {
-                built.table.classes.remove(&signature).is_some()
-            } else {
-                built.table.classes.insert(signature, row) != Some(row)
+        (born, dead): (&Changes, &Changes),
+        wanted: impl Fn(&RulesetId) -> bool,
+    ) -> Vec<(RulesetId, Reclassed)> {
+        let tables = self.built.iter_mut().filter(|(ruleset, _)| wanted(ruleset));
+        let tables: Vec<_> = tables
+            .filter_map(|(&ruleset, table)| {
+                Some((ruleset, evaluator.rulesets.get(ruleset)?, table))
+            })
+            .collect();
+        let steps = tables.len() * (born.len() + dead.len());
+        let mut reclassed = parallel::map(tables, steps, |(ruleset, rules, (built, id))| {
+            let reclassed = match built.reclass(rules, &evaluator.facts, (born, dead)) {
+                None => Reclassed::Anew,
+                Some(true) => Reclassed::Otherwise(*id),
+                Some(false) => Reclassed::Same,
             };
-        }
-        changed.then_some(*id)
+            (ruleset, reclassed)
+        });
+        reclassed.sort_unstable_by_key(|&(ruleset, _)| ruleset);
+        reclassed
     }
 
     /// Lets a table be what these rulesets' has become; true if one of them has another number now.
@@ -194,11 +189,17 @@ impl Tables {
     }
 
     fn put(&mut self, ruleset: RulesetId, built: Built, names: &mut RuleNames) -> bool {
-        self.file(ruleset, &built);
+        for name in &built.names {
+            self.naming.entry(name.clone()).or_default().insert(ruleset);
+        }
+        if let Some((before, _)) = self.built.get(&ruleset) {
+            for name in before.names.difference(&built.names) {
+                strike(&mut self.naming, name, ruleset);
+            }
+        }
         let id = self.take(built.table.clone(), built.fingerprint, names);
         match self.built.insert(ruleset, (built, id)) {
-            Some((before, old)) => {
-                self.unfile_unless(ruleset, &before);
+            Some((_, old)) => {
                 self.give_up(old, names);
                 old != id
             }
@@ -266,49 +267,18 @@ impl Tables {
             }
         }
     }
-
-    fn file(&mut self, ruleset: RulesetId, built: &Built) {
-        for &fact in &built.asked {
-            self.asking.entry(fact).or_default().insert(ruleset);
-        }
-        for name in &built.names {
-            self.naming.entry(name.clone()).or_default().insert(ruleset);
-        }
-    }
-
-    /// Strikes a ruleset out from under what it does not ask for any more.
-    fn unfile_unless(&mut self, ruleset: RulesetId, before: &Built) {
-        let Some((now, _)) = self.built.get(&ruleset) else {
-            return;
-        };
-        let gone = before.asked.iter().filter(|it| !now.asked.contains(*it));
-        for fact in gone {
-            strike(&mut self.asking, fact, ruleset);
-        }
-        for name in before.names.difference(&now.names) {
-            strike(&mut self.naming, name, ruleset);
-        }
-    }
-
-    fn unfile(&mut self, ruleset: RulesetId, built: &Built) {
-        for fact in &built.asked {
-            strike(&mut self.asking, fact, ruleset);
-        }
-        for name in &built.names {
-            strike(&mut self.naming, name, ruleset);
-        }
-    }
 }
 
-fn strike<K: std::hash::Hash + Eq>(
-    filed: &mut HashMap<K, BTreeSet<RulesetId>>,
-    key: &K,
+/// A ruleset does not ask for a port's name any more.
+fn strike(
+    naming: &mut HashMap<(Protocol, String), BTreeSet<RulesetId>>,
+    name: &(Protocol, String),
     ruleset: RulesetId,
 ) {
-    if let Some(rulesets) = filed.get_mut(key) {
+    if let Some(rulesets) = naming.get_mut(name) {
         rulesets.remove(&ruleset);
         if rulesets.is_empty() {
-            filed.remove(key);
+            naming.remove(name);
         }
     }
 }

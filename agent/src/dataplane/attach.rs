@@ -22,6 +22,7 @@ use ringfence_common::judge::LOOPBACK;
 use super::{
     Attach, KernelError, load,
     pins::{Pins, remove},
+    sys::Devices,
 };
 
 use link::{clsact, tcx, update};
@@ -177,8 +178,14 @@ impl Attacher {
     /// # Errors
     ///
     /// What the kernel refused.
-    pub fn pod(&mut self, ebpf: &mut Ebpf, ifindex: u32) -> Result<bool, KernelError> {
-        self.guard(ebpf, ifindex, POD_PROGRAMS)
+    pub fn pod(
+        &mut self,
+        ebpf: &mut Ebpf,
+        ifindex: u32,
+        devices: &Devices,
+    ) -> Result<bool, KernelError> {
+        let device = devices.name(ifindex);
+        self.guard_device(ebpf, (ifindex, device.as_deref()), POD_PROGRAMS)
     }
 
     /// Guards a device that leads off the node. `false` if there is no such device (any more).
@@ -225,7 +232,17 @@ impl Attacher {
         ifindex: u32,
         programs: Programs,
     ) -> Result<bool, KernelError> {
-        let Some(device) = device_name(ifindex) else {
+        let device = device_name(ifindex);
+        self.guard_device(ebpf, (ifindex, device.as_deref()), programs)
+    }
+
+    fn guard_device(
+        &mut self,
+        ebpf: &mut Ebpf,
+        (ifindex, device): (u32, Option<&str>),
+        programs: Programs,
+    ) -> Result<bool, KernelError> {
+        let Some(device) = device else {
             self.forget(ifindex)?;
             return Ok(false);
         };
@@ -236,14 +253,14 @@ impl Attacher {
         for &(name, side) in programs {
             let program: &mut SchedClassifier = load::program(ebpf, name)?;
             let done = if self.tcx {
-                tcx(&self.pins, program, (&device, ifindex), side, name)
+                tcx(&self.pins, program, (device, ifindex), side, name)
             } else {
-                clsact(program, &device, side)
+                clsact(program, device, side)
             };
             if let Err(error) = done {
                 // Pods go when they go.
                 if device_name(ifindex).is_none() {
-                    self.note_vanished(&device, ifindex);
+                    self.note_vanished(device, ifindex);
                     self.forget(ifindex)?;
                     return Ok(false);
                 }
@@ -271,11 +288,11 @@ impl Attacher {
     /// # Errors
     ///
     /// If a pin cannot be removed.
-    pub fn reap(&mut self) -> Result<Vec<u32>, KernelError> {
+    pub fn reap(&mut self, devices: &Devices) -> Result<Vec<u32>, KernelError> {
         let known: BTreeSet<u32> = self.attached.iter().map(|&(ifindex, _)| ifindex).collect();
         let gone: Vec<u32> = known
             .into_iter()
-            .filter(|&ifindex| device_name(ifindex).is_none())
+            .filter(|&ifindex| devices.name(ifindex).is_none())
             .collect();
         for &ifindex in &gone {
             self.forget(ifindex)?;
@@ -291,9 +308,7 @@ impl Attacher {
 }
 
 fn device_name(ifindex: u32) -> Option<String> {
-    let name = nix::net::if_::if_indextoname(ifindex).ok()?;
-    // nix 0.31 takes the null pointer, which says that there is none, for a name.
-    name.into_string().ok().filter(|name| !name.is_empty())
+    Devices::of_this_thread().ok()?.name(ifindex)
 }
 
 /// The devices that pinned links are on, and the programs that they carry.

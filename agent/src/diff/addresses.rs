@@ -243,12 +243,12 @@ impl Builder<'_> {
         table: u32,
         classes: impl Iterator<Item = (Identity, usize)>,
     ) -> usize {
-        // Rows have been counted when the table was laid out.
-        let classes = classes.filter_map(|(it, class)| Some((it, u16::try_from(class).ok()?)));
         let before = self.after.classes.len();
-        let written = self.after.classes.insert(table, classes).into_iter();
+        let mut of_table = self.after.classes.of(table);
+        let written = of_table.insert(classes).into_iter();
         self.beside
             .extend(written.map(|(it, class)| Op::Class(table, it, class)));
+        self.after.classes.put(table, of_table);
         self.after.classes.len() - before
     }
 
@@ -285,9 +285,11 @@ impl Builder<'_> {
 
     /// Forgets what classes these have in a table.
     pub(super) fn remove_classes(&mut self, table: u32, of: impl Iterator<Item = Identity>) {
-        let removed = self.after.classes.remove(table, of).into_iter();
+        let mut of_table = self.after.classes.of(table);
+        let removed = of_table.remove(of).into_iter();
         self.remove
             .extend(removed.map(|identity| Op::RemoveClass(table, identity)));
+        self.after.classes.put(table, of_table);
     }
 
     pub(super) fn remove_tables(&mut self, tables: &TableIds) {

@@ -201,17 +201,11 @@ impl Builder<'_> {
     /// need a new generation.
     pub(super) fn shaken(&self, tables: &TableIds, identities: &Identities) -> BTreeSet<u32> {
         let staying = tables.staying.iter().map(|&(_, table)| table);
-        staying
-            .filter(|&table| self.tells_apart(table, identities))
-            .collect()
-    }
-
-    /// True of a table that tells apart the old and the new identity of an address that moves.
-    pub(super) fn tells_apart(&self, table: u32, identities: &Identities) -> bool {
-        let [now, before] = [&self.after, self.installed].map(|it| it.classes.of(table));
-        let class = |identity| now.get(identity).unwrap_or_else(|| before.class(identity));
-        let mut moves = identities.moves.iter();
-        moves.any(|&(old, new)| class(old) != class(new))
+        let tells_apart = |table: &u32| {
+            let [now, before] = [&self.after, self.installed].map(|it| it.classes.of(*table));
+            now.tells_apart(&before, &identities.moves)
+        };
+        staying.filter(tells_apart).collect()
     }
 
     /// A place in `SOURCES` that nobody has. They are given out in turn, so that a mark from before is nobody's for long.

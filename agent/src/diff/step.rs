@@ -22,7 +22,10 @@ use super::{
     plan::{Builder, Full, Op, Packing, fits},
     tables::TableIds,
 };
-use crate::compile::{Desired, Table};
+use crate::{
+    compile::{Desired, Table},
+    parallel,
+};
 
 /// Plans the way on from a state that is in force; `None` if that takes a look at everything.
 pub(super) fn step(
@@ -248,8 +251,8 @@ impl Step<'_> {
         Ok((identities, gone))
     }
 
-    /// Gives identities their classes and forgets those of identities that are gone, in one pass: each of hundreds of tables is
-    /// looked at once. Ids of tables of which [`Builder::tells_apart`] is true.
+    /// Gives identities their classes and forgets those of identities that are gone. Ids of tables that go
+    /// on, and tell apart the old and the new identity of an address that moves.
     fn classes(
         &mut self,
         desired: &Desired,
@@ -257,29 +260,45 @@ impl Step<'_> {
         identities: &Identities,
         gone: &BTreeSet<Identity>,
     ) -> Result<BTreeSet<u32>, Full> {
-        let mut shaken = BTreeSet::new();
-        let mut most = self.builder.after.classes.len();
         let new: Vec<(Identity, usize)> = identities
             .new
             .iter()
             .map(|it| (*it, identities.signatures.get(it).copied().unwrap_or(0)))
             .collect();
-        for (number, &id) in &tables.wanted {
+        let of_new = tables.new.iter();
+        let of_new = of_new.map(|number| desired.tables[number].classes.len());
+        let steps = tables.wanted.len() * (new.len() + gone.len()) + of_new.sum::<usize>();
+        let (builder, memory) = (&self.builder, &self.memory);
+        let one = |(number, &id): (&usize, &u32)| {
             let table = &desired.tables[number];
             let stays = tables.new.binary_search(number).is_err();
-            if !stays {
-                let known = table.classes.iter().flat_map(|(signature, &class)| {
-                    let known = self.memory.identities.get(signature);
-                    known.into_iter().flatten().map(move |&it| (it, class))
-                });
-                most += self.builder.classes_in(id, known);
-            }
-            let classes = new.iter().map(|&(it, of)| (it, table.class(of)));
-            most += self.builder.classes_in(id, classes);
-            if stays && self.builder.tells_apart(id, identities) {
-                shaken.insert(id);
-            }
-            self.builder.remove_classes(id, gone.iter().copied());
+            let known = (!stays).then(|| table.classes.iter()).into_iter();
+            let known = known.flatten().flat_map(|(signature, class)| {
+                let known = memory.identities.get(&signature);
+                known.into_iter().flatten().map(move |&it| (it, class))
+            });
+            let mut of_table = builder.after.classes.of(id);
+            let before = of_table.len();
+            let new = new.iter().map(|&(it, of)| (it, table.class(of)));
+            let written = of_table.insert(known.chain(new));
+            let more = of_table.len() - before;
+            let installed = builder.installed.classes.of(id);
+            let is_shaken = stays && of_table.tells_apart(&installed, &identities.moves);
+            let removed = of_table.remove(gone.iter().copied());
+            (id, of_table, (written, removed), more, is_shaken)
+        };
+        let all: Vec<(&usize, &u32)> = tables.wanted.iter().collect();
+        let mut most = self.builder.after.classes.len();
+        let mut shaken = BTreeSet::new();
+        for (id, of_table, (written, removed), more, is_shaken) in parallel::map(all, steps, one) {
+            let written = written.into_iter();
+            let written = written.map(|(it, class)| Op::Class(id, it, class));
+            self.builder.beside.extend(written);
+            let removed = removed.into_iter().map(|it| Op::RemoveClass(id, it));
+            self.builder.remove.extend(removed);
+            self.builder.after.classes.put(id, of_table);
+            most += more;
+            shaken.extend(is_shaken.then_some(id));
         }
         // Those of whom is gone are there until after the swap.
         self.builder.check_classes(most)?;
@@ -289,7 +308,7 @@ impl Step<'_> {
     fn retire(&mut self, tables: &TableIds, gone: BTreeSet<Identity>) {
         for &table in &tables.leaving {
             let all = self.builder.after.classes.remove_table(table);
-            let all = all.map(|identity| Op::RemoveClass(table, identity));
+            let all = all.into_iter().map(|it| Op::RemoveClass(table, it));
             self.builder.remove.extend(all);
         }
         self.builder.remove_tables(tables);
@@ -306,10 +325,8 @@ fn continues(old: &Table, new: &Table, before: &Desired, desired: &Desired) -> b
         before.signatures.contains_key(signature) && desired.signatures.contains_key(signature)
     };
     let keeps_rows = || {
-        old.classes.diff(&new.classes).all(|item| match item {
-            DiffItem::Add(signature, _) | DiffItem::Remove(signature, _) => !known(signature),
-            DiffItem::Update { .. } => false,
-        })
+        let mut differ = old.classes.differences(&new.classes);
+        !differ.any(|signature| known(&signature))
     };
     if new.follows(old) {
         // Nothing is looked at: there are hundreds of tables, and each has a row for thousands of signatures.

@@ -139,7 +139,7 @@ fn a_table_grows_where_it_lies_and_a_crash_at_any_point_of_it_is_none() {
     // Its rows are the same ones, and one more is behind them.
     let mut grown = before.tables[&0].clone();
     grown.rows.push_back(row(4, 0b1111));
-    grown.classes.insert(3, 3);
+    grown.classes.set(3, 3);
     let mut after = desired(vec![grown], 4);
     after.rules.clone_from(&before.rules);
 

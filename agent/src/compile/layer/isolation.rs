@@ -15,7 +15,9 @@ use crate::{
         ruleset::{Action, View},
         zones::{ZoneNames, member},
     },
-    model::{Enforcement, Entity, IntraZone, Openness, Zone, ZoneAction, ZonePeer, ZoneRule},
+    model::{
+        Enforcement, Entity, IntraZone, Openness, Zone, ZoneAction, ZonePeer, ZonePolicy, ZoneRule,
+    },
 };
 
 /// A subject that is in these zones, as one verdict counts everything.
@@ -69,14 +71,12 @@ impl<'a> Seen<'a, '_> {
         counts: impl Fn(&ZoneRule) -> bool,
     ) -> Vec<Draft<'a>> {
         let mut drafts = Vec::new();
-        for (rule, mut draft) in self.rules(ZoneAction::Deny) {
-            if !counts(rule) {
-                continue;
-            }
+        for (policy, only, rule) in self.rules(ZoneAction::Deny) {
             let (own, others) = sides(rule, direction);
-            if !self.is_among(own, Of::Any) {
+            if !counts(rule) || !self.is_among(own, Of::Any) {
                 continue;
             }
+            let mut draft = drafted(policy, only, rule);
             draft.others = self.others(others, Of::Any);
             let excepted = rule
                 .except
@@ -128,9 +128,10 @@ impl<'a> Seen<'a, '_> {
             return denials;
         }
         let mut drafts = Vec::new();
-        for (rule, mut draft) in self.rules(ZoneAction::Allow) {
+        for (policy, only, rule) in self.rules(ZoneAction::Allow) {
             let (own, others) = sides(rule, direction);
             if self.is_among(own, Of::Alone) {
+                let mut draft = drafted(policy, only, rule);
                 draft.others = self.others(others, Of::Alone);
                 drafts.push(draft);
             }
@@ -156,34 +157,22 @@ impl<'a> Seen<'a, '_> {
         zones.filter(move |zone| staged || zone.enforcement == Enforcement::Enforce)
     }
 
-    /// The rules that this verdict counts, as drafts about everybody.
-    fn rules(&self, action: ZoneAction) -> impl Iterator<Item = (&'a ZoneRule, Draft<'a>)> {
+    /// The rules that this verdict counts, with their policies and among whom it counts them.
+    fn rules(
+        &self,
+        action: ZoneAction,
+    ) -> impl Iterator<Item = (&'a ZonePolicy, Vec<Others>, &'a ZoneRule)> {
         let layer = self.towards.layer;
         let policies = layer.policies.iter().zip(&self.towards.standing.canaries);
         let counting = policies.filter_map(|(policy, &is_canary)| {
             let canary = policy.canary.as_ref();
             let only = draft::only(self.view, policy.enforcement, canary, is_canary)?;
-            Some((policy, only))
+            Some((&**policy, only))
         });
         counting.flat_map(move |(policy, only)| {
             let rules = policy.rules.iter();
             let rules = rules.filter(move |it| it.action == action && !layer.is_over(it.expiry));
-            rules.map(move |rule| {
-                let draft = Draft {
-                    others: Others::All,
-                    only: only.clone(),
-                    ports: &rule.ports,
-                    except: Vec::new(),
-                    action: match action {
-                        ZoneAction::Deny => Action::Deny,
-                        // It stands against isolation only; other tiers are asked.
-                        ZoneAction::Allow => Action::Pass,
-                    },
-                    object: format!("ZonePolicy/{}", policy.name),
-                    rest: format!("rule {}", rule.name),
-                };
-                (rule, draft)
-            })
+            rules.map(move |rule| (policy, only.clone(), rule))
         })
     }
 
@@ -239,6 +228,23 @@ impl<'a> Seen<'a, '_> {
             };
         }
         Others::Some(having, lacking)
+    }
+}
+
+/// A rule, about everybody.
+fn drafted<'a>(policy: &ZonePolicy, only: Vec<Others>, rule: &'a ZoneRule) -> Draft<'a> {
+    Draft {
+        others: Others::All,
+        only,
+        ports: &rule.ports,
+        except: Vec::new(),
+        action: match rule.action {
+            ZoneAction::Deny => Action::Deny,
+            // It stands against isolation only; other tiers are asked.
+            ZoneAction::Allow => Action::Pass,
+        },
+        object: format!("ZonePolicy/{}", policy.name),
+        rest: format!("rule {}", rule.name),
     }
 }
 

@@ -27,7 +27,6 @@ use super::{
     part::Part,
     policies::Compile,
     ruleset::{Counts, View},
-    zones::VIEWS,
 };
 use crate::model::{
     Diagnostic, Enforcement, Entity, Expiry, Members, Objects, Snapshot, TenantIsolation, Zone,
@@ -43,6 +42,8 @@ pub(super) struct Layer {
     past: i64,
     /// The verdicts count different zones.
     differ: bool,
+    /// Something of it is in audit: only then do the verdicts differ.
+    audits: bool,
     /// Facts about very many that rules may ask for: kept while any object may, and not only while a subject has such a rule,
     /// so that no single pod that comes or goes has them told of everybody.
     kept: Vec<FactId>,
@@ -63,8 +64,10 @@ impl Layer {
             tenants: counting(&snapshot.tenants, |tenants| tenants.enforcement),
             past: snapshot.past,
             differ,
+            audits: false,
             kept: Vec::new(),
         };
+        layer.audits = layer.is_audited();
         layer.kept = netpol::interned(layer.about_many().into_iter(), facts);
         layer
     }
@@ -72,6 +75,14 @@ impl Layer {
     /// Gives back what [`Self::new`] has taken.
     pub(super) fn release(self, facts: &mut Facts) {
         self.kept.into_iter().for_each(|fact| facts.release(fact));
+    }
+
+    fn is_audited(&self) -> bool {
+        let zones = self.zones.iter().map(|zone| zone.enforcement);
+        let policies = self.policies.iter().map(|policy| policy.enforcement);
+        let tenants = self.tenants.iter().map(|tenants| tenants.enforcement);
+        let mut all = zones.chain(policies).chain(tenants);
+        all.any(|enforcement| enforcement == Enforcement::Audit)
     }
 
     fn about_many(&self) -> Vec<Fact> {
@@ -132,19 +143,22 @@ impl Compile for Towards<'_> {
             Tier::TenantOverridable,
         ];
         let parts = tiers.into_iter().filter_map(|tier| {
-            let [live, staged] = VIEWS.map(|view| self.drafts(tier, direction, view));
+            let live = self.drafts(tier, direction, View::Live);
+            let audits = self.layer.audits || self.layer.differ;
+            let staged = audits.then(|| self.drafts(tier, direction, View::Staged));
             let mut put = |drafts: &[Draft<'_>], counts| -> Vec<_> {
                 let rules = drafts.iter();
                 rules
                     .map(|draft| draft.rule(counts, facts, names))
                     .collect()
             };
-            let rules = if live == staged {
-                put(&live, Counts::Both)
-            } else {
-                let mut rules = put(&live, Counts::Live);
-                rules.extend(put(&staged, Counts::Staged));
-                rules
+            let rules = match staged {
+                Some(staged) if staged != live => {
+                    let mut rules = put(&live, Counts::Live);
+                    rules.extend(put(&staged, Counts::Staged));
+                    rules
+                }
+                _ => put(&live, Counts::Both),
             };
             (!rules.is_empty()).then(|| Part {
                 object: "zones and tenants".to_owned(),

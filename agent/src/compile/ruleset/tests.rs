@@ -1,6 +1,8 @@
 //! Tiers, passes and audits, one by one.
 
 use super::*;
+use crate::compile::{DesiredCell, fact::Facts};
+use ringfence_common::cell::Verdict;
 
 const HTTP: Port = Some((Protocol::Tcp, 80));
 

@@ -7,7 +7,7 @@ use ringfence_common::{config::Config, endpoint::SourceWord};
 use super::{Dataplane, open::pods_cgroup};
 use crate::{
     compile::Desired,
-    dataplane::{KernelError, maps::refused, tunnels},
+    dataplane::{KernelError, maps::refused, sys::Devices, tunnels},
     diff::Op,
     model::{HostDevice, HostKind},
 };
@@ -220,13 +220,16 @@ impl Dataplane {
 
     /// Attaches to every wanted device, whatever becomes of the others.
     pub(super) fn attach(&mut self, desired: &Desired) -> Result<(), KernelError> {
+        let devices = Devices::of_this_thread().map_err(|error| {
+            KernelError::Other(format!("cannot ask for the names of devices: {error}"))
+        })?;
         let mut first = Ok(());
         for (key, endpoint) in &desired.endpoints {
             if key.is_node() {
                 continue;
             }
             let ifindex = endpoint.located.ifindex;
-            let attached = self.attacher.pod(&mut self.ebpf, ifindex);
+            let attached = self.attacher.pod(&mut self.ebpf, ifindex, &devices);
             let guarded = attached.and_then(|attached| {
                 if attached {
                     self.note_guarded(ifindex)?;
@@ -238,7 +241,7 @@ impl Dataplane {
         let wanted = desired.endpoints.values();
         let wanted = wanted.map(|endpoint| endpoint.located.ifindex).collect();
         first = first.and(self.release(&wanted));
-        self.attacher.reap()?;
+        self.attacher.reap(&devices)?;
         first
     }
 }

@@ -9,7 +9,10 @@ use aya::{
 use nix::errno::Errno;
 
 use super::Hash;
-use crate::dataplane::{KernelError, sys};
+use crate::{
+    dataplane::{KernelError, sys},
+    parallel,
+};
 
 pub(in crate::dataplane) fn refused(map: &str, error: &MapError) -> KernelError {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
@@ -96,15 +99,24 @@ pub(super) fn write<V: Pod + PartialEq>(
     }
 }
 
-/// [`put`] of many.
-pub(super) fn put_all<K: Pod, V: Pod>(
+/// Entries that one call of the kernel gets where others write at the same time.
+const BATCH: usize = 1024;
+
+/// [`put`] of many, in no order.
+pub(super) fn put_all<K: Pod + Send + Sync, V: Pod + Send + Sync>(
     map: &mut Hash<K, V>,
     name: &str,
     entries: impl Iterator<Item = (K, V)>,
 ) -> Result<(), KernelError> {
     let (keys, values): (Vec<K>, Vec<V>) = entries.unzip();
-    sys::update_batch(map, &keys, &values)
-        .map_err(|error| not_written(name, &MapError::IoError(error)))
+    let batches: Vec<_> = keys.chunks(BATCH).zip(values.chunks(BATCH)).collect();
+    let (map, steps) = (&*map, keys.len());
+    parallel::map(batches, steps, |(keys, values)| {
+        sys::update_batch(map, keys, values)
+    })
+    .into_iter()
+    .collect::<io::Result<()>>()
+    .map_err(|error| not_written(name, &MapError::IoError(error)))
 }
 
 /// [`drop_key`] of many.
