@@ -3,22 +3,26 @@
 use std::sync::Arc;
 
 /// Numbers of a page.
-const PAGE: usize = 64;
+const PAGE: usize = 32;
 
 /// A value for each number; all but a few thousand have the default, and are said to have none. Numbers that are given out one
 /// after the other, as those that change together are, lie side by side: so a change costs a copy of few pages, and of the
-/// list of pages, which a tree's nodes with a number each would cost several times over.
+/// list of pages, which a tree's nodes with a number each would cost several times over. A copy that nobody changes costs
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paged<V> {
     /// By number of the page; none is without values.
-    pages: Vec<(usize, Arc<[V; PAGE]>)>,
+    pages: Arc<Vec<Page<V>>>,
     len: usize,
 }
+
+/// A page's number, and its values.
+type Page<V> = (usize, Arc<[V; PAGE]>);
 
 impl<V> Default for Paged<V> {
     fn default() -> Self {
         Self {
-            pages: Vec::new(),
+            pages: Arc::default(),
             len: 0,
         }
     }
@@ -49,23 +53,20 @@ impl<V: Copy + Default + Eq> Paged<V> {
     /// Gives a number a value; which it had before.
     pub fn set(&mut self, number: usize, value: V) -> V {
         let none = V::default();
-        let at = match self.page(number) {
-            Ok(at) => at,
-            Err(_) if value == none => return none,
-            Err(at) => {
-                let page = (number / PAGE, Arc::new([none; PAGE]));
-                self.pages.insert(at, page);
-                at
-            }
-        };
-        let before = self.pages[at].1[number % PAGE];
+        let before = self.get(number);
         if before == value {
             return before;
         }
-        let page = Arc::make_mut(&mut self.pages[at].1);
+        let at = self.page(number);
+        let pages = Arc::make_mut(&mut self.pages);
+        let at = at.unwrap_or_else(|at| {
+            pages.insert(at, (number / PAGE, Arc::new([none; PAGE])));
+            at
+        });
+        let page = Arc::make_mut(&mut pages[at].1);
         page[number % PAGE] = value;
         if value == none && page.iter().all(|&it| it == none) {
-            self.pages.remove(at);
+            pages.remove(at);
         }
         self.len = self.len + usize::from(value != none) - usize::from(before != none);
         before

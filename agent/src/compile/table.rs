@@ -76,7 +76,7 @@ impl Built {
             let row = *by_peer.entry_ref(&*peer).or_insert_with(|| row_of(&peer));
             classes.push((of_one[0].0, row));
         }
-        let NumberedRows { rows, cells, .. } = rows;
+        let (rows, cells) = rows.finish();
 
         let (column_of, columns) = columns(&rows, points.len());
         let rows: Vec<Vec<DesiredCell>> = rows
@@ -84,7 +84,7 @@ impl Built {
             .map(|row| {
                 columns
                     .iter()
-                    .map(|&point| cells.list[row[point] as usize])
+                    .map(|&point| cells[row[point] as usize])
                     .collect()
             })
             .collect();

@@ -155,7 +155,7 @@ impl Maps {
         }
     }
 
-    /// True of steps that one call of the kernel can do: a table has a class for each of thousands of identities.
+    /// True of steps that few calls of the kernel can do, in any order: a table has a class for each of thousands of identities.
     #[must_use]
     pub const fn are_alike(one: &Op, next: &Op) -> bool {
         matches!(

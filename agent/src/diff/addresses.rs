@@ -244,11 +244,10 @@ impl Builder<'_> {
         classes: impl Iterator<Item = (Identity, usize)>,
     ) -> usize {
         let before = self.after.classes.len();
-        let mut of_table = self.after.classes.of(table);
-        let written = of_table.insert(classes).into_iter();
+        let written = self.after.classes.change(table, |it| it.insert(classes));
+        let written = written.into_iter();
         self.beside
             .extend(written.map(|(it, class)| Op::Class(table, it, class)));
-        self.after.classes.put(table, of_table);
         self.after.classes.len() - before
     }
 
@@ -285,11 +284,10 @@ impl Builder<'_> {
 
     /// Forgets what classes these have in a table.
     pub(super) fn remove_classes(&mut self, table: u32, of: impl Iterator<Item = Identity>) {
-        let mut of_table = self.after.classes.of(table);
-        let removed = of_table.remove(of).into_iter();
+        let removed = self.after.classes.change(table, |it| it.remove(of));
+        let removed = removed.into_iter();
         self.remove
             .extend(removed.map(|identity| Op::RemoveClass(table, identity)));
-        self.after.classes.put(table, of_table);
     }
 
     pub(super) fn remove_tables(&mut self, tables: &TableIds) {

@@ -100,6 +100,19 @@ impl Classes {
         tables.flat_map(|(&table, of)| of.iter().map(move |(it, class)| (table, it, class)))
     }
 
+    /// Changes what is in a table where it lies.
+    pub(super) fn change<R>(&mut self, table: u32, how: impl FnOnce(&mut OfTable) -> R) -> R {
+        let of_table = self.of_tables.entry(table).or_default();
+        let before = of_table.len();
+        let done = how(of_table);
+        let len = of_table.len();
+        self.len = self.len + len - before;
+        if len == 0 {
+            self.of_tables.remove(&table);
+        }
+        done
+    }
+
     /// What is in a table from now on.
     pub(super) fn put(&mut self, table: u32, of_table: OfTable) {
         let len = of_table.len();
@@ -142,11 +155,10 @@ mod tests {
     fn what_is_left_is_what_was_never_removed() {
         let all = [(1, 7, 3), (1, 8, 1), (2, 7, 5)];
         let mut classes: Classes = all.into_iter().collect();
-        let mut first = classes.of(1);
-        let again = first.insert([(7, 3), (8, 2), (9, 0)].into_iter());
+        let before = classes.of(1);
+        let again = classes.change(1, |it| it.insert([(7, 3), (8, 2), (9, 0)].into_iter()));
         assert_eq!(again, [(8, 2)], "it has the first, and nobody is given 0");
-        assert_eq!(classes.of(1).class(8), 1, "a copy");
-        classes.put(1, first);
+        assert_eq!(before.class(8), 1, "a copy");
         assert_eq!(classes.iter().count(), classes.len());
         assert_eq!((classes.of(1).class(8), classes.of(2).get(8)), (2, None));
         let mut second = classes.of(2);

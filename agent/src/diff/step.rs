@@ -265,6 +265,10 @@ impl Step<'_> {
             .iter()
             .map(|it| (*it, identities.signatures.get(it).copied().unwrap_or(0)))
             .collect();
+        if new.is_empty() && gone.is_empty() && identities.moves.is_empty() && tables.new.is_empty()
+        {
+            return Ok(BTreeSet::new());
+        }
         let of_new = tables.new.iter();
         let of_new = of_new.map(|number| desired.tables[number].classes.len());
         let steps = tables.wanted.len() * (new.len() + gone.len()) + of_new.sum::<usize>();
@@ -291,14 +295,17 @@ impl Step<'_> {
         let mut most = self.builder.after.classes.len();
         let mut shaken = BTreeSet::new();
         for (id, of_table, (written, removed), more, is_shaken) in parallel::map(all, steps, one) {
+            shaken.extend(is_shaken.then_some(id));
+            if written.is_empty() && removed.is_empty() {
+                continue;
+            }
+            most += more;
+            self.builder.after.classes.put(id, of_table);
             let written = written.into_iter();
             let written = written.map(|(it, class)| Op::Class(id, it, class));
             self.builder.beside.extend(written);
             let removed = removed.into_iter().map(|it| Op::RemoveClass(id, it));
             self.builder.remove.extend(removed);
-            self.builder.after.classes.put(id, of_table);
-            most += more;
-            shaken.extend(is_shaken.then_some(id));
         }
         // Those of whom is gone are there until after the swap.
         self.builder.check_classes(most)?;

@@ -1,7 +1,8 @@
 //! The thread that owns the kernel's tables.
 //!
-//! Namespaces and locks are per thread, so everything that touches [`Kernel`] happens here: states to be
-//! in force (only the latest counts), questions (one after the other), and the regular look for events.
+//! Namespaces and locks are per thread, so everything that touches [`Kernel`] happens here (and in threads that it makes
+//! for one call, which has elements of one map written side by side): states to be in force (only the latest counts),
+//! questions (one after the other), and the regular look for events.
 
 mod serve;
 

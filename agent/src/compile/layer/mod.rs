@@ -1,7 +1,7 @@
 //! What zones and tenants say: the tiers `ZoneDeny`, `ZoneIsolation`, `TenantStrict` and `TenantOverridable`.
 //!
-//! Each tier's rules are drafted once for the live and once for the staged verdict, in words; where both say the same
-//! they become one. Every rule here denies or leaves it to the next tier, so none is ever in another's way.
+//! Each tier's rules are drafted once for the live and, if anything is in audit, once for the staged verdict, in words; where
+//! both say the same they become one. Every rule here denies or leaves it to the next tier, so none is ever in another's way.
 
 mod draft;
 mod host;
@@ -144,8 +144,10 @@ impl Compile for Towards<'_> {
         ];
         let parts = tiers.into_iter().filter_map(|tier| {
             let live = self.drafts(tier, direction, View::Live);
-            let audits = self.layer.audits || self.layer.differ;
-            let staged = audits.then(|| self.drafts(tier, direction, View::Staged));
+            let staged = self
+                .layer
+                .audits
+                .then(|| self.drafts(tier, direction, View::Staged));
             let mut put = |drafts: &[Draft<'_>], counts| -> Vec<_> {
                 let rules = drafts.iter();
                 rules

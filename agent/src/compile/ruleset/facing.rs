@@ -64,7 +64,9 @@ impl Ruleset {
         facts: &Facts,
         peer: &[FactId],
     ) -> Facing<'a> {
-        self.facing_by(about.places(peer).into_iter(), facts, peer)
+        let facing = self.facing_by(about.places(peer).into_iter(), facts, peer);
+        debug_assert_eq!(facing.sight(), self.facing(facts, peer).sight());
+        facing
     }
 
     /// The same of rules of these places, in order.

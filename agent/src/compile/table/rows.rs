@@ -9,8 +9,8 @@ use crate::compile::{
 
 /// Cells by a small number, so that rows are compared fast.
 #[derive(Default)]
-pub(super) struct Cells {
-    pub(super) list: Vec<DesiredCell>,
+struct Cells {
+    list: Vec<DesiredCell>,
     numbers: HashMap<DesiredCell, u32>,
 }
 
@@ -27,14 +27,19 @@ impl Cells {
 /// Rows as they are found, each once, by number.
 #[derive(Default)]
 pub(super) struct NumberedRows {
-    pub(super) rows: Vec<Vec<u32>>,
-    pub(super) cells: Cells,
+    rows: Vec<Vec<u32>>,
+    cells: Cells,
     numbers: HashMap<Vec<u32>, usize>,
     /// Of rulesets as peers see them: most peers are strangers to most rules.
     by_sight: HashMap<Sight, usize>,
 }
 
 impl NumberedRows {
+    /// The rows, and the cells that are numbered in them.
+    pub(super) fn finish(self) -> (Vec<Vec<u32>>, Vec<DesiredCell>) {
+        (self.rows, self.cells.list)
+    }
+
     /// The row of those who see a ruleset so, at these ports.
     pub(super) fn number(&mut self, facing: &Facing<'_>, points: &[Port]) -> usize {
         *self.by_sight.entry(facing.sight()).or_insert_with(|| {

@@ -99,8 +99,8 @@ pub(super) fn write<V: Pod + PartialEq>(
     }
 }
 
-/// Entries that one call of the kernel gets where others write at the same time.
-const BATCH: usize = 1024;
+/// Entries that one call of the kernel gets, so that several threads can write.
+const BATCH: usize = 512;
 
 /// [`put`] of many, in no order.
 pub(super) fn put_all<K: Pod + Send + Sync, V: Pod + Send + Sync>(
@@ -111,12 +111,16 @@ pub(super) fn put_all<K: Pod + Send + Sync, V: Pod + Send + Sync>(
     let (keys, values): (Vec<K>, Vec<V>) = entries.unzip();
     let batches: Vec<_> = keys.chunks(BATCH).zip(values.chunks(BATCH)).collect();
     let (map, steps) = (&*map, keys.len());
-    parallel::map(batches, steps, |(keys, values)| {
+    let written = parallel::map(batches, steps, |(keys, values)| {
         sys::update_batch(map, keys, values)
-    })
-    .into_iter()
-    .collect::<io::Result<()>>()
-    .map_err(|error| not_written(name, &MapError::IoError(error)))
+    });
+    let written = written.into_iter().collect::<io::Result<()>>();
+    let alone = written.or_else(|error| match error.kind() {
+        // Some kernels before 6.3 refuse a thread that interrupts another one in the same bucket.
+        io::ErrorKind::ResourceBusy => sys::update_batch(map, &keys, &values),
+        _ => Err(error),
+    });
+    alone.map_err(|error| not_written(name, &MapError::IoError(error)))
 }
 
 /// [`drop_key`] of many.
