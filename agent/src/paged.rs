@@ -82,7 +82,7 @@ impl<V: Copy + Default + Eq> Paged<V> {
     }
 
     /// The numbers whose values differ. Pages that both share are not looked at.
-    pub fn differences(&self, other: &Self) -> impl Iterator<Item = usize> + use<'_, V> {
+    pub fn differences<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = usize> + 'a {
         let shares = |one: &Self, page: usize, values: &Arc<[V; PAGE]>| {
             let theirs = one.pages.binary_search_by_key(&page, |&(page, _)| page);
             theirs.is_ok_and(|at| Arc::ptr_eq(values, &one.pages[at].1))
@@ -98,8 +98,7 @@ impl<V: Copy + Default + Eq> Paged<V> {
         let numbers = pages
             .into_iter()
             .flat_map(|page| page * PAGE..(page + 1) * PAGE);
-        let (one, other) = (self, other.clone());
-        numbers.filter(move |&number| one.get(number) != other.get(number))
+        numbers.filter(|&number| self.get(number) != other.get(number))
     }
 
     /// The place of a number's page, or where it would be.

@@ -116,7 +116,7 @@ pub(super) fn put_all<K: Pod + Send + Sync, V: Pod + Send + Sync>(
     });
     let written = written.into_iter().collect::<io::Result<()>>();
     let alone = written.or_else(|error| match error.kind() {
-        // Some kernels before 6.3 refuse a thread that interrupts another one in the same bucket.
+        // A bucket can be refused to a thread that interrupts another one in it.
         io::ErrorKind::ResourceBusy => sys::update_batch(map, &keys, &values),
         _ => Err(error),
     });
