@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// Numbers of a page.
-const PAGE: usize = 32;
+const PAGE: usize = 64;
 
 /// A value for each number; all but a few thousand have the default, and are said to have none. Numbers that are given out one
 /// after the other, as those that change together are, lie side by side: so a change costs a copy of few pages, and of the
@@ -104,7 +104,12 @@ impl<V: Copy + Default + Eq> Paged<V> {
     /// The place of a number's page, or where it would be.
     fn page(&self, number: usize) -> Result<usize, usize> {
         let page = number / PAGE;
-        self.pages.binary_search_by_key(&page, |&(page, _)| page)
+        match self.pages.last() {
+            // Numbers come one after the other, and the newest are asked for most.
+            Some((last, _)) if *last < page => Err(self.pages.len()),
+            Some((last, _)) if *last == page => Ok(self.pages.len() - 1),
+            _ => self.pages.binary_search_by_key(&page, |&(page, _)| page),
+        }
     }
 }
 

@@ -15,7 +15,8 @@ const WORTH_IT: usize = 1024;
 /// Threads of one call: what is done here is bound by memory soon.
 const MOST: usize = 8;
 
-/// Does something with each, which takes about so many small steps in all. What comes out is in the order of what goes in.
+/// Does something with each, which takes about so many small steps in all. What comes out is in the order of what goes in; the
+/// last are begun first, for what is new stands there and takes longest.
 pub(crate) fn map<T: Send, R: Send>(
     items: Vec<T>,
     steps: usize,
@@ -39,7 +40,10 @@ fn shared_out<T: Send, R: Send>(
         return items.into_iter().map(one).collect();
     }
     let queue = Mutex::new(items.into_iter().enumerate());
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let take = || {
+        let mut left = queue.lock().unwrap_or_else(PoisonError::into_inner);
+        left.next_back()
+    };
     let work = || -> Vec<(usize, R)> {
         std::iter::from_fn(take)
             .map(|(at, item)| (at, one(item)))

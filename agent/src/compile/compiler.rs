@@ -73,7 +73,7 @@ impl Compiler {
         let before = self.evaluator.snapshot().clone();
         let touched = self.evaluator.update(snapshot);
         let (born, dead) = self.signatures.update(&self.evaluator, &touched);
-        let renumbered = self.tables.update(
+        let left = self.tables.update(
             &mut self.evaluator,
             &self.signatures,
             &touched,
@@ -90,7 +90,7 @@ impl Compiler {
         }
         self.host_pods
             .update(&before, snapshot, &mut self.desired, &self.options);
-        for key in self.stale_endpoints(&before, snapshot, &touched, renumbered) {
+        for key in self.stale_endpoints(&before, snapshot, &touched, &left) {
             self.endpoint(&key, snapshot);
         }
         self.host();
@@ -134,28 +134,24 @@ impl Compiler {
         before: &Snapshot,
         snapshot: &Snapshot,
         touched: &Touched,
-        renumbered: bool,
+        left: &BTreeSet<usize>,
     ) -> BTreeSet<PodKey> {
-        if renumbered || touched.subjects || metadata::may_differ(before, snapshot) {
+        if metadata::may_differ(before, snapshot) {
             let endpoints = self.desired.endpoints.keys();
             return endpoints.chain(snapshot.local.keys()).cloned().collect();
         }
-        let mut stale = touched.pods.clone();
         // What counts as a request for metadata access depends on the namespace.
-        let relabelled: BTreeSet<&String> = before
-            .namespaces
-            .differences(&snapshot.namespaces)
-            .map(|it| it.key)
-            .collect();
-        if !relabelled.is_empty() {
-            let endpoints = self.desired.endpoints.keys();
-            stale.extend(
-                endpoints
-                    .filter(|key| relabelled.contains(&key.namespace))
-                    .cloned(),
-            );
-        }
-        stale
+        let relabelled = before.namespaces.differences(&snapshot.namespaces);
+        let mut namespaces: BTreeSet<&String> = relabelled.map(|it| it.key).collect();
+        namespaces.extend(&touched.subjects);
+        let has_left = |table: Option<usize>| table.is_some_and(|it| left.contains(&it));
+        let stale = self.desired.endpoints.iter().filter(|(key, endpoint)| {
+            namespaces.contains(&key.namespace)
+                || has_left(endpoint.ingress)
+                || has_left(endpoint.egress)
+        });
+        let stale = stale.map(|(key, _)| key);
+        stale.chain(&touched.pods).cloned().collect()
     }
 
     /// The node itself, if anything is said to it.

@@ -102,8 +102,8 @@ pub(super) struct Touched {
     pub(super) blocks: Vec<IpNet>,
     /// Pods that came, changed or went.
     pub(super) pods: BTreeSet<PodKey>,
-    /// Subjects have other rulesets.
-    pub(super) subjects: bool,
+    /// Namespaces with subjects that have other rulesets.
+    pub(super) subjects: BTreeSet<String>,
     /// Rulesets that are new.
     pub(super) born: Vec<RulesetId>,
     /// Rulesets that are gone.
@@ -170,7 +170,7 @@ impl Evaluator {
         }
         self.classify(&mut stale, &mut touched);
         self.take_policies(&old, snapshot, &mut stale);
-        self.select_host(&mut touched, stale.layer);
+        self.select_host(stale.layer);
         self.select(&stale.subjects, &mut touched);
         self.settle_facts(&mut stale, &mut touched);
         for &group in &stale.facts {

@@ -1,8 +1,8 @@
 //! Signatures: what the addresses have in common, kept up to date.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use imbl::OrdMap;
 use ipnet::IpNet;
 
@@ -22,8 +22,8 @@ pub(super) struct Signatures {
     /// [`super::Desired::addresses`].
     pub(super) addresses: OrdMap<IpNet, usize>,
     counted: Counted<Vec<FactId>>,
-    /// For each fact the signatures that have it.
-    having: HashMap<FactId, BTreeSet<usize>>,
+    /// For each fact the signatures that have it, ascending.
+    having: HashMap<FactId, Vec<usize>>,
     /// For each fact its text, while a signature has it.
     words: HashMap<FactId, Arc<str>>,
 }
@@ -79,7 +79,9 @@ impl Signatures {
             self.texts.remove(number);
             for fact in &**facts {
                 if let Some(having) = self.having.get_mut(fact) {
-                    having.remove(number);
+                    if let Ok(at) = having.binary_search(number) {
+                        having.remove(at);
+                    }
                     if having.is_empty() {
                         self.having.remove(fact);
                         self.words.remove(fact);
@@ -95,14 +97,15 @@ impl Signatures {
             let text = self.text(facts, &evaluator.facts);
             self.texts.insert(*number, text);
             for &fact in &**facts {
-                self.having.entry(fact).or_default().insert(*number);
+                // No number is given out twice: it is the largest.
+                self.having.entry(fact).or_default().push(*number);
             }
         }
         (born, dead)
     }
 
     /// The signatures of which one of these facts holds, with each that does; sorted.
-    pub(super) fn having(&self, facts: &HashSet<FactId>) -> Vec<(usize, FactId)> {
+    pub(super) fn having(&self, facts: &[FactId]) -> Vec<(usize, FactId)> {
         let mut having: Vec<(usize, FactId)> = Vec::new();
         for fact in facts {
             let signatures = self.having.get(fact).into_iter().flatten();

@@ -10,7 +10,7 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use self::rows::{NumberedRows, columns, sort_rows};
 use super::{
@@ -26,8 +26,8 @@ use crate::model::Protocol;
 pub(super) struct Built {
     /// The table; the rules of its cells are by number of their names.
     pub(super) table: Table,
-    /// What the ruleset asks about peers.
-    asked: HashSet<FactId>,
+    /// What the ruleset asks about peers, ascending.
+    asked: Vec<FactId>,
     /// Names that stand for ports of the peer.
     pub(super) names: BTreeSet<(Protocol, String)>,
     /// A number that tables with other rows hardly have.
@@ -167,12 +167,14 @@ impl Built {
         Some(changed)
     }
 
-    /// What of these facts is asked, sorted.
+    /// What of these facts, which are sorted, is asked.
     fn peer(&self, facts: &[FactId]) -> Vec<FactId> {
-        let facts = facts.iter().copied();
-        let mut peer: Vec<FactId> = facts.filter(|it| self.asked.contains(it)).collect();
-        peer.sort_unstable();
-        peer
+        let mut asked = &*self.asked;
+        let is_asked = |fact: &FactId| {
+            asked = &asked[asked.partition_point(|it| it < fact)..];
+            asked.first() == Some(fact)
+        };
+        facts.iter().copied().filter(is_asked).collect()
     }
 }
 
@@ -218,20 +220,16 @@ fn is_network(fact: Option<&Fact>) -> bool {
     }
 }
 
-/// What a ruleset asks about peers.
-fn asked(
-    ruleset: &Ruleset,
-    names: &BTreeSet<(Protocol, String)>,
-    facts: &Facts,
-) -> HashSet<FactId> {
-    let mut asked = HashSet::new();
+/// What a ruleset asks about peers, ascending.
+fn asked(ruleset: &Ruleset, names: &BTreeSet<(Protocol, String)>, facts: &Facts) -> Vec<FactId> {
+    let mut asked = BTreeSet::new();
     for rule in ruleset.rules() {
         asked.extend(rule.all_peers().flat_map(Peers::facts));
     }
     for name in names {
         asked.extend(facts.ports_named(name).map(|(id, _)| id));
     }
-    asked
+    asked.into_iter().collect()
 }
 
 /// One port of each run that no rule can tell apart, in order; the protocols without ports before all.

@@ -66,14 +66,14 @@ impl Tables {
         self.built.get(&ruleset).map(|&(_, id)| id)
     }
 
-    /// Does what an update asks for; true if a ruleset has a table of another number.
+    /// Does what an update asks for; tables that rulesets have left for another one.
     pub(super) fn update(
         &mut self,
         evaluator: &mut Evaluator,
         signatures: &Signatures,
         touched: &Touched,
         (born, dead): (&Changes, &Changes),
-    ) -> bool {
+    ) -> BTreeSet<TableId> {
         let mut rebuild: BTreeSet<RulesetId> = touched.born.iter().copied().collect();
         for name in &touched.names {
             rebuild.extend(self.naming.get(name).into_iter().flatten());
@@ -91,9 +91,11 @@ impl Tables {
                 Reclassed::Same => {}
             }
         }
-        let mut renumbered = false;
+        let mut left = BTreeSet::new();
         for (id, rulesets) in changed {
-            renumbered |= self.follow(id, &rulesets, &mut evaluator.names);
+            if !self.follow(id, &rulesets, &mut evaluator.names) {
+                left.insert(id);
+            }
         }
         let rulesets = rebuild.into_iter();
         let rulesets: Vec<_> = rulesets
@@ -104,7 +106,7 @@ impl Tables {
             (ruleset, Built::new(rules, &evaluator.facts, signatures))
         });
         for (ruleset, built) in built {
-            renumbered |= self.put(ruleset, built, &mut evaluator.names);
+            left.extend(self.put(ruleset, built, &mut evaluator.names));
         }
         for ruleset in leaving {
             if let Some((built, id)) = self.built.remove(&ruleset) {
@@ -114,7 +116,7 @@ impl Tables {
                 self.give_up(id, &mut evaluator.names);
             }
         }
-        renumbered
+        left
     }
 
     /// Lets these rulesets' tables say what they say of signatures that are new, and no more of those that are gone.
@@ -143,7 +145,7 @@ impl Tables {
         reclassed
     }
 
-    /// Lets a table be what these rulesets' has become; true if one of them has another number now.
+    /// Lets a table be what these rulesets' has become; false if they have one of their own now.
     fn follow(&mut self, id: TableId, rulesets: &[RulesetId], names: &mut RuleNames) -> bool {
         let users = self.known.get(&id).map_or(0, |known| known.users);
         let mut tables = rulesets.iter().filter_map(|it| self.built.get(it));
@@ -155,7 +157,7 @@ impl Tables {
             let (table, fingerprint) = (built.table.clone(), built.fingerprint);
             self.refile(id, &table, fingerprint, names);
             self.tables.insert(id, table);
-            return false;
+            return true;
         }
         for ruleset in rulesets {
             let Some((built, _)) = self.built.get(ruleset) else {
@@ -168,7 +170,7 @@ impl Tables {
                 *current = fresh;
             }
         }
-        true
+        false
     }
 
     /// A table that keeps its number may have got more rows.
@@ -188,7 +190,8 @@ impl Tables {
         self.name(&fresh, names);
     }
 
-    fn put(&mut self, ruleset: RulesetId, built: Built, names: &mut RuleNames) -> bool {
+    /// Gives a ruleset this table; the one that it had, if that is another one.
+    fn put(&mut self, ruleset: RulesetId, built: Built, names: &mut RuleNames) -> Option<TableId> {
         for name in &built.names {
             self.naming.entry(name.clone()).or_default().insert(ruleset);
         }
@@ -198,13 +201,9 @@ impl Tables {
             }
         }
         let id = self.take(built.table.clone(), built.fingerprint, names);
-        match self.built.insert(ruleset, (built, id)) {
-            Some((_, old)) => {
-                self.give_up(old, names);
-                old != id
-            }
-            None => true,
-        }
+        let (_, old) = self.built.insert(ruleset, (built, id))?;
+        self.give_up(old, names);
+        (old != id).then_some(old)
     }
 
     /// The number of a table that says this, used once more.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 use ringfence_common::identity::{Identity, UNKNOWN};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     installed::Installed,
     tables::TableIds,
 };
-use crate::compile::Desired;
+use crate::compile::{Desired, Table};
 
 /// How a state lies in the maps. A copy is a few pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(super) struct Memory {
     pub(super) desired: Desired,
     /// Ids of its tables, by number.
     pub(super) tables: OrdMap<usize, u32>,
-    /// The identities that mean a signature, by its number.
-    pub(super) identities: OrdMap<usize, Vec<Identity>>,
+    /// The identities that mean a signature, by its number: side by side, as they are gone through for each new table.
+    identities: OrdSet<(usize, Identity)>,
     /// The signature's number, and how many addresses have it, of every identity in use.
     pub(super) users: OrdMap<Identity, (usize, usize)>,
     /// How many addresses there are.
@@ -45,21 +45,35 @@ impl Memory {
             memory.counts.add(net);
             *users.entry(identity).or_default() += 1;
         }
-        memory.identities.insert(0, vec![UNKNOWN]);
+        memory.identities.insert((0, UNKNOWN));
         for (identity, users) in users {
             if identity == UNKNOWN {
                 continue;
             }
             if let Some(&signature) = identities.signatures.get(&identity) {
                 memory.users.insert(identity, (signature, users));
-                memory
-                    .identities
-                    .entry(signature)
-                    .or_default()
-                    .push(identity);
+                memory.identities.insert((signature, identity));
             }
         }
         memory
+    }
+
+    /// The identities that mean a signature.
+    pub(super) fn meaning(&self, signature: usize) -> Vec<Identity> {
+        let its = self
+            .identities
+            .range((signature, 0)..=(signature, Identity::MAX));
+        its.map(|&(_, identity)| identity).collect()
+    }
+
+    /// The class in a table of each identity that has one there.
+    pub(super) fn classes_in(&self, table: &Table) -> impl Iterator<Item = (Identity, usize)> {
+        let mut classes = table.classes.iter().peekable();
+        self.identities.iter().filter_map(move |&(of, identity)| {
+            while classes.next_if(|&(signature, _)| signature < of).is_some() {}
+            let (signature, class) = *classes.peek()?;
+            (signature == of).then_some((identity, class))
+        })
     }
 
     /// One address more has this identity.
@@ -71,7 +85,7 @@ impl Memory {
             Some((_, users)) => *users += 1,
             None => {
                 self.users.insert(identity, (signature, 1));
-                self.identities.entry(signature).or_default().push(identity);
+                self.identities.insert((signature, identity));
             }
         }
     }
@@ -87,13 +101,8 @@ impl Memory {
 
     /// Nobody has this identity any more.
     pub(super) fn forget(&mut self, identity: Identity) {
-        if let Some((signature, _)) = self.users.remove(&identity)
-            && let Some(identities) = self.identities.get_mut(&signature)
-        {
-            identities.retain(|&it| it != identity);
-            if identities.is_empty() {
-                self.identities.remove(&signature);
-            }
+        if let Some((signature, _)) = self.users.remove(&identity) {
+            self.identities.remove(&(signature, identity));
         }
     }
 }

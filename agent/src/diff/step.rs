@@ -207,7 +207,7 @@ impl Step<'_> {
         let signatures: BTreeSet<usize> = targets.values().copied().collect();
         let candidates: Candidates = signatures
             .into_iter()
-            .filter_map(|number| Some((number, self.memory.identities.get(&number)?.clone())))
+            .map(|number| (number, self.memory.meaning(number)))
             .collect();
         let nets: Vec<IpNet> = targets.keys().copied().collect();
         let identities = self.builder.assign(desired, targets, candidates, tables);
@@ -276,15 +276,11 @@ impl Step<'_> {
         let one = |(number, &id): (&usize, &u32)| {
             let table = &desired.tables[number];
             let stays = tables.new.binary_search(number).is_err();
-            let known = (!stays).then(|| table.classes.iter()).into_iter();
-            let known = known.flatten().flat_map(|(signature, class)| {
-                let known = memory.identities.get(&signature);
-                known.into_iter().flatten().map(move |&it| (it, class))
-            });
+            let known = (!stays).then(|| memory.classes_in(table)).into_iter();
             let mut of_table = builder.after.classes.of(id);
             let before = of_table.len();
             let new = new.iter().map(|&(it, of)| (it, table.class(of)));
-            let written = of_table.insert(known.chain(new));
+            let written = of_table.insert(known.flatten().chain(new));
             let more = of_table.len() - before;
             let installed = builder.installed.classes.of(id);
             let is_shaken = stays && of_table.tells_apart(&installed, &identities.moves);

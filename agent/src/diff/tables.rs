@@ -301,11 +301,18 @@ pub(super) fn cells<'a>(
     rows: impl Iterator<Item = &'a Row>,
     rules: &OrdMap<String, RuleId>,
 ) -> Vec<Cell> {
-    let rule = |number| rules.get(desired.rules.get(number)?).copied();
+    // Thousands of cells name a few rules.
+    let mut known: BTreeMap<usize, RuleId> = BTreeMap::new();
+    let id = |number: &usize| rules.get(desired.rules.get(number)?).copied();
+    let mut rule = |number| {
+        *known
+            .entry(number)
+            .or_insert_with(|| id(&number).unwrap_or(0))
+    };
     let cells = rows.flat_map(|row| row.iter());
     cells
         .map(|cell| {
-            let rule = cell.rule.as_ref().and_then(rule).unwrap_or(0);
+            let rule = cell.rule.map_or(0, &mut rule);
             Cell::new(cell.live, cell.staged, cell.tier, rule)
                 .binding_own_node(cell.binds_own_node, cell.would_bind_own_node)
         })
@@ -323,13 +330,14 @@ pub(super) fn pages(table: &Table) -> Vec<Page> {
     }
     let mut pages = vec![Page([0; PAGE_PORTS]); DIRECTORIES as usize];
     for (directory, runs) in table.ports.iter().enumerate() {
+        // Few ports are named: most stretches of 256 are of one column, and no port of them is looked at.
+        let mut is_mixed = [false; PAGE_PORTS];
+        for &(port, _) in runs {
+            let [high, low] = port.to_be_bytes();
+            is_mixed[usize::from(high)] |= low > 0;
+        }
         for high in 0..=u8::MAX {
-            let ends_within = |&(port, _): &(u16, usize)| {
-                let [its, low] = port.to_be_bytes();
-                its == high && low > 0
-            };
-            // Few ports are named: most of these stretches are of one column, and no port of them is looked at.
-            if !runs.iter().any(ends_within) {
+            if !is_mixed[usize::from(high)] {
                 pages[directory].0[usize::from(high)] = UNIFORM | column(runs, high, 0);
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Evaluator, Selected, Touched};
+use super::{Evaluator, Selected};
 use crate::compile::{
     address::is_link_local,
     layer::{ByFamily, TowardsHost, family},
@@ -19,7 +19,7 @@ impl Evaluator {
     }
 
     /// Gives the node what its zones say, if that has changed: `layer` says that zones say something else.
-    pub(super) fn select_host(&mut self, touched: &mut Touched, layer: bool) {
+    pub(super) fn select_host(&mut self, layer: bool) {
         let Some(host) = self.host.take() else {
             return;
         };
@@ -52,10 +52,6 @@ impl Evaluator {
                 let policies = vec![compiled];
                 self.of_host = Some((zones, Selected { policies, rulesets }));
             }
-            let rulesets = |of: &Option<(ByFamily, Selected)>| {
-                of.as_ref().map(|(_, selected)| selected.rulesets)
-            };
-            touched.subjects |= rulesets(&before) != rulesets(&self.of_host);
             if let Some((_, before)) = before {
                 for ruleset in before.rulesets.into_iter().flatten() {
                     self.rulesets.release(ruleset);

@@ -40,7 +40,9 @@ impl Evaluator {
                 for zones in standing {
                     let now = self.selected_by(id, &kind, &zones);
                     let before = before.get(&zones);
-                    touched.subjects |= before.map(|it| &it.rulesets) != Some(&now.rulesets);
+                    if before.map(|it| &it.rulesets) != Some(&now.rulesets) {
+                        touched.subjects.insert(kind.namespace.clone());
+                    }
                     self.selected.entry(id).or_default().insert(zones, now);
                 }
             }
