@@ -103,7 +103,7 @@ pub struct Table {
     /// Rows: classes of peers, `columns` cells each, no two alike. Row 0 is that of unlisted addresses.
     pub rows: Rows,
     /// The row of each signature, by its number; row 0 if it is not listed.
-    pub classes: Paged<usize>,
+    pub classes: Paged<u32>,
     /// True if an address that is no pod's must be looked up among the networks.
     pub looks_at_networks: bool,
 }
@@ -112,7 +112,7 @@ impl Table {
     /// The row of a signature.
     #[must_use]
     pub fn class(&self, signature: usize) -> usize {
-        self.classes.get(signature)
+        self.classes.get(signature) as usize
     }
 
     /// True if this is `other` with more rows behind its own, or with as many.

@@ -93,7 +93,7 @@ impl Built {
             *row = renumbered[*row];
         }
         let classes = classes.into_iter();
-        let classes = classes.map(|(signature, row)| (signature, renumbered[row]));
+        let classes = classes.map(|(signature, row)| (signature, number(renumbered[row])));
         let rows: Rows = rows.into_iter().map(Row::from).collect();
         let places = rows.iter().cloned().zip(0..).collect();
         let fingerprint = rows.iter().fold(0, fingerprint);
@@ -161,7 +161,7 @@ impl Built {
             changed |= self.table.classes.set(signature, 0) != 0;
         }
         for (signature, its) in born {
-            let row = self.row(ruleset, facts, its)?;
+            let row = number(self.row(ruleset, facts, its)?);
             changed |= self.table.classes.set(*signature, row) != row;
         }
         Some(changed)
@@ -176,6 +176,11 @@ impl Built {
         };
         facts.iter().copied().filter(is_asked).collect()
     }
+}
+
+/// A row's number, as classes have it.
+fn number(row: usize) -> u32 {
+    u32::try_from(row).expect("a table has fewer rows than memory has words")
 }
 
 /// The fingerprint of rows and one more.
@@ -197,7 +202,7 @@ pub(super) fn renumbered(
     Table {
         rows: rows.into_iter().map(Row::from).collect(),
         classes: classes
-            .map(|(it, row)| (signature(it), places[row]))
+            .map(|(it, row)| (signature(it), number(places[row as usize])))
             .collect(),
         ..table.clone()
     }

@@ -50,14 +50,14 @@ struct Known {
     names: BTreeSet<NameId>,
 }
 
-/// What became of a table.
-enum Reclassed {
+/// What became of a ruleset's table.
+enum Became {
     /// It says what it said.
     Same,
     /// The table of this number says so no more.
     Otherwise(TableId),
-    /// It must be built anew.
-    Anew,
+    /// It is another one.
+    Anew(Box<Built>),
 }
 
 impl Tables {
@@ -80,15 +80,14 @@ impl Tables {
         }
         // The tables of rulesets that go are given up last: new ones may say the same.
         let leaving: BTreeSet<RulesetId> = touched.dead.iter().copied().collect();
+        let all = self.look_again(evaluator, signatures, (born, dead), (&rebuild, &leaving));
         let mut changed: BTreeMap<TableId, Vec<RulesetId>> = BTreeMap::new();
-        let reclassed = self.reclass(evaluator, (born, dead), |ruleset| {
-            !rebuild.contains(ruleset) && !leaving.contains(ruleset)
-        });
-        for (ruleset, reclassed) in reclassed {
-            match reclassed {
-                Reclassed::Anew => drop(rebuild.insert(ruleset)),
-                Reclassed::Otherwise(id) => changed.entry(id).or_default().push(ruleset),
-                Reclassed::Same => {}
+        let mut built = Vec::new();
+        for (ruleset, became) in all {
+            match became {
+                Became::Same => {}
+                Became::Otherwise(id) => changed.entry(id).or_default().push(ruleset),
+                Became::Anew(table) => built.push((ruleset, *table)),
             }
         }
         let mut left = BTreeSet::new();
@@ -97,14 +96,6 @@ impl Tables {
                 left.insert(id);
             }
         }
-        let rulesets = rebuild.into_iter();
-        let rulesets: Vec<_> = rulesets
-            .filter_map(|it| Some((it, evaluator.rulesets.get(it)?)))
-            .collect();
-        let steps = rulesets.len() * signatures.texts.len();
-        let built = parallel::map(rulesets, steps, |(ruleset, rules)| {
-            (ruleset, Built::new(rules, &evaluator.facts, signatures))
-        });
         for (ruleset, built) in built {
             left.extend(self.put(ruleset, built, &mut evaluator.names));
         }
@@ -119,30 +110,44 @@ impl Tables {
         left
     }
 
-    /// Lets these rulesets' tables say what they say of signatures that are new, and no more of those that are gone.
-    fn reclass(
+    /// Lets tables say what they say of signatures that are new, and no more of those that are gone; builds those that are to be,
+    /// or that must be. What became of each ruleset's table but those that are leaving, by ruleset.
+    fn look_again(
         &mut self,
         evaluator: &Evaluator,
+        signatures: &Signatures,
         (born, dead): (&Changes, &Changes),
-        wanted: impl Fn(&RulesetId) -> bool,
-    ) -> Vec<(RulesetId, Reclassed)> {
-        let tables = self.built.iter_mut().filter(|(ruleset, _)| wanted(ruleset));
-        let tables: Vec<_> = tables
-            .filter_map(|(&ruleset, table)| {
-                Some((ruleset, evaluator.rulesets.get(ruleset)?, table))
-            })
+        (rebuild, leaving): (&BTreeSet<RulesetId>, &BTreeSet<RulesetId>),
+    ) -> Vec<(RulesetId, Became)> {
+        let staying = self
+            .built
+            .iter_mut()
+            .filter(|(ruleset, _)| !rebuild.contains(*ruleset) && !leaving.contains(*ruleset));
+        let staying = staying.map(|(&ruleset, table)| (ruleset, Some(table)));
+        let anew = rebuild.iter().map(|&ruleset| (ruleset, None));
+        let all: Vec<_> = staying
+            .chain(anew)
+            .filter_map(|(it, table)| Some((it, evaluator.rulesets.get(it)?, table)))
             .collect();
-        let steps = tables.len() * (born.len() + dead.len());
-        let mut reclassed = parallel::map(tables, steps, |(ruleset, rules, (built, id))| {
-            let reclassed = match built.reclass(rules, &evaluator.facts, (born, dead)) {
-                None => Reclassed::Anew,
-                Some(true) => Reclassed::Otherwise(*id),
-                Some(false) => Reclassed::Same,
-            };
-            (ruleset, reclassed)
+        let steps = all.iter().map(|(_, _, table)| match table {
+            Some(_) => born.len() + dead.len(),
+            None => signatures.texts.len(),
         });
-        reclassed.sort_unstable_by_key(|&(ruleset, _)| ruleset);
-        reclassed
+        let steps = steps.sum();
+        let mut all = parallel::map(all, steps, |(ruleset, rules, table)| {
+            let same = table.and_then(|(built, id)| {
+                let changed = built.reclass(rules, &evaluator.facts, (born, dead))?;
+                Some(if changed {
+                    Became::Otherwise(*id)
+                } else {
+                    Became::Same
+                })
+            });
+            let anew = || Became::Anew(Box::new(Built::new(rules, &evaluator.facts, signatures)));
+            (ruleset, same.unwrap_or_else(anew))
+        });
+        all.sort_unstable_by_key(|&(ruleset, _)| ruleset);
+        all
     }
 
     /// Lets a table be what these rulesets' has become; false if they have one of their own now.

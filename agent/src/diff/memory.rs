@@ -72,7 +72,7 @@ impl Memory {
         self.identities.iter().filter_map(move |&(of, identity)| {
             while classes.next_if(|&(signature, _)| signature < of).is_some() {}
             let (signature, class) = *classes.peek()?;
-            (signature == of).then_some((identity, class))
+            (signature == of).then_some((identity, class as usize))
         })
     }
 

@@ -158,7 +158,7 @@ pub(super) fn table(rows: &BTreeMap<u8, [bool; 2]>, numbers: &[u8], split: u16) 
                 distinct.len() - 1
             });
         if class != 0 {
-            classes.push((at + 1, class));
+            classes.push((at + 1, u32::try_from(class).unwrap()));
         }
     }
     let ports = vec![(0, 0), (split, 1)];
