@@ -15,8 +15,8 @@ const WORTH_IT: usize = 1024;
 /// Threads of one call: what is done here is bound by memory soon.
 const MOST: usize = 8;
 
-/// Does something with each, which takes about so many small steps in all. What comes out is in the order of what goes in; the
-/// last are begun first, for what is new stands there and takes longest.
+/// Does something with each, which takes about so many small steps in all. What comes out is in the order of what goes in;
+/// several threads begin with the last.
 pub(crate) fn map<T: Send, R: Send>(
     items: Vec<T>,
     steps: usize,

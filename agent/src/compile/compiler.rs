@@ -93,6 +93,10 @@ impl Compiler {
         for key in self.stale_endpoints(&before, snapshot, &touched, &left) {
             self.endpoint(&key, snapshot);
         }
+        debug_assert!(
+            self.has_own_tables(snapshot),
+            "an endpoint has a table that is not its rulesets'"
+        );
         self.host();
         self.desired.rules = self.tables.rules.clone();
         self.desired.signatures = self.signatures.texts.clone();
@@ -144,14 +148,36 @@ impl Compiler {
         let relabelled = before.namespaces.differences(&snapshot.namespaces);
         let mut namespaces: BTreeSet<&String> = relabelled.map(|it| it.key).collect();
         namespaces.extend(&touched.subjects);
-        let has_left = |table: Option<usize>| table.is_some_and(|it| left.contains(&it));
+        if namespaces.is_empty() && left.is_empty() {
+            return touched.pods.clone();
+        }
+        let was_left = |table: Option<usize>| table.is_some_and(|it| left.contains(&it));
         let stale = self.desired.endpoints.iter().filter(|(key, endpoint)| {
             namespaces.contains(&key.namespace)
-                || has_left(endpoint.ingress)
-                || has_left(endpoint.egress)
+                || was_left(endpoint.ingress)
+                || was_left(endpoint.egress)
         });
         let stale = stale.map(|(key, _)| key);
         stale.chain(&touched.pods).cloned().collect()
+    }
+
+    /// True if every pod's endpoint has the tables of its pod's rulesets: those that were not looked at again, too.
+    fn has_own_tables(&self, snapshot: &Snapshot) -> bool {
+        let pods = self
+            .desired
+            .endpoints
+            .iter()
+            .filter(|(key, _)| !key.is_node());
+        let mut endpoints = pods.filter_map(|(key, it)| Some((snapshot.pods.get(key)?, it)));
+        endpoints.all(|(pod, endpoint)| {
+            self.table_of(pod, Direction::Ingress) == endpoint.ingress
+                && self.table_of(pod, Direction::Egress) == endpoint.egress
+        })
+    }
+
+    fn table_of(&self, pod: &Pod, direction: Direction) -> Option<usize> {
+        let ruleset = self.evaluator.ruleset_index(pod, direction)?;
+        self.tables.of(ruleset)
     }
 
     /// The node itself, if anything is said to it.
@@ -197,16 +223,12 @@ impl Compiler {
             self.desired.endpoints.remove(key);
             return;
         };
-        let table_of = |direction| {
-            let ruleset = self.evaluator.ruleset_index(pod, direction)?;
-            self.tables.of(ruleset)
-        };
         let endpoint = Endpoint {
             uid: pod.uid.clone(),
             located: located.clone(),
             addresses: world::own_addresses(pod, Some(located)),
-            ingress: table_of(Direction::Ingress),
-            egress: table_of(Direction::Egress),
+            ingress: self.table_of(pod, Direction::Ingress),
+            egress: self.table_of(pod, Direction::Egress),
             metadata: Arc::new(metadata::access(
                 pod,
                 snapshot,

@@ -180,7 +180,7 @@ impl Built {
 
 /// A row's number, as classes have it.
 fn number(row: usize) -> u32 {
-    u32::try_from(row).expect("a table has fewer rows than memory has words")
+    u32::try_from(row).expect("no memory holds 2^32 rows")
 }
 
 /// The fingerprint of rows and one more.

@@ -56,6 +56,8 @@ enum Became {
     Same,
     /// The table of this number says so no more.
     Otherwise(TableId),
+    /// It does not tell all ports apart that matter to somebody new.
+    TooCoarse,
     /// It is another one.
     Anew(Box<Built>),
 }
@@ -85,7 +87,7 @@ impl Tables {
         let mut built = Vec::new();
         for (ruleset, became) in all {
             match became {
-                Became::Same => {}
+                Became::Same | Became::TooCoarse => {}
                 Became::Otherwise(id) => changed.entry(id).or_default().push(ruleset),
                 Became::Anew(table) => built.push((ruleset, *table)),
             }
@@ -134,18 +136,31 @@ impl Tables {
             None => signatures.texts.len(),
         });
         let steps = steps.sum();
-        let mut all = parallel::map(all, steps, |(ruleset, rules, table)| {
-            let same = table.and_then(|(built, id)| {
-                let changed = built.reclass(rules, &evaluator.facts, (born, dead))?;
-                Some(if changed {
-                    Became::Otherwise(*id)
-                } else {
-                    Became::Same
-                })
-            });
-            let anew = || Became::Anew(Box::new(Built::new(rules, &evaluator.facts, signatures)));
-            (ruleset, same.unwrap_or_else(anew))
+        let build = |rules| Became::Anew(Box::new(Built::new(rules, &evaluator.facts, signatures)));
+        // Those to be built stand last: they take longest, and are begun first.
+        let all = parallel::map(all, steps, |(ruleset, rules, table)| {
+            let Some((built, id)) = table else {
+                return (ruleset, rules, build(rules));
+            };
+            let became = match built.reclass(rules, &evaluator.facts, (born, dead)) {
+                Some(false) => Became::Same,
+                Some(true) => Became::Otherwise(*id),
+                None => Became::TooCoarse,
+            };
+            (ruleset, rules, became)
         });
+        let is_too_coarse = |became: &Became| matches!(became, Became::TooCoarse);
+        let (too_coarse, others): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|(_, _, became)| is_too_coarse(became));
+        let steps = too_coarse.len() * signatures.texts.len();
+        let rebuilt = parallel::map(too_coarse, steps, |(ruleset, rules, _)| {
+            (ruleset, build(rules))
+        });
+        let others = others
+            .into_iter()
+            .map(|(ruleset, _, became)| (ruleset, became));
+        let mut all: Vec<_> = others.chain(rebuilt).collect();
         all.sort_unstable_by_key(|&(ruleset, _)| ruleset);
         all
     }

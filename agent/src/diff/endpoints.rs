@@ -51,7 +51,7 @@ impl Builder<'_> {
             .values()
             .map(|state| state.word.slot())
             .collect();
-        let mut kept = BTreeSet::new();
+        let mut numbers = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut locals = OrdMap::new();
         let mut places: BTreeSet<u16> = self
@@ -65,7 +65,7 @@ impl Builder<'_> {
             let old = self.installed.endpoints.get(&ifindex).copied();
             let name = name(pod, &endpoint.uid);
             let number = self.number(&name);
-            kept.insert(number);
+            numbers.insert(number);
             seen.insert(ifindex);
             let same = old.filter(|old| old.record.endpoint == number);
             let source = match same {
@@ -150,7 +150,7 @@ impl Builder<'_> {
             }
         }
         self.locals(locals)?;
-        let places: BTreeSet<u16> = self
+        let kept: BTreeSet<u16> = self
             .after
             .endpoints
             .values()
@@ -158,12 +158,12 @@ impl Builder<'_> {
             .collect();
         for state in self.installed.endpoints.values() {
             let place = state.record.source;
-            if place != 0 && !places.contains(&place) {
+            if place != 0 && !kept.contains(&place) {
                 self.forget.push(Op::Source(place, SourceWord::NONE));
             }
         }
         for (name, &number) in &self.installed.names {
-            if !kept.contains(&number) {
+            if !numbers.contains(&number) {
                 self.after.names.remove(name);
                 self.remove.push(Op::RemoveName(number));
             }

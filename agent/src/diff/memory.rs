@@ -12,6 +12,9 @@ use super::{
 };
 use crate::compile::{Desired, Table};
 
+/// Identities that are walked past in the time that it takes to look one up.
+const WALK: usize = 8;
+
 /// How a state lies in the maps. A copy is a few pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
@@ -66,14 +69,23 @@ impl Memory {
         its.map(|&(_, identity)| identity).collect()
     }
 
-    /// The class in a table of each identity that has one there.
-    pub(super) fn classes_in(&self, table: &Table) -> impl Iterator<Item = (Identity, usize)> {
-        let mut classes = table.classes.iter().peekable();
-        self.identities.iter().filter_map(move |&(of, identity)| {
+    /// The class in a table of each identity that has one there, by signature.
+    pub(super) fn listed_in(&self, table: &Table) -> Vec<(Identity, usize)> {
+        let classes = table.classes.iter().map(|(of, class)| (of, class as usize));
+        if table.classes.len() * WALK < self.identities.len() {
+            let listed = classes.flat_map(|(signature, class)| {
+                let its = self.meaning(signature).into_iter();
+                its.map(move |identity| (identity, class))
+            });
+            return listed.collect();
+        }
+        let mut classes = classes.peekable();
+        let listed = self.identities.iter().filter_map(|&(of, identity)| {
             while classes.next_if(|&(signature, _)| signature < of).is_some() {}
             let (signature, class) = *classes.peek()?;
-            (signature == of).then_some((identity, class as usize))
-        })
+            (signature == of).then_some((identity, class))
+        });
+        listed.collect()
     }
 
     /// One address more has this identity.

@@ -276,7 +276,7 @@ impl Step<'_> {
         let one = |(number, &id): (&usize, &u32)| {
             let table = &desired.tables[number];
             let stays = tables.new.binary_search(number).is_err();
-            let known = (!stays).then(|| memory.classes_in(table)).into_iter();
+            let known = (!stays).then(|| memory.listed_in(table)).into_iter();
             let mut of_table = builder.after.classes.of(id);
             let before = of_table.len();
             let new = new.iter().map(|&(it, of)| (it, table.class(of)));
@@ -287,6 +287,7 @@ impl Step<'_> {
             let removed = of_table.remove(gone.iter().copied());
             (id, of_table, (written, removed), more, is_shaken)
         };
+        // What is new mostly stands last: it takes longest, and is begun first.
         let all: Vec<(&usize, &u32)> = tables.wanted.iter().collect();
         let mut most = self.builder.after.classes.len();
         let mut shaken = BTreeSet::new();
